@@ -1,0 +1,38 @@
+# `make figures`, `make test` and `make lab` need nothing but Python 3.11+ and make.
+PYTHON ?= python3
+UV := 0.13.9
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: figures test lab lint lock clean
+
+figures: $(READY)
+	$(BIN)/skviz figures
+
+test: $(READY) lint
+	$(BIN)/pytest
+
+lab: $(READY)
+	$(BIN)/jupyter lab notebooks/01_sk_unit.ipynb
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The lock names versions and hashes, never an index: uv asks whichever one is configured.
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "skviz needs Python 3.11 or newer; try: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV)
+	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --no-build-isolation --no-deps --editable .
+	touch $@
+
+lock: $(READY)
+	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url \
+		--python-version 3.11 --extra dev --extra data pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) figures build dist

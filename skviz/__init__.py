@@ -1,0 +1,1 @@
+"""See, measure and test the branch weights of Selective-Kernel networks."""
