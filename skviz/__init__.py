@@ -1,1 +1,51 @@
-"""See, measure and test the branch weights of Selective-Kernel networks."""
+"""See, measure and test the branch weights of Selective-Kernel networks.
+
+The names below are what a newcomer needs; each is imported when it is first used, so that
+``import skviz`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from skviz import plot
+    from skviz.data import objects, photographs
+    from skviz.errors import SkvizError
+    from skviz.export import save_figure
+    from skviz.photo_scenes import from_photographs, zoom
+    from skviz.recording import record
+    from skviz.scenes import place
+    from skviz.stats import attention_difference, expected_kernel, shift
+    from skviz.sweeps import sweep
+    from skviz.zoo import load
+
+# Modules are nouns and entry points verbs, so that no function hides a module of its own name.
+ENTRY_POINTS = {
+    "SkvizError": "errors",
+    "attention_difference": "stats",
+    "expected_kernel": "stats",
+    "from_photographs": "photo_scenes",
+    "load": "zoo",
+    "objects": "data",
+    "photographs": "data",
+    "place": "scenes",
+    "record": "recording",
+    "save_figure": "export",
+    "shift": "stats",
+    "sweep": "sweeps",
+    "zoom": "photo_scenes",
+}
+
+__all__ = [*ENTRY_POINTS, "plot"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name == "plot":
+        return import_module("skviz.plot")
+    if name not in ENTRY_POINTS:
+        raise AttributeError(f"module 'skviz' has no attribute {name!r}")
+    return getattr(import_module(f"skviz.{ENTRY_POINTS[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

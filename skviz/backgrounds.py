@@ -1,0 +1,154 @@
+"""Procedural backgrounds: fractal noise, gradients and regular textures, from a seed.
+
+Every picture is one scalar field between two colours. Picture i depends on its own seed alone, so
+a batch can be cut anywhere and gives the same pictures.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["crops", "fractal", "gradient", "procedural", "texture"]
+
+OCTAVES = (3, 6, 12, 24, 48)
+PARAMETERS = 12
+DRAWS = PARAMETERS + sum(cells**2 for cells in OCTAVES)
+
+
+def draws(seeds: Sequence[int], count: int) -> Tensor:
+    """Draw `count` uniform numbers for each seed, (N, count), the same on every device."""
+    return torch.stack(
+        [torch.rand(count, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    )
+
+
+def grid(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the (size, size) coordinates y and x of the pixels' centres, from 0 to 1."""
+    axis = (torch.arange(size, device=device) + 0.5) / size
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    return y, x
+
+
+def fractal(noise: Tensor, roughness: Tensor, size: int) -> Tensor:
+    """Sum octaves of smooth noise.
+
+    Parameters
+    ----------
+    noise
+        Uniform numbers, (N, Σ cells²), the octaves one after the other.
+    roughness
+        (N,) amplitude ratio from one octave to the next, 0 to 1.
+    size
+        Side of the field in pixels.
+
+    Returns
+    -------
+    Tensor
+        (N, size, size), stretched to 0…1.
+    """
+    field = noise.new_zeros(len(noise), size, size)
+    parts = noise.split([cells**2 for cells in OCTAVES], dim=1)
+    for octave, (part, cells) in enumerate(zip(parts, OCTAVES, strict=True)):
+        coarse = part.reshape(-1, 1, cells, cells)
+        smooth = F.interpolate(coarse, size=(size, size), mode="bicubic", align_corners=False)
+        field = field + roughness[:, None, None] ** octave * smooth[:, 0]
+    low, high = field.amin((1, 2), keepdim=True), field.amax((1, 2), keepdim=True)
+    return (field - low) / (high - low)
+
+
+def gradient(angle: Tensor, size: int) -> Tensor:
+    """Linear ramps in direction `angle` (N,), in radians: (N, size, size), 0 to 1."""
+    y, x = grid(size, angle.device)
+    cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
+    ramp = (x - 0.5) * cos + (y - 0.5) * sin
+    return ramp / (cos.abs() + sin.abs()) + 0.5
+
+
+def texture(angle: Tensor, frequency: Tensor, crossed: Tensor, size: int) -> Tensor:
+    """Stripes, or where `crossed` a chequered pattern, with soft edges.
+
+    Parameters
+    ----------
+    angle, frequency
+        (N,) direction in radians and periods per picture.
+    crossed
+        (N,) bool.
+    size
+        Side of the field in pixels.
+    """
+    y, x = grid(size, angle.device)
+    cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
+    phase = 2 * math.pi * frequency[:, None, None]
+    along = torch.sin(phase * (x * cos + y * sin))
+    across = torch.sin(phase * (y * cos - x * sin))
+    pattern = torch.where(crossed[:, None, None], along * across, along)
+    return torch.sigmoid(6 * pattern)
+
+
+def procedural(seeds: Sequence[int], size: int, *, device: torch.device | str = "cpu") -> Tensor:
+    """Make one background for each seed.
+
+    Parameters
+    ----------
+    seeds
+        N whole numbers.
+    size
+        Side in pixels.
+    device
+        Where the pictures are rendered; the numbers are drawn on the CPU.
+
+    Returns
+    -------
+    Tensor
+        (N, 3, size, size) in 0…1: half fractal noise, the rest gradients and textures in equal
+        parts.
+    """
+    numbers = draws(seeds, DRAWS).to(device)
+    u, noise = numbers[:, :PARAMETERS], numbers[:, PARAMETERS:]
+    angle = 2 * math.pi * u[:, 1]
+    frequency = 2 * 8 ** u[:, 2]  # 2 to 16 periods: the finest stays well below Nyquist at 96 px
+    fields = torch.stack(
+        [
+            fractal(noise, 0.4 + 0.5 * u[:, 3], size),
+            gradient(angle, size),
+            texture(angle, frequency, u[:, 4] < 0.5, size),
+        ]
+    )  # (3, N, size, size)
+    kind = torch.bucketize(u[:, 0].contiguous(), torch.tensor([0.5, 0.75], device=u.device))  # (N,)
+    field = fields[kind, torch.arange(len(u), device=u.device)][:, None]  # (N, 1, size, size)
+    first, other = u[:, 5:8], u[:, 8:11]
+    second = first + (0.15 + 0.85 * u[:, 11:12]) * (other - first)  # from low to full contrast
+    return torch.lerp(first[..., None, None], second[..., None, None], field).clamp(0, 1)
+
+
+def crops(pictures: Sequence[Tensor], seeds: Sequence[int], size: int) -> Tensor:
+    """Cut one random square out of a random picture for each seed, and resize it.
+
+    Parameters
+    ----------
+    pictures
+        uint8 (3, H, W), any sizes.
+    seeds
+        N whole numbers.
+    size
+        Side of the result in pixels.
+
+    Returns
+    -------
+    Tensor
+        (N, 3, size, size) in 0…1; the square's side is 50 to 100 % of the picture's shorter side,
+        mirrored half of the time.
+    """
+    made = []
+    for which, extent, top, left, mirror in draws(seeds, 5).tolist():
+        picture = pictures[int(which * len(pictures))]
+        height, width = picture.shape[1:]
+        side = round((0.5 + 0.5 * extent) * min(height, width))
+        y, x = round(top * (height - side)), round(left * (width - side))
+        cut = picture[:, y : y + side, x : x + side].float()[None] / 255
+        cut = F.interpolate(cut, size=(size, size), mode="bilinear", antialias=True)
+        made.append(cut.flip(-1) if mirror < 0.5 else cut)
+    return torch.cat(made)

@@ -1,0 +1,141 @@
+"""The `skviz` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from skviz.errors import SkvizError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import xarray as xr
+
+__all__ = ["main"]
+
+FIGURE_SCALES = (0.5, 0.625, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+
+
+def figures(arguments: argparse.Namespace) -> None:
+    """Sweep the held-out objects and write the figures."""
+    from skviz import data, plot, zoo
+    from skviz.export import save_figure
+    from skviz.sweeps import sweep
+
+    cut_outs = data.objects(family=data.HELD_OUT_FAMILIES)
+    print(f"{arguments.model}: {len(cut_outs)} cut-outs of families it never saw, ", end="")
+    print(f"{len(FIGURE_SCALES)} scales")
+    ds = sweep(zoo.load(arguments.model), cut_outs, scales=FIGURE_SCALES, device=arguments.device)
+    for name in plot.__all__:
+        figure = getattr(plot, name)(ds)
+        for ending in (".pdf", ".png"):
+            print(save_figure(figure, arguments.out / f"{name}{ending}"))
+    print(f"\n{shift_table(ds)}")
+
+
+def shift_table(ds: xr.DataTree) -> str:
+    """Print-ready table of the shift of every unit."""
+    from skviz import stats
+
+    found, root = stats.shift(ds), stats.root(ds)
+    first, last = root["scale"].values[[0, -1]]
+    lines = [
+        f"change of the attention difference from scale {first:g} to {last:g}, "
+        f"{ds.sizes['image']} images",
+        f"{'unit':<14}{'kernels':<11}{'shift':>8}   {'95 % interval':<18}{'towards larger':>14}",
+    ]
+    for unit in root["unit"].values:
+        here, kernels = found.sel(unit=unit), root["kernel"].sel(unit=unit).dropna("branch").values
+        bounds = f"{float(here['low']):+.4f} … {float(here['high']):+.4f}"
+        lines.append(
+            f"{unit:<14}{', '.join(f'{k:.0f}' for k in kernels):<11}"
+            f"{float(here['estimate']):>+8.4f}   {bounds:<18}{float(here['share']):>14.0%}"
+        )
+    return "\n".join(lines)
+
+
+def run_sweep(arguments: argparse.Namespace) -> None:
+    """Sweep the shipped objects and keep the result as a Zarr store."""
+    from skviz import data, zoo
+    from skviz.store import save
+    from skviz.sweeps import sweep
+
+    cut_outs = data.objects(category=arguments.category, family=arguments.family)
+    ds = sweep(
+        zoo.load(arguments.model), cut_outs, scales=arguments.scales, device=arguments.device
+    )
+    print(save(ds, arguments.out))
+    if len(arguments.scales) > 1 and len(cut_outs) > 1:
+        print(shift_table(ds))
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Train a shipped network and write its weights and card."""
+    from skviz import cards, zoo
+    from skviz.train import RECIPES, train
+
+    recipe = RECIPES[arguments.name]
+    start = time.monotonic()
+    model = train(
+        recipe,
+        arguments.run / recipe.name,
+        where=arguments.device,
+        bfloat16=not arguments.float32,
+    )
+    print(f"trained {(time.monotonic() - start) / 60:.0f} min")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    zoo.save(model, cards.card_of(recipe), arguments.out / f"{recipe.name}.safetensors")
+    (arguments.out / f"{recipe.name}.md").write_text(cards.write_card(model, recipe))
+    print(arguments.out / f"{recipe.name}.safetensors")
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Read numbers between commas."""
+    return tuple(float(part) for part in text.split(","))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    top = argparse.ArgumentParser(
+        prog="skviz", description="See, measure and test the branch weights of SK networks."
+    )
+    commands = top.add_subparsers(required=True, metavar="command")
+
+    def command(function: object, name: str, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text)
+        made.set_defaults(function=function)
+        made.add_argument("--device", default="auto", help="auto, cpu or cuda")
+        return made
+
+    made = command(figures, "figures", "sweep the shipped objects and write the figures")
+    made.add_argument("--model", default="objects", help="a shipped network or a .safetensors file")
+    made.add_argument("--out", type=Path, default=Path("figures"), help="folder")
+
+    made = command(run_sweep, "sweep", "sweep the shipped objects and keep the result")
+    made.add_argument("out", type=Path, help="a Zarr store, such as study.zarr")
+    made.add_argument("--model", default="objects", help="a shipped network or a .safetensors file")
+    made.add_argument("--scales", type=numbers, default=FIGURE_SCALES, metavar="0.5,1,2")
+    made.add_argument("--category", nargs="+", help="only these categories")
+    made.add_argument("--family", nargs="+", help="only these design families")
+
+    made = command(train, "train", "train a shipped network, or go on with a stopped run")
+    made.add_argument("name", choices=["objects", "objects-3"])
+    made.add_argument("--run", type=Path, default=Path("runs"), help="folder for checkpoints")
+    made.add_argument("--out", type=Path, default=Path("data/models"), help="folder for the result")
+    made.add_argument("--float32", action="store_true", help="do not compute in bfloat16")
+    return top
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command; a `SkvizError` is one line on standard error and exit status 1."""
+    arguments = parser().parse_args(words)
+    try:
+        arguments.function(arguments)
+    except SkvizError as error:
+        print(f"skviz: {error}", file=sys.stderr)
+        return 1
+    return 0

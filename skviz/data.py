@@ -1,0 +1,220 @@
+"""The shipped pictures: where they are, whether they are intact, and what they hold.
+
+`data/` lies beside the package in a checkout and inside it in a wheel. Every file is checked
+against the sha256 of `data/manifest.json` when it is read.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from skviz.errors import DataError
+
+__all__ = ["Objects", "objects", "photographs", "real_backgrounds"]
+
+TRAIN_FAMILIES = ("noto", "twemoji", "emojione", "fluent")
+HELD_OUT_FAMILIES = ("noto-v1", "fxemoji")
+HELD_OUT_BACKGROUNDS = ("forest", "gravel", "lobby", "sky", "venice")
+
+
+@cache
+def data_folder() -> Path:
+    """Return the folder that holds `manifest.json`."""
+    package = Path(__file__).parent
+    for folder in (package / "_data", package.parent / "data"):
+        if (folder / "manifest.json").is_file():
+            return folder
+    raise DataError(
+        f"skviz's data is neither in {package / '_data'} nor in {package.parent / 'data'}; "
+        "install the wheel, or run from a complete checkout"
+    )
+
+
+@cache
+def manifest() -> dict[str, str]:
+    """Return the sha256 of every shipped file, by its path below the data folder."""
+    hashes: dict[str, str] = json.loads((data_folder() / "manifest.json").read_text())
+    return hashes
+
+
+def manifest_hash() -> str:
+    """Return one sha256 for the whole of the shipped data."""
+    return hashlib.sha256(json.dumps(manifest(), sort_keys=True).encode()).hexdigest()
+
+
+def read_bytes(name: str) -> bytes:
+    """Read one shipped file and check it against the manifest.
+
+    Raises
+    ------
+    DataError
+        If the manifest does not know the file, or the file is missing or altered.
+    """
+    if name not in manifest():
+        raise DataError(f"{name!r} is not among the shipped files; see data/manifest.json")
+    path = data_folder() / name
+    if not path.is_file():
+        raise DataError(f"{path} is missing; reinstall skviz or restore the file from git")
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != manifest()[name]:
+        raise DataError(f"{path} is not the file that was shipped (sha256 differs); restore it")
+    return content
+
+
+def read_image(name: str, mode: str) -> Tensor:
+    """Decode one shipped picture to a uint8 tensor (C, H, W) in a Pillow mode."""
+    picture = Image.open(io.BytesIO(read_bytes(name))).convert(mode)
+    array = np.array(picture)  # (H, W) or (H, W, C)
+    return torch.from_numpy(array.reshape(*array.shape[:2], -1)).permute(2, 0, 1).contiguous()
+
+
+def names_in(folder: str, suffix: str = "") -> list[str]:
+    """List the manifest's files below a folder, sorted."""
+    return sorted(n for n in manifest() if n.startswith(f"{folder}/") and n.endswith(suffix))
+
+
+@dataclass(frozen=True, eq=False)
+class Objects:
+    """Cut-outs with their names.
+
+    Attributes
+    ----------
+    rgba
+        uint8 (N, 4, H, W), straight (not premultiplied) alpha.
+    category, family
+        What each one shows, and whose design it is; N strings each.
+    """
+
+    rgba: Tensor
+    category: tuple[str, ...]
+    family: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.rgba.ndim != 4 or self.rgba.shape[1] != 4 or self.rgba.dtype != torch.uint8:
+            raise DataError(
+                "objects must be a uint8 RGBA tensor (N, 4, H, W), got "
+                f"{self.rgba.dtype} {tuple(self.rgba.shape)}"
+            )
+        if not len(self.rgba) == len(self.category) == len(self.family):
+            raise DataError(
+                f"{len(self.rgba)} cut-outs need as many categories and families, got "
+                f"{len(self.category)} and {len(self.family)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.rgba)
+
+    def __iter__(self) -> Iterator["Objects"]:
+        return (self.take([index]) for index in range(len(self)))
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """``family/category`` of each object."""
+        return tuple(f"{f}/{c}" for f, c in zip(self.family, self.category, strict=True))
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The distinct categories, sorted: the class order of the shipped networks."""
+        return tuple(sorted(set(self.category)))
+
+    def take(self, indices: Iterable[int]) -> "Objects":
+        """Return the objects at these indices, in this order."""
+        chosen = list(indices)
+        return Objects(
+            self.rgba[chosen],
+            tuple(self.category[i] for i in chosen),
+            tuple(self.family[i] for i in chosen),
+        )
+
+    def where(
+        self, *, category: Iterable[str] | None = None, family: Iterable[str] | None = None
+    ) -> "Objects":
+        """Return the objects of these categories and families.
+
+        Raises
+        ------
+        DataError
+            If nothing is left, with the names that exist.
+        """
+        categories = {category} if isinstance(category, str) else category and set(category)
+        families = {family} if isinstance(family, str) else family and set(family)
+        kept = [
+            i
+            for i, (c, f) in enumerate(zip(self.category, self.family, strict=True))
+            if (categories is None or c in categories) and (families is None or f in families)
+        ]
+        if not kept:
+            raise DataError(
+                f"no object has category in {categories} and family in {families}; families are "
+                f"{sorted(set(self.family))}, categories {list(self.categories)}"
+            )
+        return self.take(kept)
+
+
+@cache
+def all_objects() -> Objects:
+    """Read every shipped cut-out once."""
+    names = names_in("objects", ".webp")
+    parts = [name.removesuffix(".webp").split("/") for name in names]
+    return Objects(
+        torch.stack([read_image(name, "RGBA") for name in names]),
+        tuple(category for _, _, category in parts),
+        tuple(family for _, family, _ in parts),
+    )
+
+
+def objects(
+    *, category: Iterable[str] | None = None, family: Iterable[str] | None = None
+) -> Objects:
+    """Return the shipped cut-outs: 67 categories, each drawn by six design families.
+
+    Parameters
+    ----------
+    category, family
+        Keep only these (a name or several). The shipped networks never saw the families
+        ``"noto-v1"`` and ``"fxemoji"``.
+
+    Raises
+    ------
+    DataError
+        If no object is left, or a file is missing or altered.
+    """
+    if category is None and family is None:
+        return all_objects()
+    return all_objects().where(category=category, family=family)
+
+
+def real_backgrounds(*, held_out: bool | None = None) -> dict[str, Tensor]:
+    """Return the photographed backgrounds by name, uint8 (3, H, W).
+
+    Parameters
+    ----------
+    held_out
+        True for those that the shipped networks never saw, False for the others, None for all.
+    """
+    names = {Path(name).stem: name for name in names_in("backgrounds")}
+    return {
+        stem: read_image(name, "RGB")
+        for stem, name in names.items()
+        if held_out is None or held_out == (stem in HELD_OUT_BACKGROUNDS)
+    }
+
+
+def photographs() -> dict[str, tuple[Tensor, Tensor]]:
+    """Return the shipped photographs by name: uint8 (3, H, W) and the object's mask (1, H, W)."""
+    masks = names_in("photos", ".mask.png")
+    found = {}
+    for mask in masks:
+        stem = mask.removesuffix(".mask.png")
+        picture = next(n for n in names_in("photos") if n.startswith(f"{stem}.") and n != mask)
+        found[Path(stem).name] = (read_image(picture, "RGB"), read_image(mask, "L"))
+    return found

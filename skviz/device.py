@@ -1,0 +1,26 @@
+"""Where computations run."""
+
+import torch
+
+from skviz.errors import ModelError
+
+__all__ = ["resolve"]
+
+
+def resolve(device: str | torch.device = "auto") -> torch.device:
+    """Return the device named, where ``"auto"`` is CUDA if there is one, and else the CPU.
+
+    Raises
+    ------
+    ModelError
+        If the name is no device, or CUDA is asked for and absent.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ModelError(f"device {device!r} is not known; use 'auto', 'cpu' or 'cuda'") from error
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ModelError("device 'cuda' was asked for, but torch finds no CUDA GPU; use 'auto'")
+    return found

@@ -1,0 +1,83 @@
+"""Attention difference against scale, one line per unit."""
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+
+from skviz import stats
+from skviz.plot import style
+
+__all__ = ["scale_response"]
+
+THUMBNAIL = 0.34  # inches
+
+
+def scale_response(
+    ds: xr.DataTree, *, example: int = 0, ax: Axes | None = None
+) -> Figure | list[Axes]:
+    """Draw the attention difference of every unit against scale.
+
+    Parameters
+    ----------
+    ds
+        A sweep over at least two images.
+    example
+        Which of the kept scenes is shown under the axis.
+    ax
+        Draw into these axes, without thumbnails; by default a new figure of column width.
+
+    Returns
+    -------
+    Figure or list of Axes
+        The figure made, or the axes drawn into. Bands are 95 % bootstrap intervals over images.
+    """
+    with style.context():
+        if ax is not None:
+            return [_lines(ds, ax)]
+        made = style.figure(style.COLUMN, 2.85)
+        top, bottom = made.subplots(2, 1, sharex=True, height_ratios=(1, 0.2))
+        _lines(ds, top)
+        top.tick_params(labelbottom=False)
+        top.set_xlabel("")
+        _thumbnails(ds, example, bottom)
+        made.legend(
+            *top.get_legend_handles_labels(),
+            loc="outside upper center",
+            ncols=3,
+            columnspacing=1,
+            handlelength=2.4,
+            handletextpad=0.5,
+        )
+        return made
+
+
+def _lines(ds: xr.DataTree, ax: Axes) -> Axes:
+    found = stats.interval(stats.attention_difference(ds))
+    root = stats.root(ds)
+    scales = root["scale"].values
+    for unit, look in zip(root["unit"].values, style.series(root.sizes["unit"]), strict=True):
+        here = found.sel(unit=unit)
+        ax.plot(scales, here["estimate"], label=str(unit), **look)
+        ax.fill_between(scales, here["low"], here["high"], color=look["color"], alpha=0.2, lw=0)
+    style.zero_line(ax)
+    ax.set_xticks(scales, [f"{scale:g}" for scale in scales])
+    ax.set_xlabel("scale")
+    ax.set_ylabel("attention difference")
+    return ax
+
+
+def _thumbnails(ds: xr.DataTree, example: int, ax: Axes) -> None:
+    root = stats.root(ds)
+    scales = root["scale"].values
+    room = np.diff(scales).min() / np.ptp(scales) * 0.72 * style.COLUMN if len(scales) > 1 else 1
+    side = min(THUMBNAIL, 0.9 * room)
+    for scale in scales:
+        picture = root["thumbnail"].isel(example=example).sel(scale=scale).values  # (y, x, rgb)
+        image = OffsetImage(picture, zoom=side * 72 / picture.shape[0], dpi_cor=True)
+        ax.add_artist(AnnotationBbox(image, (scale, 0.5), frameon=False, pad=0))
+    ax.set_ylim(0, 1)
+    ax.set_yticks([])
+    ax.spines["left"].set_visible(False)
+    ax.set_xlabel("scale (object's side relative to its reference)")

@@ -1,0 +1,202 @@
+"""What the network is shown: objects on backgrounds of their own, at any scale."""
+
+import math
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor
+
+from skviz import data
+from skviz.backgrounds import procedural
+from skviz.errors import SceneError
+from skviz.resample import compose, premultiplied, rotation_matrix, warp
+
+__all__ = ["Scenes", "Source", "place"]
+
+VISIBLE = 0.02  # alpha below which a pixel is not part of the object
+TENSORS = ("objects", "backgrounds", "reference", "centre")
+
+
+class Source(Protocol):
+    """What a sweep asks of its scenes."""
+
+    @property
+    def category(self) -> tuple[str, ...]:
+        """What each of the N scenes shows."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """A name for each of the N scenes."""
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """How the scenes were made."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> Self: ...
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the scenes on `device`."""
+
+    def render(self, scale: float) -> Tensor:
+        """Render every scene at `scale`: (N, 3, S, S) in 0…1."""
+
+
+def check_scale(scale: float) -> None:
+    """Raise `SceneError` unless the scale is a positive, finite number."""
+    if not math.isfinite(scale) or scale <= 0:
+        raise SceneError(f"a scale must be a positive number, got {scale}")
+
+
+@dataclass(frozen=True, eq=False)
+class Scenes:
+    """Objects on backgrounds, ready to be rendered at any scale (protocol ``rescale``).
+
+    Attributes
+    ----------
+    objects, backgrounds
+        Premultiplied (N, 4, h, w), and (N, 3, S, S), in 0…1.
+    reference
+        (N,) side in pixels of each object at scale 1.
+    centre
+        (N, 2) where each object's middle lies (y, x), in pixels.
+    category, ids
+        N names.
+    attrs
+        How the scenes were made, for provenance.
+    """
+
+    objects: Tensor
+    backgrounds: Tensor
+    reference: Tensor
+    centre: Tensor
+    category: tuple[str, ...]
+    ids: tuple[str, ...]
+    attrs: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    def __getitem__(self, part: slice, /) -> Self:
+        cut = {name: getattr(self, name)[part] for name in TENSORS}
+        return replace(self, category=self.category[part], ids=self.ids[part], **cut)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the scenes with their tensors on `device`."""
+        return replace(self, **{name: getattr(self, name).to(device) for name in TENSORS})
+
+    @cached_property
+    def largest_scale(self) -> float:
+        """The largest scale at which every object lies wholly on its canvas."""
+        visible = self.objects[:, 3].cpu() > VISIBLE  # (N, h, w)
+        longer = max(visible.shape[-2:])
+        largest = torch.full((len(visible),), torch.inf)
+        for axis, seen in enumerate((visible.any(2), visible.any(1))):  # (N, h), then (N, w)
+            length = seen.shape[1]
+            first = seen.int().argmax(1)
+            last = length - seen.flip(1).int().argmax(1)
+            middle, reference = self.centre[:, axis].cpu(), self.reference.cpu() / longer
+            before = middle / ((length / 2 - first) * reference)
+            after = (self.backgrounds.shape[-1] - middle) / ((last - length / 2) * reference)
+            for bound in (before, after):  # negative where the object ends before its middle
+                largest = torch.where(bound > 0, torch.minimum(largest, bound), largest)
+        return float(largest.min())
+
+    def render(self, scale: float) -> Tensor:
+        """Render every scene with its object at `scale`: (N, 3, S, S) in 0…1.
+
+        Raises
+        ------
+        SceneError
+            If the scale is not a positive number, makes an object smaller than a pixel, or puts it
+            off its canvas.
+        """
+        check_scale(scale)
+        if scale > self.largest_scale * (1 + 1e-6):
+            raise SceneError(
+                f"at scale {scale:g} an object would leave its canvas; the largest scale of these "
+                f"scenes is {self.largest_scale:.3g}"
+            )
+        side = scale * self.reference
+        if float(side.min()) < 1:
+            raise SceneError(
+                f"at scale {scale:g} the smallest object would be {float(side.min()):.2g} pixels "
+                f"wide; use a scale of at least {1 / float(self.reference.min()):.2g}"
+            )
+        return compose(self.objects, self.backgrounds, self.centre, side)
+
+
+def place(
+    objects: data.Objects,
+    *,
+    canvas: int = 96,
+    reference: float = 0.5,
+    position: tuple[float, float] = (0.0, 0.0),
+    rotation: float = 0.0,
+    backgrounds: Tensor | None = None,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> Scenes:
+    """Place each object on a background of its own.
+
+    Parameters
+    ----------
+    objects
+        N cut-outs.
+    canvas
+        Side of the scenes in pixels.
+    reference
+        The object's side at scale 1, as a fraction of the canvas: with 0.5, scale 2 fills it.
+    position
+        Offset (y, x) of the objects' middle from the canvas' middle, as fractions of the canvas.
+    rotation
+        Clockwise, in degrees.
+    backgrounds
+        (N, 3, canvas, canvas) in 0…1, or (1, 3, …) for all; by default scene i gets the procedural
+        background of seed `seed` × 1,000,003 + i.
+    seed
+        For the backgrounds.
+    device
+        Where scenes are rendered.
+
+    Raises
+    ------
+    SceneError
+        If a background has the wrong shape, or an object's middle is off the canvas.
+    """
+    count = len(objects)
+    middle = torch.tensor([[(0.5 + offset) * canvas for offset in position]], device=device)
+    if not bool(((middle > 0) & (middle < canvas)).all()):
+        raise SceneError(f"position {position} is off the canvas; offsets lie between -0.5 and 0.5")
+    if backgrounds is None:
+        backgrounds = procedural([seed * 1_000_003 + i for i in range(count)], canvas)
+    if backgrounds.shape[1:] != (3, canvas, canvas) or len(backgrounds) not in (1, count):
+        raise SceneError(
+            f"backgrounds must be ({count} or 1, 3, {canvas}, {canvas}), got "
+            f"{tuple(backgrounds.shape)}"
+        )
+    cut_outs = premultiplied(objects.rgba.to(device))
+    side = torch.full((count,), reference * canvas, device=device)
+    if rotation:
+        turn = rotation_matrix(torch.tensor([float(rotation)], device=device))
+        cut_outs, growth = warp(cut_outs, turn.expand(count, 2, 2))
+        side = side * growth
+    return Scenes(
+        cut_outs,
+        backgrounds.to(device).expand(count, -1, -1, -1),
+        side,
+        middle.expand(count, 2),
+        objects.category,
+        objects.ids,
+        {
+            "protocol": "rescale",
+            "canvas": canvas,
+            "reference": reference,
+            "position": list(position),
+            "rotation": rotation,
+            "seed": seed,
+        },
+    )

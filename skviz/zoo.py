@@ -1,0 +1,111 @@
+"""Networks by name: the shipped ones, and checkpoints in the same layout.
+
+A network is one safetensors file; its header carries, as JSON, what is needed to build it and to
+know what it is (`Card`). Nothing is unpickled and nothing is downloaded.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from skviz import data
+from skviz.errors import ModelError
+from skviz.nn import SKNet
+
+__all__ = ["Card", "load", "names", "save"]
+
+HEADER = "skviz"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a network is, as far as its file tells; ``model.card`` of every loaded network.
+
+    Attributes
+    ----------
+    name
+        Its name in the zoo.
+    network
+        Arguments of `SKNet`.
+    categories
+        Class names in the order of the logits.
+    canvas
+        Side in pixels of the scenes it was trained on; inputs are RGB in 0…1.
+    training
+        The recipe: arguments of `skviz.train.Recipe`.
+    """
+
+    name: str
+    network: dict[str, Any]
+    categories: tuple[str, ...]
+    canvas: int
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+def names() -> list[str]:
+    """List the shipped networks."""
+    return [Path(name).stem for name in data.names_in("models", ".safetensors")]
+
+
+def load(name: str | Path = "objects") -> SKNet:
+    """Load a network, in evaluation mode, on the CPU.
+
+    Parameters
+    ----------
+    name
+        A shipped network (see `names`), or the path of a file that `save` wrote.
+
+    Returns
+    -------
+    SKNet
+        Takes images (B, 3, H, W) in 0…1; its attribute ``card`` is a `Card`.
+
+    Raises
+    ------
+    ModelError
+        If the name is unknown, or the file is not such a network.
+    """
+    if str(name) in names():
+        content = data.read_bytes(f"models/{name}.safetensors")
+    elif Path(name).suffix == ".safetensors" and Path(name).is_file():
+        content = Path(name).read_bytes()
+    else:
+        raise ModelError(
+            f"no network {str(name)!r}; shipped are {names()}, or give the path of a "
+            ".safetensors file that skviz saved"
+        )
+    try:
+        weights = safetensors.torch.load(content)
+        length = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + length])["__metadata__"][HEADER]
+        card = Card(**json.loads(header))
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{name} is not a network that skviz saved: {error!r}") from error
+    model = SKNet(**card.network, num_classes=len(card.categories))
+    model.load_state_dict(weights)
+    model.card = card  # type: ignore[assignment]
+    return model.eval()
+
+
+def save(model: SKNet, card: Card, path: Path) -> None:
+    """Write a network and its card; the same weights and card give the same bytes."""
+    header = {HEADER: json.dumps(asdict(card), sort_keys=True)}
+    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    path.write_bytes(safetensors.torch.save(weights, header))
+
+
+def weights_hash(model: nn.Module) -> str:
+    """Return the sha256 of a model's parameters and buffers, names included."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        raw = value.detach().cpu().contiguous().flatten().view(torch.uint8)
+        digest.update(raw.numpy().tobytes())
+    return digest.hexdigest()
