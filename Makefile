@@ -11,7 +11,7 @@ figures: $(READY)
 	$(BIN)/skviz figures
 
 test: $(READY) lint
-	$(BIN)/pytest
+	$(BIN)/pytest --nbmake tests notebooks
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks/01_sk_unit.ipynb

@@ -6,6 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import torch
 import xarray as xr
+from torch import nn
 
 from skviz import data, stats
 from skviz.backgrounds import crops
@@ -42,7 +43,7 @@ def scenes(families: tuple[str, ...], canvas: int, *, real: bool) -> list[Scenes
     return made
 
 
-def evaluate(model: SKNet, families: tuple[str, ...], canvas: int, *, real: bool) -> xr.Dataset:
+def evaluate(model: nn.Module, families: tuple[str, ...], canvas: int, *, real: bool) -> xr.Dataset:
     """Sweep over `scenes`; the root variables, the sets of backgrounds one after the other."""
     trees = [
         sweep(model, source, scales=SCALES, progress=False)
@@ -70,7 +71,7 @@ def accuracy_row(name: str, ds: xr.Dataset) -> str:
     return f"| {name} | " + " | ".join(f"{value:.1f}" for value in accuracy.values) + " |"
 
 
-def write_card(model: SKNet, recipe: Recipe, *, echo: Callable[[str], None] = print) -> str:
+def write_card(model: nn.Module, recipe: Recipe, *, echo: Callable[[str], None] = print) -> str:
     """Measure a network and describe it in Markdown.
 
     Parameters
@@ -142,7 +143,7 @@ def shift_rows(found: xr.Dataset, controls: list[xr.DataArray]) -> str:
     return "\n".join(lines)
 
 
-def photographs(model: SKNet, recipe: Recipe) -> str:
+def photographs(model: nn.Module, recipe: Recipe) -> str:
     """Say what the network calls the shipped photographs."""
     from skviz.photo_scenes import zoom
 

@@ -17,19 +17,17 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-FIGURE_SCALES = (0.5, 0.625, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
-
 
 def figures(arguments: argparse.Namespace) -> None:
     """Sweep the held-out objects and write the figures."""
     from skviz import data, plot, zoo
     from skviz.export import save_figure
-    from skviz.sweeps import sweep
+    from skviz.sweeps import SCALES, sweep
 
     cut_outs = data.objects(family=data.HELD_OUT_FAMILIES)
     print(f"{arguments.model}: {len(cut_outs)} cut-outs of families it never saw, ", end="")
-    print(f"{len(FIGURE_SCALES)} scales")
-    ds = sweep(zoo.load(arguments.model), cut_outs, scales=FIGURE_SCALES, device=arguments.device)
+    print(f"{len(SCALES)} scales")
+    ds = sweep(zoo.load(arguments.model), cut_outs, scales=SCALES, device=arguments.device)
     for name in plot.__all__:
         figure = getattr(plot, name)(ds)
         for ending in (".pdf", ".png"):
@@ -62,14 +60,13 @@ def run_sweep(arguments: argparse.Namespace) -> None:
     """Sweep the shipped objects and keep the result as a Zarr store."""
     from skviz import data, zoo
     from skviz.store import save
-    from skviz.sweeps import sweep
+    from skviz.sweeps import SCALES, sweep
 
     cut_outs = data.objects(category=arguments.category, family=arguments.family)
-    ds = sweep(
-        zoo.load(arguments.model), cut_outs, scales=arguments.scales, device=arguments.device
-    )
+    scales = arguments.scales or SCALES
+    ds = sweep(zoo.load(arguments.model), cut_outs, scales=scales, device=arguments.device)
     print(save(ds, arguments.out))
-    if len(arguments.scales) > 1 and len(cut_outs) > 1:
+    if len(scales) > 1 and len(cut_outs) > 1:
         print(shift_table(ds))
 
 
@@ -88,9 +85,11 @@ def train(arguments: argparse.Namespace) -> None:
     )
     print(f"trained {(time.monotonic() - start) / 60:.0f} min")
     arguments.out.mkdir(parents=True, exist_ok=True)
-    zoo.save(model, cards.card_of(recipe), arguments.out / f"{recipe.name}.safetensors")
-    (arguments.out / f"{recipe.name}.md").write_text(cards.write_card(model, recipe))
-    print(arguments.out / f"{recipe.name}.safetensors")
+    path = arguments.out / f"{recipe.name}.safetensors"
+    zoo.save(model, cards.card_of(recipe), path)
+    # What is measured is what was written.
+    path.with_suffix(".md").write_text(cards.write_card(zoo.load(path), recipe))
+    print(path)
 
 
 def numbers(text: str) -> tuple[float, ...]:
@@ -118,7 +117,7 @@ def parser() -> argparse.ArgumentParser:
     made = command(run_sweep, "sweep", "sweep the shipped objects and keep the result")
     made.add_argument("out", type=Path, help="a Zarr store, such as study.zarr")
     made.add_argument("--model", default="objects", help="a shipped network or a .safetensors file")
-    made.add_argument("--scales", type=numbers, default=FIGURE_SCALES, metavar="0.5,1,2")
+    made.add_argument("--scales", type=numbers, metavar="0.5,1,2")
     made.add_argument("--category", nargs="+", help="only these categories")
     made.add_argument("--family", nargs="+", help="only these design families")
 

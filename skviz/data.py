@@ -82,6 +82,17 @@ def names_in(folder: str, suffix: str = "") -> list[str]:
     return sorted(n for n in manifest() if n.startswith(f"{folder}/") and n.endswith(suffix))
 
 
+def known(asked: Iterable[str] | None, existing: Iterable[str], what: str) -> set[str]:
+    """Return the names asked for, by default all that exist; refuse one that does not."""
+    names = set(existing)
+    if asked is None:
+        return names
+    chosen = {asked} if isinstance(asked, str) else set(asked)
+    if chosen - names:
+        raise DataError(f"no object has {what} {sorted(chosen - names)}; there are {sorted(names)}")
+    return chosen
+
+
 @dataclass(frozen=True, eq=False)
 class Objects:
     """Cut-outs with their names.
@@ -143,19 +154,18 @@ class Objects:
         Raises
         ------
         DataError
-            If nothing is left, with the names that exist.
+            If a name does not exist, with those that do, or if nothing is left.
         """
-        categories = {category} if isinstance(category, str) else category and set(category)
-        families = {family} if isinstance(family, str) else family and set(family)
+        categories = known(category, self.category, "category")
+        families = known(family, self.family, "family")
         kept = [
             i
             for i, (c, f) in enumerate(zip(self.category, self.family, strict=True))
-            if (categories is None or c in categories) and (families is None or f in families)
+            if c in categories and f in families
         ]
         if not kept:
             raise DataError(
-                f"no object has category in {categories} and family in {families}; families are "
-                f"{sorted(set(self.family))}, categories {list(self.categories)}"
+                f"no object is of category {sorted(categories)} and family {sorted(families)}"
             )
         return self.take(kept)
 
@@ -186,7 +196,7 @@ def objects(
     Raises
     ------
     DataError
-        If no object is left, or a file is missing or altered.
+        If a name does not exist, no object is left, or a file is missing or altered.
     """
     if category is None and family is None:
         return all_objects()

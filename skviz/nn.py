@@ -60,11 +60,12 @@ def split(convs: nn.ModuleList, x: Tensor) -> tuple[list[Tensor], Tensor]:
 
 def weighted_sum(branches: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
     """Sum of branch × weight, M tensors (B, C, H, W) and M weights (B, C, 1, 1) that sum to 1."""
+    weights = [weight.to(branches[0].dtype) for weight in weights]  # autocast: softmax in float32
     if len(branches) == 2:
         return torch.lerp(branches[0], branches[1], weights[1])  # (B, C, H, W)
     total = branches[0] * weights[0]  # (B, C, H, W)
     for branch, weight in zip(branches[1:], weights[1:], strict=True):
-        total = torch.addcmul(total, branch, weight)
+        total.addcmul_(branch, weight)
     return total
 
 
@@ -93,7 +94,8 @@ class SKAttention(nn.Module):
 
     Notes
     -----
-    ``forward`` takes and gives (B, C, H, W). ``softmax`` gives the weights, (M, B, C, 1, 1).
+    ``forward`` takes and gives (B, C, H, W). ``softmax`` gives the weights, (M, B, C, 1, 1); a hook
+    that replaces them must keep their sum over the branches at 1.
     """
 
     def __init__(
@@ -151,7 +153,7 @@ class SKConv(nn.Module):
     Notes
     -----
     ``forward`` maps (B, C, H, W) to (B, C, H / stride, W / stride). ``softmax`` gives the weights,
-    (B, M, C).
+    (B, M, C); a hook that replaces them must keep their sum over the branches at 1.
     """
 
     def __init__(
@@ -230,7 +232,8 @@ class SKUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, in_channels, H, W) to (B, out_channels, H / stride, W / stride)."""
-        return self.relu(self.expand(self.sk(self.reduce(x))) + self.shortcut(x))
+        y: Tensor = self.relu(self.expand(self.sk(self.reduce(x))) + self.shortcut(x))
+        return y
 
 
 class SKNet(nn.Module):
@@ -303,19 +306,20 @@ class SKNet(nn.Module):
         x = self.stem(images)
         for name in self.stages:
             x = self.get_submodule(name)(x)
-        return self.fc(self.pool(x).flatten(1))  # (B, num_classes)
+        logits: Tensor = self.fc(self.pool(x).flatten(1))  # (B, num_classes)
+        return logits
 
 
 def sknet26(**options: Any) -> SKNet:
-    """SKNet-26: 16.8 M parameters, 2.6 G multiply-adds at 224×224."""
+    """SKNet-26: 16.75 M parameters, 2.59 G multiply-adds at 224×224 (paper: 16.8 M, 2.6 G)."""
     return SKNet((2, 2, 2, 2), **options)
 
 
 def sknet50(**options: Any) -> SKNet:
-    """SKNet-50: 27.5 M parameters, 4.47 G multiply-adds at 224×224 (table 2 of the paper)."""
+    """SKNet-50: 27.48 M parameters, 4.46 G multiply-adds at 224×224 (paper: 27.5 M, 4.47 G)."""
     return SKNet((3, 4, 6, 3), **options)
 
 
 def sknet101(**options: Any) -> SKNet:
-    """SKNet-101: 48.9 M parameters, 8.46 G multiply-adds at 224×224 (table 2 of the paper)."""
+    """SKNet-101: 48.74 M parameters, 8.45 G multiply-adds at 224×224 (paper: 48.9 M, 8.46 G)."""
     return SKNet((3, 4, 23, 3), **options)

@@ -15,6 +15,14 @@ from skviz.scenes import VISIBLE, Scenes, check_scale
 __all__ = ["Zoom", "fill_hole", "from_photographs", "zoom"]
 
 
+def check_sizes(picture: Tensor, mask: Tensor) -> None:
+    """Raise `SceneError` unless the mask has its picture's height and width."""
+    if mask.shape[-2:] != picture.shape[-2:]:
+        raise SceneError(
+            f"the mask is {tuple(mask.shape[-2:])} pixels, its picture {tuple(picture.shape[-2:])}"
+        )
+
+
 def fill_hole(image: Tensor, mask: Tensor) -> Tensor:
     """Fill the masked part of a picture smoothly from what surrounds it.
 
@@ -38,10 +46,7 @@ def fill_hole(image: Tensor, mask: Tensor) -> Tensor:
     SceneError
         If the mask covers the whole picture, or has another size.
     """
-    if mask.shape[-2:] != image.shape[-2:]:
-        raise SceneError(
-            f"the mask is {tuple(mask.shape[-2:])} pixels, its picture {tuple(image.shape[-2:])}"
-        )
+    check_sizes(image, mask)
     # A soft mask's rim still shows the object; only what is wholly outside counts as known.
     known = (F.max_pool2d(mask[None], 5, 1, 2) < VISIBLE).to(image.dtype)  # (1, 1, H, W)
     if not bool(known.any()):
@@ -97,8 +102,9 @@ def from_photographs(
     SceneError
         If a mask is empty, covers its whole picture, or has another size.
     """
-    objects, backgrounds, reference, centre = [], [], [], []
+    cut_outs, corners, pixels, backgrounds = [], [], [], []
     for name, (picture, mask) in pictures.items():
+        check_sizes(picture, mask)
         if not bool((mask > 127).any()):
             raise SceneError(f"the mask of {name!r} is empty")
         side = min(picture.shape[-2:])
@@ -106,29 +112,28 @@ def from_photographs(
         part = (slice(None), slice(top, top + side), slice(left, left + side))
         image, alpha = picture[part].float() / 255, mask[part].float() / 255
         inside = (alpha[0] > VISIBLE).nonzero()
-        low, high = inside.amin(0).float(), inside.amax(0).float() + 1
-        box, middle = float((high - low).max()), (low + high) / 2  # in picture pixels
-        # Draw the object's box onto a square of `side` pixels: a cut-out like any other.
-        zoomed = side / box
-        offset = side / 2 + (side / 2 - middle) * zoomed
-        cut_out = torch.cat([image * alpha, alpha])[None]
-        objects.append(
-            resample(
-                cut_out,
-                2 * canvas,
-                offset[None] * 2 * canvas / side,
-                torch.tensor([2 * canvas * zoomed]),
-            )
-        )
+        (y, x), (bottom, right) = inside.amin(0).tolist(), (inside.amax(0) + 1).tolist()
+        cut_outs.append(torch.cat([image * alpha, alpha])[:, y:bottom, x:right])
+        corners.append((y, x))
+        pixels.append(canvas / side)  # scene pixels per picture pixel
         whole = torch.full((1, 2), canvas / 2), torch.tensor([float(canvas)])
         backgrounds.append(resample(fill_hole(image, alpha)[None], canvas, *whole, edge=True))
-        reference.append(box * canvas / side)
-        centre.append(middle * canvas / side)
+    # The cut-outs keep their pixels; transparent margins give them one size.
+    longest = max(length for cut_out in cut_outs for length in cut_out.shape[-2:])
+    longest += longest % 2  # so that no object's middle depends on the others' sizes
+    objects, centre = [], []
+    for cut_out, (y, x), pixel in zip(cut_outs, corners, pixels, strict=True):
+        height, width = cut_out.shape[-2:]
+        above, before = (longest - height) // 2, (longest - width) // 2
+        below, after = longest - height - above, longest - width - before
+        objects.append(F.pad(cut_out, (before, after, above, below)))
+        middle = torch.tensor([y - above, x - before]) + longest / 2  # in picture pixels
+        centre.append(middle * pixel)
     names = tuple(pictures)
     return Scenes(
-        torch.cat(objects),
+        torch.stack(objects),
         torch.cat(backgrounds).clamp(0, 1),
-        torch.tensor(reference),
+        torch.tensor([longest * pixel for pixel in pixels]),
         torch.stack(centre),
         names,
         names,

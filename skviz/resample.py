@@ -109,8 +109,9 @@ def warp(objects: Tensor, matrix: Tensor) -> tuple[Tensor, float]:
     tuple of Tensor and float
         The mapped objects, and how much longer their canvas has become.
     """
-    growth = max(1.0, float(matrix.abs().sum(-1).max()))
     height, width = objects.shape[-2:]
+    size = torch.tensor([width, height], dtype=objects.dtype, device=objects.device)
+    growth = max(1.0, float((matrix.abs() * (size / size[:, None])).sum(-1).max()))
     pad_y, pad_x = (math.ceil((growth - 1) * side / 2) for side in (height, width))
     padded = F.pad(objects, (pad_x, pad_x, pad_y, pad_y))
     tall, wide = padded.shape[-2:]

@@ -1,6 +1,7 @@
 """What the network is shown: objects on backgrounds of their own, at any scale."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol, Self
@@ -51,6 +52,12 @@ def check_scale(scale: float) -> None:
         raise SceneError(f"a scale must be a positive number, got {scale}")
 
 
+def rounded(scale: float, towards: Callable[[float], int]) -> float:
+    """Round to three digits with `math.floor` or `math.ceil`, so that a bound shown is kept."""
+    unit = 10.0 ** (math.floor(math.log10(scale)) - 2)
+    return towards(scale / unit) * unit
+
+
 @dataclass(frozen=True, eq=False)
 class Scenes:
     """Objects on backgrounds, ready to be rendered at any scale (protocol ``rescale``).
@@ -89,21 +96,32 @@ class Scenes:
         return replace(self, **{name: getattr(self, name).to(device) for name in TENSORS})
 
     @cached_property
-    def largest_scale(self) -> float:
-        """The largest scale at which every object lies wholly on its canvas."""
+    def extent(self) -> Tensor:
+        """(N, 2, 2) pixels at scale 1 from `centre` to the object's ends: y then x, low then high.
+
+        Negative where the object ends before its centre.
+        """
         visible = self.objects[:, 3].cpu() > VISIBLE  # (N, h, w)
-        longer = max(visible.shape[-2:])
-        largest = torch.full((len(visible),), torch.inf)
-        for axis, seen in enumerate((visible.any(2), visible.any(1))):  # (N, h), then (N, w)
+        ends = []
+        for seen in (visible.any(2), visible.any(1)):  # (N, h), then (N, w)
             length = seen.shape[1]
             first = seen.int().argmax(1)
             last = length - seen.flip(1).int().argmax(1)
-            middle, reference = self.centre[:, axis].cpu(), self.reference.cpu() / longer
-            before = middle / ((length / 2 - first) * reference)
-            after = (self.backgrounds.shape[-1] - middle) / ((last - length / 2) * reference)
-            for bound in (before, after):  # negative where the object ends before its middle
-                largest = torch.where(bound > 0, torch.minimum(largest, bound), largest)
-        return float(largest.min())
+            ends.append(torch.stack([length / 2 - first, last - length / 2], 1))
+        pixel = self.reference.cpu() / max(visible.shape[-2:])
+        return torch.stack(ends, 1) * pixel[:, None, None]
+
+    @cached_property
+    def largest_scale(self) -> float:
+        """The largest scale at which every object lies wholly on its canvas."""
+        middle = self.centre.cpu()
+        room = torch.stack([middle, self.backgrounds.shape[-1] - middle], 2)  # (N, 2, 2)
+        return float((room / self.extent)[self.extent > 0].min())
+
+    @cached_property
+    def smallest_scale(self) -> float:
+        """The smallest scale at which the longer side of every object is at least a pixel."""
+        return 1 / float(self.extent.sum(2).amax(1).min())
 
     def render(self, scale: float) -> Tensor:
         """Render every scene with its object at `scale`: (N, 3, S, S) in 0…1.
@@ -118,15 +136,14 @@ class Scenes:
         if scale > self.largest_scale * (1 + 1e-6):
             raise SceneError(
                 f"at scale {scale:g} an object would leave its canvas; the largest scale of these "
-                f"scenes is {self.largest_scale:.3g}"
+                f"scenes is {rounded(self.largest_scale, math.floor):.3g}"
             )
-        side = scale * self.reference
-        if float(side.min()) < 1:
+        if scale < self.smallest_scale * (1 - 1e-6):
             raise SceneError(
-                f"at scale {scale:g} the smallest object would be {float(side.min()):.2g} pixels "
-                f"wide; use a scale of at least {1 / float(self.reference.min()):.2g}"
+                f"at scale {scale:g} an object would be smaller than a pixel; the smallest scale "
+                f"of these scenes is {rounded(self.smallest_scale, math.ceil):.3g}"
             )
-        return compose(self.objects, self.backgrounds, self.centre, side)
+        return compose(self.objects, self.backgrounds, self.centre, scale * self.reference)
 
 
 def place(
@@ -165,9 +182,14 @@ def place(
     Raises
     ------
     SceneError
-        If a background has the wrong shape, or an object's middle is off the canvas.
+        If the backgrounds have another shape or are not of floating point, an object's middle is
+        off the canvas, the reference is not positive or the rotation not finite.
     """
     count = len(objects)
+    if not (math.isfinite(reference) and reference > 0):
+        raise SceneError(f"reference must be a positive fraction of the canvas, got {reference}")
+    if not math.isfinite(rotation):
+        raise SceneError(f"rotation must be a finite number of degrees, got {rotation}")
     middle = torch.tensor([[(0.5 + offset) * canvas for offset in position]], device=device)
     if not bool(((middle > 0) & (middle < canvas)).all()):
         raise SceneError(f"position {position} is off the canvas; offsets lie between -0.5 and 0.5")
@@ -178,6 +200,8 @@ def place(
             f"backgrounds must be ({count} or 1, 3, {canvas}, {canvas}), got "
             f"{tuple(backgrounds.shape)}"
         )
+    if not backgrounds.is_floating_point():
+        raise SceneError(f"backgrounds must be floats in 0…1, got {backgrounds.dtype}")
     cut_outs = premultiplied(objects.rgba.to(device))
     side = torch.full((count,), reference * canvas, device=device)
     if rotation:

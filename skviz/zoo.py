@@ -54,24 +54,29 @@ def names() -> list[str]:
     return [Path(name).stem for name in data.names_in("models", ".safetensors")]
 
 
-def load(name: str | Path = "objects") -> SKNet:
+def load(name: str | Path = "objects", *, pretrained: bool = True) -> nn.Module:
     """Load a network, in evaluation mode, on the CPU.
 
     Parameters
     ----------
     name
-        A shipped network (see `names`), or the path of a file that `save` wrote.
+        A shipped network (see `names`), the path of a file that `save` wrote, or ``"timm/…"`` for
+        one of timm's.
+    pretrained
+        For timm: fetch ImageNet weights, rather than leaving them random.
 
     Returns
     -------
-    SKNet
-        Takes images (B, 3, H, W) in 0…1; its attribute ``card`` is a `Card`.
+    nn.Module
+        Takes images (B, 3, H, W), shipped networks in 0…1; these have a `Card` as ``card``.
 
     Raises
     ------
     ModelError
-        If the name is unknown, or the file is not such a network.
+        If the name is unknown, the file is not such a network, or the weights cannot be had.
     """
+    if str(name).startswith("timm/"):
+        return load_timm(str(name).removeprefix("timm/"), pretrained)
     if str(name) in names():
         content = data.read_bytes(f"models/{name}.safetensors")
     elif Path(name).suffix == ".safetensors" and Path(name).is_file():
@@ -85,13 +90,38 @@ def load(name: str | Path = "objects") -> SKNet:
         weights = safetensors.torch.load(content)
         length = int.from_bytes(content[:8], "little")
         header = json.loads(content[8 : 8 + length])["__metadata__"][HEADER]
-        card = Card(**json.loads(header))
+        fields = json.loads(header)
+        card = Card(**fields | {"categories": tuple(fields["categories"])})
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{name} is not a network that skviz saved: {error!r}") from error
     model = SKNet(**card.network, num_classes=len(card.categories))
     model.load_state_dict(weights)
     model.card = card  # type: ignore[assignment]
     return model.eval()
+
+
+def load_timm(name: str, pretrained: bool) -> nn.Module:
+    """Build a network of timm, which needs torchvision."""
+    try:
+        import torchvision  # noqa: F401
+    except (ImportError, RuntimeError) as error:
+        raise ModelError(
+            f"torchvision cannot be imported beside torch {torch.__version__} ({error}); install "
+            "the release of torchvision that was built for this torch"
+        ) from error
+    try:
+        import timm
+    except ImportError as error:
+        raise ModelError("timm is not installed; `pip install timm`") from error
+    if not timm.is_model(name):
+        raise ModelError(f"timm {timm.__version__} has no network {name!r}")
+    try:
+        return timm.create_model(name, pretrained=pretrained).eval()
+    except (OSError, RuntimeError) as error:
+        raise ModelError(
+            f"the weights of timm/{name} could not be fetched ({type(error).__name__}); connect to "
+            "the internet once, or use pretrained=False for random weights"
+        ) from error
 
 
 def save(model: SKNet, card: Card, path: Path) -> None:

@@ -1,6 +1,5 @@
 """Attention difference against scale, one line per unit."""
 
-import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,6 +11,7 @@ from skviz.plot import style
 __all__ = ["scale_response"]
 
 THUMBNAIL = 0.34  # inches
+MOST = 8  # thumbnails and tick labels that fit beside each other
 
 
 def scale_response(
@@ -62,7 +62,8 @@ def _lines(ds: xr.DataTree, ax: Axes) -> Axes:
         ax.plot(scales, here["estimate"], label=str(unit), **look)
         ax.fill_between(scales, here["low"], here["high"], color=look["color"], alpha=0.2, lw=0)
     style.zero_line(ax)
-    ax.set_xticks(scales, [f"{scale:g}" for scale in scales])
+    shown = style.apart(scales.tolist(), MOST)
+    ax.set_xticks(shown, [f"{scale:g}" for scale in shown])
     ax.set_xlabel("scale")
     ax.set_ylabel("attention difference")
     return ax
@@ -70,12 +71,9 @@ def _lines(ds: xr.DataTree, ax: Axes) -> Axes:
 
 def _thumbnails(ds: xr.DataTree, example: int, ax: Axes) -> None:
     root = stats.root(ds)
-    scales = root["scale"].values
-    room = np.diff(scales).min() / np.ptp(scales) * 0.72 * style.COLUMN if len(scales) > 1 else 1
-    side = min(THUMBNAIL, 0.9 * room)
-    for scale in scales:
+    for scale in style.apart(root["scale"].values.tolist(), MOST):
         picture = root["thumbnail"].isel(example=example).sel(scale=scale).values  # (y, x, rgb)
-        image = OffsetImage(picture, zoom=side * 72 / picture.shape[0], dpi_cor=True)
+        image = OffsetImage(picture, zoom=THUMBNAIL * 72 / picture.shape[0], dpi_cor=True)
         ax.add_artist(AnnotationBbox(image, (scale, 0.5), frameon=False, pad=0))
     ax.set_ylim(0, 1)
     ax.set_yticks([])

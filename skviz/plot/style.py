@@ -1,7 +1,8 @@
 """One look for all figures: sizes, fonts, colours, and figures made without pyplot."""
 
+import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle, islice
 from typing import Any
@@ -12,10 +13,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-__all__ = ["COLUMN", "TEXT", "context", "figure", "series"]
+__all__ = ["COLUMN", "TEXT", "InlineFigure", "context", "figure", "series"]
 
 COLUMN = 3.25  # inches: a column of CVPR's two-column page
 TEXT = 6.875  # inches: its full text width
+SCREEN = 120  # dots per inch in a notebook
 
 # Okabe and Ito's palette, apart from its yellow, which is too light for lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -57,10 +59,20 @@ def context() -> Iterator[None]:
         yield
 
 
-def figure(width: float, height: float) -> Figure:
+class InlineFigure(Figure):
+    """A figure that a notebook shows when it ends a cell, although pyplot knows nothing of it."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        with context():
+            self.savefig(buffer, format="png", dpi=SCREEN, metadata={"Software": "skviz"})
+        return buffer.getvalue()
+
+
+def figure(width: float, height: float) -> InlineFigure:
     """Make an empty figure of this size in inches; nothing global knows of it."""
     layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
-    made = Figure(figsize=(width, height), layout=layout)
+    made = InlineFigure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(made)
     return made
 
@@ -72,6 +84,16 @@ def series(count: int) -> list[dict[str, Any]]:
         {"color": colour, "linestyle": dash, "marker": marker}
         for colour, dash, marker in islice(looks, count)
     ]
+
+
+def apart(values: Sequence[float], count: int) -> list[float]:
+    """Choose from increasing values such that at most `count` fit beside each other."""
+    least = (values[-1] - values[0]) / (count - 0.5)
+    kept = [values[0]]
+    for value in values[1:]:
+        if value - kept[-1] >= least:
+            kept.append(value)
+    return kept
 
 
 def zero_line(ax: Axes) -> None:

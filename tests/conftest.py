@@ -1,0 +1,38 @@
+"""What several rooms' tests share."""
+
+import pytest
+import torch
+import xarray as xr
+
+import skviz
+from skviz import data
+from skviz.nn import SKNet
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def few() -> data.Objects:
+    """Five cut-outs."""
+    return data.objects(family="noto").take(range(5))
+
+
+@pytest.fixture(scope="session")
+def small_net() -> SKNet:
+    """An untrained network with two and three branches in different units, not to be changed."""
+    torch.manual_seed(1)
+    model = SKNet((1, 1), (8, 16), num_classes=7, stem_channels=8, stem_stride=2, groups=2)
+    other = SKNet(
+        (1, 1), (8, 16), num_classes=7, stem_channels=8, stem_stride=2, groups=2, kernels=(3, 5, 7)
+    )
+    model.stage2 = other.stage2
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def ds(small_net: SKNet, few: data.Objects) -> xr.DataTree:
+    """A sweep of the small network."""
+    return skviz.sweep(small_net, skviz.place(few, canvas=32), scales=[0.5, 1.0, 1.5, 2.0])

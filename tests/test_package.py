@@ -1,0 +1,75 @@
+"""What a user installs."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import skviz
+
+ROOT = Path(__file__).parent.parent
+USE_IT = """
+import skviz
+from skviz import data
+print(data.data_folder())
+assert len(skviz.objects()) == 402
+ds = skviz.sweep(skviz.load("objects"), skviz.objects(category="bus"), scales=[1.0])
+assert ds.sizes["image"] == 6
+"""
+
+
+def test_importing_it_imports_nothing_heavy():
+    code = (
+        "import sys, skviz; print(*{'torch', 'numpy', 'matplotlib', 'xarray'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == ""
+
+
+def test_every_entry_point_is_there():
+    for name in skviz.__all__:
+        assert getattr(skviz, name) is not None
+        assert name in dir(skviz)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = skviz.nothing
+
+
+def test_a_wheel_outside_the_checkout_finds_its_data(tmp_path):
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    elsewhere = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    done = subprocess.run(
+        [sys.executable, "-c", USE_IT], cwd=tmp_path, env=elsewhere, check=True,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert Path(done.stdout.strip()) == tmp_path / "site" / "skviz" / "_data"
+
+
+def names(requirements: list[str]) -> dict[str, str]:
+    """Package names and their bounds."""
+    return dict(re.match(r"([\w-]+?)(?:-base)?(>=.*)", line).groups() for line in requirements)
+
+
+def test_conda_asks_for_the_same_packages():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    text = (ROOT / "environment.yml").read_text()
+    conda = names(re.findall(r"^  - (\S+>=\S+)$", text, re.MULTILINE))
+    assert conda.pop("python") == project["requires-python"]
+    conda["torch"] = conda.pop("pytorch")
+    assert conda == names(project["dependencies"])
+
+
+def test_the_lock_names_hashes_and_no_index():
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "://" not in lock
+    pinned = re.findall(r"^[\w.-]+==\S+", lock, re.MULTILINE)
+    assert len(pinned) > 100
+    assert lock.count("--hash=sha256:") > len(pinned)
