@@ -19,3 +19,7 @@ class ModelError(SkvizError):
 
 class RecordingError(SkvizError):
     """Branch weights could not be recorded, or are not what a softmax would give."""
+
+
+class UnitError(SkvizError):
+    """Units could not be looked for, or one was asked for that is not there."""

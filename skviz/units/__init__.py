@@ -1,0 +1,8 @@
+"""Find the Selective-Kernel units of any model, from what it computes."""
+
+from __future__ import annotations
+
+from skviz.units.find import Unit, Units, find_units
+from skviz.units.layout import Layout, Site
+
+__all__ = ["Layout", "Site", "Unit", "Units", "find_units"]
