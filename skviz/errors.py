@@ -23,3 +23,7 @@ class RecordingError(SkvizError):
 
 class UnitError(SkvizError):
     """Units could not be looked for, or one was asked for that is not there."""
+
+
+class InterventionError(SkvizError):
+    """Branch weights cannot be changed as asked."""

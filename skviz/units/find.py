@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from skviz.errors import UnitError
+from skviz.units.eager import eager
 from skviz.units.graph import Calls, Graph
 from skviz.units.layout import Layout, Site
 from skviz.units.select import Found, selections
@@ -89,7 +90,9 @@ class Units(Sequence[Unit]):
             for unit in self._units:
                 if unit.name == key:
                     return unit
-            raise UnitError(f"no unit is called {key!r}; there are {', '.join(self.names) or 'none'}")
+            raise UnitError(
+                f"no unit is called {key!r}; there are {', '.join(self.names) or 'none'}"
+            )
         return self._units[key]
 
     def __len__(self) -> int:
@@ -269,7 +272,7 @@ def _as_it_was(model: nn.Module) -> Iterator[None]:
     try:
         with (
             torch.random.fork_rng(devices=sorted(d.index or 0 for d in devices)),
-            torch.compiler.set_stance("force_eager"),
+            eager(),
             torch.no_grad(),
         ):
             model.eval()
@@ -293,7 +296,9 @@ def _named(found: list[Found]) -> list[Unit]:
         names = [unit.name for unit in units]
         for number, (unit, group) in enumerate(zip(units, groups.values(), strict=True)):
             if names.count(unit.name) > 1:
-                units[number] = replace(unit, name=how(unit, group, names[:number].count(unit.name)))
+                units[number] = replace(
+                    unit, name=how(unit, group, names[:number].count(unit.name))
+                )
     return units
 
 

@@ -122,12 +122,17 @@ class Graph(TorchDispatchMode):
             def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
                 self.stack.pop()
 
-            handles.append(module.register_forward_pre_hook(enter, prepend=True))
-            handles.append(module.register_forward_hook(leave))
+            # Unbound: a ScriptModule refuses these methods of its own, but honours the hooks.
+            handles.append(nn.Module.register_forward_pre_hook(module, enter, prepend=True))
+            handles.append(nn.Module.register_forward_hook(module, leave))
         return handles
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
         if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):

@@ -61,7 +61,9 @@ class Layout:
         return tensor.reshape(like.shape).to(like.dtype)
 
     def _target(self, tensor: Tensor, branch: int) -> tuple[list[int], list[int]]:
-        named = [axis for axis in (self.image, branch, *self.channel, *self.spatial) if axis is not None]
+        named = [
+            axis for axis in (self.image, branch, *self.channel, *self.spatial) if axis is not None
+        ]
         single = [axis for axis in range(tensor.dim()) if axis not in named]
         if any(tensor.shape[axis] != 1 for axis in single):
             raise RecordingError(

@@ -154,7 +154,9 @@ class _Candidate:
                 self.products.append(node)
         if not self.products:
             return None, high
-        shaped = [{key: value.reshape(self.shape) for key, value in side.items()} for side in (low, high)]
+        shaped = [
+            {key: value.reshape(self.shape) for key, value in side.items()} for side in (low, high)
+        ]
         return shaped[0], shaped[1]
 
     def _pairs(self, node: Node, weights: dict[Node, Tensor]) -> Iterator[_Pair]:
@@ -244,7 +246,12 @@ class _Candidate:
         return None
 
     def _describe(
-        self, axis: int | None, made_by: list[list[Node]], notes: tuple[str, ...], *, degenerate: bool = False
+        self,
+        axis: int | None,
+        made_by: list[list[Node]],
+        notes: tuple[str, ...],
+        *,
+        degenerate: bool = False,
     ) -> Found | None:
         kernels, spatial = branch_kernels(made_by)
         if not spatial:
@@ -259,8 +266,11 @@ class _Candidate:
             weights = layout.normalise(values.float())
             close = tolerance(values.dtype)
             if bool((weights - 1 / len(made_by)).abs().max() < close):
-                notes = (*notes, f"every weight is 1/{len(made_by)}: one head shared by all "
-                         "branches, or one that is still zero")
+                notes = (
+                    *notes,
+                    f"every weight is 1/{len(made_by)}: one head shared by all "
+                    "branches, or one that is still zero",
+                )
                 degenerate = True
             elif bool((weights - weights[:1]).abs().max() < close / 100):
                 notes = (*notes, "the weights were the same for every image of the probe")
@@ -317,9 +327,13 @@ class _Candidate:
 
     def _how(self, roles: dict[int, str]) -> str:
         node = self.node
-        named = ["space" if roles.get(a) == "place" else roles.get(a, "1" if s == 1 else "?")
-                 for a, s in enumerate(self.shape)]
-        made = {"_softmax": "softmax", "exp": "exp of log-softmax", "div": "quotient"}.get(node.op, node.op)
+        named = [
+            "space" if roles.get(a) == "place" else roles.get(a, "1" if s == 1 else "?")
+            for a, s in enumerate(self.shape)
+        ]
+        made = {"_softmax": "softmax", "exp": "exp of log-softmax", "div": "quotient"}.get(
+            node.op, node.op
+        )
         by = "/".join(dict.fromkeys(product.op for product in self.products))
         if not node.axes:
             return f"gate {made}(…), a and 1 − a, as ({', '.join(named[:-1])}); select by {by}"
