@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -109,7 +110,7 @@ class _PythonMode(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         out = func(*args, **kwargs) if kwargs else func(*args)
-        if func in _state.watches and not _state.paused:
+        if func in _state.watches and not _state.paused and not isinstance(func, OpOverload):
             return _state.after(func, out, args, in_autograd=True)
         return out
 

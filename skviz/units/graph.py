@@ -60,7 +60,8 @@ class Node:
     call: Any = None  # the Python function that returned this very tensor, and its counts
     axes: tuple[int, ...] = ()  # along which the values are a probability
     gate: bool = False  # values within [0, 1], a candidate for (a, 1 - a)
-    complement: Node | None = None  # the gate ``a`` if this is 1 - a
+    complement: Node | None = None  # the parent ``a`` if this is 1 - a
+    stored: tuple[Node, Node, Node] | None = None  # a whole of which a view was given a value
     values: Tensor | None = None
 
     @property
@@ -74,7 +75,8 @@ class Node:
     @property
     def moving(self) -> bool:
         """Whether every element is an element of a parent, unchanged."""
-        return self.op in RESHAPING or self.op in COPYING or self.op in MOVING
+        op = self.op
+        return self.stored is not None or op in RESHAPING or op in COPYING or op in MOVING
 
     @property
     def elementwise(self) -> bool:
@@ -156,15 +158,13 @@ class Graph(TorchDispatchMode):
             node = self._node(
                 func, noted_args, noted_kwargs, position, tensor, tainted=tainted, parents=parents
             )
-            if tainted and tensor.is_floating_point() and not node.moving:
+            if node.moving:
+                node.gate = len(parents) == 1 and parents[0].gate
+            elif tainted and tensor.is_floating_point():
                 _look_at_values(node, tensor, args)
             self._known[tensor] = node
-            base = tensor._base if name.endswith("_") and tensor._is_view() else None
-            if base is not None and tainted:  # a part was overwritten: so was the whole
-                whole = self._note(base)
-                self._known[base] = self._node(
-                    func, (), {}, 0, base, tainted=True, parents=(whole, node)
-                )
+            if name.endswith("_") and tensor._is_view():
+                self._store(parents[0], node, tensor._base)
         return out
 
     def _note(self, value: Any) -> Any:
@@ -177,6 +177,15 @@ class Graph(TorchDispatchMode):
                 node.values = value.detach().clone()
             self._known[value] = node
         return node
+
+    def _store(self, view: Node, value: Node, base: Tensor | None) -> None:
+        """A view was written to, and so was the tensor that it is a view of."""
+        if base is None or not value.tainted:
+            return
+        whole = self._note(base)
+        node = self._node(None, (), {}, 0, base, tainted=True, parents=(whole, value))
+        node.stored = (whole, view, value)
+        self._known[base] = node
 
     def _node(
         self,
@@ -213,6 +222,8 @@ class Calls(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        if isinstance(func, torch._ops.OpOverload):  # the graph's own calls come by here too
+            return func(*args, **(kwargs or {}))
         stack = tuple(self.graph.stack)
         for frame in stack:
             frame.counts[func] += 1

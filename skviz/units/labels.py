@@ -20,6 +20,11 @@ _BITS = 40  # of a label that number the element; the rest number the source
 
 def replay(node: Node, labels: Callable[[Node], Tensor]) -> Tensor:
     """Move labels as ``node`` moved its values; ``labels`` gives those of each tensor argument."""
+    if node.stored is not None:
+        whole, view, value = node.stored
+        labelled = labels(whole).expand(node.shape).reshape(-1).clone()
+        labelled[_positions(view).flatten()] = labels(value).expand(view.shape).flatten()
+        return labelled.reshape(node.shape)
     op = node.op
     if op in RESHAPING:
         return labels(node.parents[0]).reshape(node.shape)
@@ -32,6 +37,13 @@ def replay(node: Node, labels: Callable[[Node], Tensor]) -> Tensor:
     out = node.func(*tensors[0], **tensors[1])
     moved: Tensor = out if isinstance(out, Tensor) else out[node.output]
     return moved
+
+
+def _positions(view: Node) -> Tensor:
+    """Where the elements of a view are in the tensor that it is a view of."""
+    if replayable(view) and view.stored is None:
+        return replay(view, _positions)
+    return torch.arange(_size(view.shape)).reshape(view.shape)
 
 
 def _argument(node: Node, labels: Callable[[Node], Tensor]) -> Tensor:
@@ -158,7 +170,8 @@ def weight_labels(start: dict[Node, Tensor], graph: list[Node]) -> dict[Node, Te
     Parameters
     ----------
     start : dict[Node, Tensor]
-        The probability (or both halves of a gate) and the labels of its elements.
+        The probability, or ``a`` of a gate, and the labels of its elements; those of a gate
+        are even and its complement has the odd ones.
     graph : list[Node]
         All nodes in the order of computation.
 
@@ -178,7 +191,10 @@ def weight_labels(start: dict[Node, Tensor], graph: list[Node]) -> dict[Node, Te
         if node in found or not any(parent in found for parent in node.parents):
             continue
         parent = carrier(node)
-        if replayable(node):
+        if node.complement is not None and node.complement in found:
+            of_a = found[node.complement]
+            found[node] = torch.where(of_a >= 0, of_a ^ 1, of_a)
+        elif replayable(node):
             found[node] = replay(node, labels)
         elif parent is not None and parent in found and not node.axes:
             found[node] = found[parent]

@@ -40,7 +40,7 @@ def selections(graph: Graph) -> list[Found]:
     """All units in the graph, in the order of their softmax."""
     origins = Origins(graph.nodes)
     mixes = _interpolations(graph.nodes)
-    gates = {node.complement for node in graph.nodes if node.complement is not None}
+    gates = {_made_by(node.complement) for node in graph.nodes if node.complement is not None}
     for weight, _, _ in mixes.values():
         gate = _made_by(weight)
         if gate.gate:
@@ -57,36 +57,48 @@ def selections(graph: Graph) -> list[Found]:
 
 def _made_by(node: Node) -> Node:
     """Go back through moves and rescaling to the operation that made the values."""
-    while not node.gate:
-        before = carrier(node)
-        if before is None and replayable(node):
-            before = node.parents[0]
+    while replayable(node) or not node.gate:
+        before = node.parents[0] if replayable(node) else carrier(node)
         if before is None:
             break
         node = before
     return node
 
 
+def _inner_maker(node: Node, depth: int) -> Node:
+    """Go back from the weights to the last operation inside a module deeper than ``depth``."""
+    while len(node.stack) <= depth and any(parent.tainted for parent in node.parents):
+        node = next(parent for parent in node.parents if parent.tainted)
+    return node
+
+
 def _interpolations(graph: list[Node]) -> dict[Node, tuple[Node, Node, Node]]:
     """``start + weight·(end − start)``, as one operation or written out: weight, end, start."""
-    mixes = {}
+    mixes: dict[Node, tuple[Node, Node, Node]] = {}
     for node in graph:
+        ways: list[tuple[Node, ...]] = []
         if node.op == "lerp" and isinstance(node.args[2], Node):
             mixes[node] = (node.args[2], node.args[1], node.args[0])
-        if node.op == "add" and len(node.parents) == 2:
-            pairs = (node.parents, node.parents[::-1])
-            written = [(start, *product.parents) for start, product in pairs if product.op == "mul"]
         elif node.op == "addcmul":
-            written = [node.parents]
+            ways = [(node.parents[0], *node.parents[1:])]
+        elif node.op == "add" and len(node.parents) == 2:
+            ways = [
+                (start, *product.parents)
+                for start, product in (node.parents, node.parents[::-1])
+                if product.op == "mul" and len(product.parents) == 2
+            ]
         else:
             continue
-        for parts in written:
-            if len(parts) != 3:
-                continue
-            for weight, change in (parts[1:], parts[:0:-1]):
-                if change.op == "sub" and change.parents[1:] == (parts[0],):
-                    mixes[node] = (weight, change.parents[0], parts[0])
+        for start, one, other in ways:
+            for weight, change in ((one, other), (other, one)):
+                if change.op == "sub" and change.parents[1:] == (start,):
+                    product = node if node.op == "addcmul" else _product(node, change)
+                    mixes[product] = (weight, change.parents[0], start)
     return mixes
+
+
+def _product(total: Node, factor: Node) -> Node:
+    return next(parent for parent in total.parents if factor in parent.parents)
 
 
 class _Candidate:
@@ -108,9 +120,6 @@ class _Candidate:
         else:  # a gate: an axis of two is added at the end
             self.shape, self.axes = (*node.shape, 2), (len(node.shape),)
             self.start = {node: 2 * labels}
-            for other in graph.nodes:
-                if other.complement is node:
-                    self.start[other] = 2 * labels + 1
         self.products: list[Node] = []
 
     def judge(self) -> Found | None:
@@ -280,7 +289,13 @@ class _Candidate:
         shared = 0
         while all(len(stack) > shared and stack[shared] is frames[0][shared] for stack in frames):
             shared += 1
-        names = tuple(node.stack[-1].name for branch in made_by for node in branch if node.stack)
+        outside = frames[0][:shared]
+        head = _inner_maker(self.node, len(outside))
+        names = tuple(
+            node.stack[-1].name
+            for node in [head, *(node for branch in made_by for node in branch)]
+            if len(node.stack) > len(outside)
+        )
         return Found(
             node=self.node,
             frame=self.node.stack[shared - 1],
