@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from skviz.units.graph import Node
 
+CONVOLUTIONS = {"convolution", "_convolution"}  # the latter in traced models
 _UNKNOWN = "unknown"
 _MISSES = "misses"
 # Receptive field and stride per spatial axis; or why there is none.
@@ -68,7 +69,7 @@ def _ancestors(nodes: list[Node]) -> set[Node]:
 
 def _window(node: Node) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     """Effective kernel and stride per axis of a convolution or pool."""
-    if node.op == "convolution":
+    if node.op in CONVOLUTIONS:
         size = node.args[1].shape[2:]
         stride, dilation, transposed = node.args[3], node.args[5], node.args[6]
         if transposed:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from skviz.units.graph import Frame, Graph, Node, tolerance
-from skviz.units.kernels import branch_kernels
+from skviz.units.kernels import CONVOLUTIONS, branch_kernels
 from skviz.units.labels import NOWHERE, Origins, carrier, replayable, weight_labels
 from skviz.units.layout import Layout
 
@@ -217,7 +217,7 @@ class _Candidate:
                     continue
                 apart = channels[i][1] < channels[j][0] or channels[j][1] < channels[i][0]
                 several = all(low < high for low, high in (channels[i], channels[j]))
-                convolved = all(node.op == "convolution" for node in made_by[i])
+                convolved = all(node.op in CONVOLUTIONS for node in made_by[i])
                 if not (chunks and apart and several and convolved):
                     return None
         return made_by

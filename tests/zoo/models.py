@@ -88,7 +88,12 @@ def softmax(z: Tensor) -> Tensor:
 
 def canonical(z: Tensor, kind: str) -> Tensor:
     """Weights as skviz promises them: (image, branch, channel[, space…])."""
-    return {"channel": z, "scalar": z[..., None], "pixel": z[:, :, None], "frequency": z[:, :, None]}[kind]
+    return {
+        "channel": z,
+        "scalar": z[..., None],
+        "pixel": z[:, :, None],
+        "frequency": z[:, :, None],
+    }[kind]
 
 
 def selected(f: list[Tensor], w: Tensor, kind: str) -> Tensor:

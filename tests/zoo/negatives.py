@@ -30,7 +30,9 @@ class Parts(nn.Module):
         return self.run(self, x)
 
 
-def none(name: str, example: Tensor = IMAGE, **parts: Callable[[], Any]) -> Callable[[Forward], Forward]:
+def none(
+    name: str, example: Tensor = IMAGE, **parts: Callable[[], Any]
+) -> Callable[[Forward], Forward]:
     def add(run: Forward) -> Forward:
         _none.append((name, lambda: {key: make() for key, make in parts.items()}, run, example))
         return run
@@ -181,15 +183,25 @@ def _(m, x):
     return (m.c(x).softmax(1) * torch.arange(5.0).view(1, 5, 1, 1)).sum(1)
 
 
-@none("mixture of MLP experts", TOKENS, g=fc(C, 3), e=lambda: nn.ModuleList(
-    nn.Sequential(nn.Linear(C, 8), nn.GELU(), nn.Linear(8, C)) for _ in range(3)))
+@none(
+    "mixture of MLP experts",
+    TOKENS,
+    g=fc(C, 3),
+    e=lambda: nn.ModuleList(
+        nn.Sequential(nn.Linear(C, 8), nn.GELU(), nn.Linear(8, C)) for _ in range(3)
+    ),
+)
 def _(m, x):
     w = m.g(x).softmax(-1)
     return (torch.stack([e(x) for e in m.e], -1) * w[:, :, None]).sum(-1)
 
 
-@none("mixture of MLP experts on pooled features", c=lambda: conv(3), g=fc(C, 3),
-      e=lambda: nn.ModuleList(nn.Linear(C, C) for _ in range(3)))
+@none(
+    "mixture of MLP experts on pooled features",
+    c=lambda: conv(3),
+    g=fc(C, 3),
+    e=lambda: nn.ModuleList(nn.Linear(C, C) for _ in range(3)),
+)
 def _(m, x):
     v = m.c(x).mean((2, 3))
     return (torch.stack([e(v) for e in m.e], 1) * m.g(v).softmax(1)[..., None]).sum(1)
@@ -206,9 +218,9 @@ def _(m, x):
 @none("dynamic convolution with mul", g=fc(C, 2), a=param(C, C, 3, 3), b=param(C, C, 3, 3))
 def _(m, x):
     w = m.g(x.mean((2, 3))).softmax(1)
-    return torch.stack([
-        F.conv2d(x[i : i + 1], w[i, 0] * m.a + w[i, 1] * m.b, padding=1) for i in range(len(x))
-    ])
+    return torch.stack(
+        [F.conv2d(x[i : i + 1], w[i, 0] * m.a + w[i, 1] * m.b, padding=1) for i in range(len(x))]
+    )
 
 
 @none("conditional convolution", g=fc(C, 2), kernels=param(2, C * C * 9))
@@ -246,7 +258,9 @@ def _(m, x):
     return v
 
 
-@none("capsule routing on convolutional capsules", c=lambda: nn.Conv2d(C, 12, 3), w=param(72, 3, 6, 6))
+@none(
+    "capsule routing on convolutional capsules", c=lambda: nn.Conv2d(C, 12, 3), w=param(72, 3, 6, 6)
+)
 def _(m, x):
     u = torch.einsum("bic,ijcd->bijd", m.c(x).flatten(1).view(len(x), 72, 6), m.w)
     b = torch.zeros(len(x), 72, 3)

@@ -391,7 +391,8 @@ def _long(dims: int) -> nn.Module:
 def _rows(kernel: int) -> nn.Module:
     half = kernel // 2
     return nn.Sequential(
-        nn.Conv2d(C, C, (1, kernel), padding=(0, half)), nn.Conv2d(C, C, (kernel, 1), padding=(half, 0))
+        nn.Conv2d(C, C, (1, kernel), padding=(0, half)),
+        nn.Conv2d(C, C, (kernel, 1), padding=(half, 0)),
     )
 
 
@@ -399,7 +400,9 @@ _branches: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "modules": (lambda: Modules(conv(3), conv(5)), (3, 5)),
     "three branches": (lambda: Modules(conv(1), conv(3), conv(7)), (1, 3, 7)),
     "stacked small convolutions": (
-        lambda: Modules(conv(3), nn.Sequential(conv(3), conv(3)), nn.Sequential(conv(3), conv(3), conv(3))),
+        lambda: Modules(
+            conv(3), nn.Sequential(conv(3), conv(3)), nn.Sequential(conv(3), conv(3), conv(3))
+        ),
         (3, 5, 7),
     ),
     "dilated": (lambda: Modules(conv(3), conv(3, dilation=2)), (3, 5)),
@@ -410,7 +413,10 @@ _branches: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "registered in another order": (lambda: Reversed(conv(5), conv(3)), (3, 5)),
     "split input": (lambda: SplitInput(_half(3), _half(5)), (3, 5)),
     "same kernels": (lambda: Modules(conv(3), conv(3)), (3, 3)),
-    "pool and identity": (lambda: Modules(nn.Identity(), nn.AvgPool2d(3, 1, 1), conv(5)), (1, 3, 5)),
+    "pool and identity": (
+        lambda: Modules(nn.Identity(), nn.AvgPool2d(3, 1, 1), conv(5)),
+        (1, 3, 5),
+    ),
     "gated branches": (lambda: Gated(conv(3), conv(5)), (3, 5)),
     "residual branches": (lambda: Residual(conv(3), conv(5)), (3, 5)),
 }
@@ -483,7 +489,9 @@ def positives() -> Iterator[Case]:
         yield _case(name, features, select, kernels=tuple(2 * i + 3 for i in range(m)), **options)
     plain = partial(mix)
     for name, (make, kernels) in _branches.items():
-        yield _case(name, make(), lambda f, z: plain(f, z.softmax(1)), kernels=kernels, m=len(kernels))
+        yield _case(
+            name, make(), lambda f, z: plain(f, z.softmax(1)), kernels=kernels, m=len(kernels)
+        )
 
     def anyd(f: list[Tensor], z: Tensor) -> Tensor:
         w = z.softmax(1)
@@ -492,4 +500,6 @@ def positives() -> Iterator[Case]:
     for dims, name in ((1, "one dimension"), (3, "three dimensions")):
         yield _case(name, _long(dims), anyd, kernels=(3, 5), dims=dims)
     lists = [torch.randn(3, C, 6, 6) for _ in range(3)]
-    yield _case("external list of features", External(), anyd, kernels=None, m=3, alone=True, example=lists)
+    yield _case(
+        "external list of features", External(), anyd, kernels=None, m=3, alone=True, example=lists
+    )

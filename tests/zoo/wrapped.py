@@ -78,7 +78,12 @@ class Varied(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.a, self.b, self.unused, self.c = unit(3, 5), unit(1, 3, 5), unit(3, 5), unit(3, 5, 7, 9)
+        self.a, self.b, self.unused, self.c = (
+            unit(3, 5),
+            unit(1, 3, 5),
+            unit(3, 5),
+            unit(3, 5, 7, 9),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.c(self.b(self.a(x)))
@@ -143,14 +148,18 @@ def wrapped() -> Iterator[Case]:
     x = torch.randn(3, C, 8, 8)
     images = torch.randn(3, 3, 8, 8)
 
-    yield Case("called three times", SharedCalls().eval(), (x,), kernels=(3, 5), calls=3, unit_name="sk")
+    yield Case(
+        "called three times", SharedCalls().eval(), (x,), kernels=(3, 5), calls=3, unit_name="sk"
+    )
     yield Case("two units share a softmax", SharedSoftmax().eval(), (x,), units=2, kernels=(3, 5))
     yield Case("M differs, one unit never called", Varied().eval(), (x,), units=3)
     yield Case("parent owns everything", ParentOwned().eval(), (x,), units=2, kernels=(3, 5))
     yield Case("under checkpoint", Checkpointed().eval(), (x,), kernels=(3, 5), unit_name="sk")
     yield Case(
         "DataParallel prefix",
-        nn.DataParallel(Body(unit())).eval() if not torch.cuda.is_available() else Body(unit()).eval(),
+        nn.DataParallel(Body(unit())).eval()
+        if not torch.cuda.is_available()
+        else Body(unit()).eval(),
         (images,),
         kernels=(3, 5),
         unit_name="module.sk" if not torch.cuda.is_available() else "sk",
