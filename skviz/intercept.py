@@ -42,7 +42,7 @@ class Watch:
     def see(self, tensor: Tensor, *, in_autograd: bool, changed: bool) -> Tensor | None:
         """Take the weights as made, or as changed before; return others to put in their place.
 
-        ``in_autograd`` is False below autograd, where what is returned has no gradient.
+        ``in_autograd`` is False where a gradient is wanted but what is returned has none.
         """
         raise NotImplementedError
 
@@ -82,26 +82,31 @@ class _ThreadState(threading.local):
                 self.modes.enter_context(_PythonMode())
             self.have = wanted
 
-    def after(self, func: Any, out: Any, args: tuple[Any, ...], *, in_autograd: bool) -> Any:
-        """Show the result of a watched function to whoever waits for it."""
-        hits, changed = [], False
-        for watch in self.watches.get(func, ()):
-            if watch.calls is not None:
-                watch.calls += 1
-                if watch.calls == watch.site.occurrence:
-                    hits.append(watch)
-        for watch in hits if isinstance(out, Tensor) else ():
-            new = watch.see(out, in_autograd=in_autograd, changed=changed)
-            if new is not None:
-                changed = True
-                out = out.copy_(new) if args and out is args[0] else new
-        return out
+
+def _shown(
+    watches: Iterable[Watch], out: Any, args: tuple[Any, ...], *, in_autograd: bool
+) -> Any:
+    """Show the result of a watched function to whoever waits for it."""
+    hits, changed = [], False
+    for watch in watches:
+        if watch.calls is not None:
+            watch.calls += 1
+            if watch.calls == watch.site.occurrence:
+                hits.append(watch)
+    for watch in hits if isinstance(out, Tensor) else ():
+        new = watch.see(out, in_autograd=in_autograd, changed=changed)
+        if new is not None:
+            changed = True
+            out = out.copy_(new) if args and out is args[0] else new
+    return out
 
 
 _state = _ThreadState()
 
 
 class _PythonMode(TorchFunctionMode):
+    """Watches what Python calls, above autograd."""
+
     def __torch_function__(
         self,
         func: Any,
@@ -110,12 +115,34 @@ class _PythonMode(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         out = func(*args, **kwargs) if kwargs else func(*args)
-        if func in _state.watches and not _state.paused and not isinstance(func, OpOverload):
-            return _state.after(func, out, args, in_autograd=True)
-        return out
+        watches = _state.watches.get(func)
+        if watches is None or isinstance(func, OpOverload) or _state.paused or in_backward():
+            return out
+        return _shown(watches, out, args, in_autograd=True)
+
+
+class _Recomputation(TorchFunctionMode):
+    """Changes weights again where autograd recomputes them, in whatever thread it does so."""
+
+    def __init__(self, watches: list[Watch]) -> None:
+        super().__init__()
+        self.watches = watches
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        watches = [watch for watch in self.watches if watch.site.function == func]
+        return _shown(watches, out, args, in_autograd=True) if watches else out
 
 
 class _AtenMode(TorchDispatchMode):
+    """Watches operations that Python does not call, as in TorchScript, below autograd."""
+
     def __torch_dispatch__(
         self,
         func: Any,
@@ -124,9 +151,13 @@ class _AtenMode(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        if func in _state.watches and not _state.paused:
-            return _state.after(func, out, args, in_autograd=False)
-        return out
+        watches = _state.watches.get(func)
+        if watches is None or _state.paused or in_backward():
+            return out
+        tracked = torch.is_grad_enabled() and any(
+            isinstance(arg, Tensor) and arg.requires_grad for arg in args
+        )
+        return _shown(watches, out, args, in_autograd=not tracked)
 
 
 def in_backward() -> bool:
@@ -217,28 +248,42 @@ class Interception:
                     f"the model has no module {name!r}: these units were found in another model; "
                     "call find_units on this one"
                 )
-            starter = self._starter(watches)
-            self._handles.append(nn.Module.register_forward_pre_hook(owner, starter, prepend=True))
+            self._follow(owner, watches)
         for watch in self._watches:
             _state.add(watch)
 
-    def _starter(self, watches: list[Watch]) -> Callable[[nn.Module, Any], None]:
-        def start(_module: nn.Module, _args: Any) -> None:
-            if self._mine():
-                for watch in watches:
-                    watch.calls = 0
-            elif in_backward() and any(watch.changes for watch in watches):
-                raise RecordingError(
-                    "a checkpointed unit is recomputed in another thread, where the intervention "
-                    "does not reach; switch checkpointing off while intervening with gradients"
-                )
+    def _follow(self, owner: nn.Module, watches: list[Watch]) -> None:
+        """Count calls from each entry into ``owner``."""
+        changing = [watch for watch in watches if watch.changes]
+        recomputations: list[_Recomputation] = []
 
-        return start
+        def start(_module: nn.Module, _args: Any) -> None:
+            if in_backward():
+                if changing:
+                    recomputations.append(_Recomputation(changing))
+                    recomputations[-1].__enter__()
+            elif not self._mine():
+                return
+            for watch in watches:
+                watch.calls = 0
+
+        def stop(_module: nn.Module, _args: Any, _output: Any) -> None:
+            if in_backward() and recomputations:
+                recomputations.pop().__exit__(None, None, None)
+
+        self._handles.append(nn.Module.register_forward_pre_hook(owner, start, prepend=True))
+        if changing:
+            after = nn.Module.register_forward_hook
+            self._handles.append(after(owner, stop, prepend=True, always_call=True))
 
     def _mine(self) -> bool:
         return threading.get_ident() == self._thread and not _state.paused
 
-    def _enter(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _enter(
+        self, _model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
+    ) -> None:
+        if kwargs is None:  # another thread's call, while this hook was being registered
+            return
         if not self._mine() or in_backward():
             return
         if self.units is None:

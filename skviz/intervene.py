@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from skviz.errors import InterventionError, UnitError
-from skviz.intercept import Interception, Watch
+from skviz.intercept import Interception, Watch, in_backward
 from skviz.units.graph import tolerance
 
 if TYPE_CHECKING:
@@ -143,8 +143,8 @@ class _Intervention(Watch):
             )
 
     def see(self, tensor: Tensor, *, in_autograd: bool, changed: bool) -> Tensor:  # noqa: ARG002
-        self.fired += 1
-        if not in_autograd and tensor.is_floating_point() and _tracked(tensor):
+        self.fired += not in_backward()
+        if not in_autograd:
             raise InterventionError(
                 f"unit {self.unit.name!r} is inside TorchScript, where an intervention has no "
                 "gradient; use torch.no_grad(), or the model before scripting"
@@ -165,10 +165,6 @@ class _Intervention(Watch):
                     f"(off by {error:.2g}); normalise them, or pass normalise=False if that is meant"
                 )
         return self.layout.restore(new, tensor)
-
-
-def _tracked(tensor: Tensor) -> bool:
-    return torch.is_grad_enabled() and tensor.requires_grad
 
 
 class Intervening(Interception):

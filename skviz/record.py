@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from skviz.errors import RecordingError, UnitError
-from skviz.intercept import Interception, Watch, in_backward
+from skviz.intercept import Interception, Watch
 from skviz.units.graph import tolerance
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from skviz.units import Unit, Units
-
-Reduce = "str | Callable[[Tensor], Tensor] | None"
 
 _REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "channel_mean": lambda weights: weights.flatten(2).mean(2),  # (image, branch)
@@ -34,8 +32,6 @@ class _Recorder(Watch):
         self.close = 0.0
 
     def see(self, tensor: Tensor, *, in_autograd: bool, changed: bool) -> None:  # noqa: ARG002
-        if in_backward():
-            return
         self.fired += 1
         self.close = max(self.close, tolerance(tensor.dtype))
         with torch.no_grad():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from skviz.units.select import Found, selections
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_probing = threading.Lock()  # a probe switches the model to evaluation mode for a moment
 IMAGES = 3  # a batch of one hides a softmax over the batch
 
 
@@ -254,7 +256,7 @@ def _three_images(args: Any, kwargs: Any, first: Tensor) -> tuple[Any, Any]:
 
 def _run(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Graph:
     graph = Graph()
-    with _as_it_was(model), ExitStack() as stack:
+    with _probing, _as_it_was(model), ExitStack() as stack:
         for handle in graph.hooks(model):
             stack.callback(handle.remove)
         graph.add_inputs((args, kwargs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -116,13 +117,16 @@ class Graph(TorchDispatchMode):
     def hooks(self, model: nn.Module) -> list[Any]:
         """Follow which module is running; the caller removes the handles."""
         handles: list[Any] = []
+        thread = threading.get_ident()
         for name, module in model.named_modules():
 
             def enter(_module: nn.Module, _args: Any, name: str = name) -> None:
-                self.stack.append(Frame(name))
+                if threading.get_ident() == thread:
+                    self.stack.append(Frame(name))
 
             def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
-                self.stack.pop()
+                if threading.get_ident() == thread:
+                    self.stack.pop()
 
             # Unbound: a ScriptModule refuses these methods of its own, but honours the hooks.
             handles.append(nn.Module.register_forward_pre_hook(module, enter, prepend=True))
@@ -247,10 +251,10 @@ def _look_at_values(node: Node, tensor: Tensor, args: tuple[Any, ...]) -> None:
         return
     close = tolerance(tensor.dtype)
     low, high = tensor.aminmax()
-    if not (low >= -close and high <= 1 + close):
-        return
-    if node.op == "_softmax":
+    if node.op == "_softmax":  # whatever the values, even if not finite
         node.axes = (args[1] % tensor.dim(),)
+    elif not (low >= -close and high <= 1 + close):
+        return
     else:
         node.axes = tuple(
             axis
