@@ -13,12 +13,12 @@ from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from skviz.errors import RecordingError, UnitError
+from skviz.errors import RecordingError, SkvizError, UnitError
 from skviz.units import Unit, Units, find_units
 from skviz.units.eager import eager
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from types import TracebackType
 
 _found: WeakKeyDictionary[nn.Module, tuple[tuple[int, ...], Units]] = WeakKeyDictionary()
@@ -54,6 +54,8 @@ class _ThreadState(threading.local):
         self.watches: dict[Any, list[Watch]] = {}
         self.modes = ExitStack()
         self.paused = False
+        self.have = (False, False)  # modes entered: Python's, aten's
+        self.failure: SkvizError | None = None  # that TorchScript would report as its own
 
     def add(self, watch: Watch) -> None:
         same = self.watches.setdefault(watch.site.function, [])
@@ -73,7 +75,7 @@ class _ThreadState(threading.local):
         """Have exactly the modes that the watches need."""
         sites = [watch.site for same in self.watches.values() for watch in same]
         wanted = (any(site.python for site in sites), any(not site.python for site in sites))
-        if wanted != getattr(self, "have", (False, False)):
+        if wanted != self.have:
             self.modes.close()
             self.modes = ExitStack()
             if wanted[1]:
@@ -83,9 +85,7 @@ class _ThreadState(threading.local):
             self.have = wanted
 
 
-def _shown(
-    watches: Iterable[Watch], out: Any, args: tuple[Any, ...], *, in_autograd: bool
-) -> Any:
+def _shown(watches: Iterable[Watch], out: Any, args: tuple[Any, ...], *, in_autograd: bool) -> Any:
     """Show the result of a watched function to whoever waits for it."""
     hits, changed = [], False
     for watch in watches:
@@ -157,7 +157,11 @@ class _AtenMode(TorchDispatchMode):
         tracked = torch.is_grad_enabled() and any(
             isinstance(arg, Tensor) and arg.requires_grad for arg in args
         )
-        return _shown(watches, out, args, in_autograd=not tracked)
+        try:
+            return _shown(watches, out, args, in_autograd=not tracked)
+        except SkvizError as failure:
+            _state.failure = failure
+            raise
 
 
 def in_backward() -> bool:
@@ -226,6 +230,9 @@ class Interception:
         trace: TracebackType | None,
     ) -> None:
         self._clear()
+        failure, _state.failure = _state.failure, None
+        if failure is not None and error is not failure:
+            raise failure from None
 
     def _clear(self) -> None:
         for handle in self._handles:

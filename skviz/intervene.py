@@ -54,6 +54,7 @@ class Force(_Branch):
     """All weight to one branch; made by :func:`force`."""
 
     def __call__(self, weights: Tensor, unit: Unit) -> Tensor:
+        """Return one-hot weights (image, branch, channel…)."""
         forced = torch.zeros_like(weights)
         forced[:, self.index(unit)] = 1
         return forced
@@ -63,6 +64,7 @@ class Ablate(_Branch):
     """No weight to one branch; made by :func:`ablate`."""
 
     def __call__(self, weights: Tensor, unit: Unit) -> Tensor:
+        """Return weights (image, branch, channel…) without one branch, summing to one."""
         kept = torch.ones(unit.branches, dtype=weights.dtype, device=weights.device)
         kept[self.index(unit)] = 0
         kept = kept.reshape(-1, *[1] * (weights.dim() - 2))  # (branch, 1, 1…)
@@ -113,7 +115,7 @@ def _expected(what: object) -> str:
 
 
 def _given(new: Tensor, weights: Tensor, unit: Unit) -> Tensor:
-    """Recorded weights in the place of ``weights``: one image for all, or image for image."""
+    """Fit recorded weights in the place of ``weights``: one image for all, or image for image."""
     if new.dim() == 1:
         new = new[None]
     new = new.reshape(*new.shape, *[1] * max(weights.dim() - new.dim(), 0))
@@ -136,6 +138,8 @@ class _Intervention(Watch):
         super().__init__(unit)
         self.change, check = _change(what, unit)
         self.check = check and normalise
+        # Recorded weights are as exact as the precision that they were recorded in.
+        self.close = tolerance(what.dtype if isinstance(what, Tensor) else torch.float32)
         if not normalise and self.layout.branch is None:
             raise InterventionError(
                 f"unit {unit.name!r} is a gate that computes its second weight as 1 − a: "
@@ -158,11 +162,12 @@ class _Intervention(Watch):
                 f"was given, {tuple(weights.shape)}; it returned {got}"
             )
         if self.check:
+            close = max(self.close, tolerance(tensor.dtype))
             error = float((new.detach().sum(1, dtype=torch.float32) - 1).abs().amax())
-            if not error <= tolerance(tensor.dtype):
+            if not error <= close:
                 raise InterventionError(
                     f"the new weights of unit {self.unit.name!r} do not sum to one over branches "
-                    f"(off by {error:.2g}); normalise them, or pass normalise=False if that is meant"
+                    f"(off by {error:.2g}); normalise them, or pass normalise=False if meant"
                 )
         return self.layout.restore(new, tensor)
 
@@ -184,6 +189,7 @@ class Intervening(Interception):
         self._interventions, self._normalise = dict(interventions), normalise
 
     def watch(self, units: Units) -> list[Watch]:
+        """Check what is asked of each unit, and watch it."""
         missing = [name for name in self._interventions if name not in units.names]
         if missing:
             raise UnitError(f"no unit is called {missing[0]!r}; there are {', '.join(units.names)}")

@@ -83,6 +83,7 @@ class Recording(Interception):
         self._chosen = units is not None
 
     def watch(self, units: Units) -> list[Watch]:
+        """Record the units chosen, or all that can be."""
         chosen = [unit for unit in units if self._chosen or unit.recordable]
         if not chosen:
             raise UnitError(f"none of the units found can be recorded:\n{units}")

@@ -69,7 +69,7 @@ class Unit:
 
     @property
     def recordable(self) -> bool:
-        """Whether its weights are a probability over branches that :func:`skviz.record` can read."""
+        """Whether :func:`skviz.record` can read its weights as a probability over branches."""
         return self.layout is not None
 
 
@@ -134,11 +134,11 @@ class Units(Sequence[Unit]):
         rows = [self._columns, *self._rows()]
         widths = [max(len(row[column]) for row in rows) for column in range(len(self._columns))]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        for unit, number in zip(self._units, range(len(lines) - 1, 0, -1), strict=True):
-            unit = self._units[number - 1]
+        table = [lines[0]]
+        for unit, line in zip(self._units, lines[1:], strict=True):
             mark = "degenerate" if unit.degenerate else "note"
-            lines[number + 1 : number + 1] = [f"    {mark}: {note}" for note in unit.notes]
-        return "\n".join(lines)
+            table += [line, *(f"    {mark}: {note}" for note in unit.notes)]
+        return "\n".join(table)
 
     __repr__ = __str__
 
@@ -246,7 +246,7 @@ def _three_images(args: Any, kwargs: Any, first: Tensor) -> tuple[Any, Any]:
         if any(same):
             noise = torch.randn(chosen.shape, generator=generator).to(chosen)
             chosen = chosen + noise * (chosen.std() if chosen.std() > 0 else 1)
-        if leaf.is_contiguous(memory_format=torch.channels_last) if leaf.dim() == 4 else False:
+        if leaf.dim() == 4 and leaf.is_contiguous(memory_format=torch.channels_last):
             chosen = chosen.contiguous(memory_format=torch.channels_last)
         return chosen
 
@@ -267,7 +267,7 @@ def _run(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Gra
 
 @contextmanager
 def _as_it_was(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, no gradients, no compilation; everything is put back afterwards."""
+    """Switch to evaluation, without gradients or compilation; put everything back afterwards."""
     training = [(module, module.training) for module in model.modules()]
     buffers = [(buffer, buffer._version, buffer.detach().clone()) for buffer in model.buffers()]
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
@@ -294,13 +294,13 @@ def _named(found: list[Found]) -> list[Unit]:
     for selection in found:
         groups.setdefault(_site(selection), []).append(selection)
     units = [_unit(site, group) for site, group in groups.items()]
-    for how in (lambda unit, group, _: _common(group[0]), lambda unit, _, n: f"{unit.name}[{n}]"):
+    for attempt in range(2):  # alike names: tell them apart by their parts, then by number
         names = [unit.name for unit in units]
-        for number, (unit, group) in enumerate(zip(units, groups.values(), strict=True)):
-            if names.count(unit.name) > 1:
-                units[number] = replace(
-                    unit, name=how(unit, group, names[:number].count(unit.name))
-                )
+        for number, group in enumerate(groups.values()):
+            name = names[number]
+            if names.count(name) > 1:
+                other = f"{name}[{names[:number].count(name)}]" if attempt else _common(group[0])
+                units[number] = replace(units[number], name=other)
     return units
 
 

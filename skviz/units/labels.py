@@ -154,7 +154,7 @@ class Origins:
         """
         parent = carrier(node)
         if replayable(node):
-            self._moved[node] = max((self._moved.get(parent, 0) for parent in node.parents))
+            self._moved[node] = max(self._moved.get(parent, 0) for parent in node.parents)
         elif parent is not None:
             if parent in self._moved:
                 self._moved[node] = self._moved[parent]

@@ -34,8 +34,7 @@ class Layout:
 
     def normalise(self, tensor: Tensor) -> Tensor:
         """Return a view (or, of a gate, a stack) of shape (image, branch, channel[, spatial…])."""
-        if self.split is not None:
-            tensor = tensor.unflatten(self.split[0], (-1, self.split[1]))
+        tensor = self._unfold(tensor)
         branch = self.branch
         if branch is None:  # a gate: (…,) -> (…, 2)
             branch = tensor.dim()
@@ -44,10 +43,8 @@ class Layout:
         return tensor.permute(order).reshape(shape)
 
     def restore(self, weights: Tensor, like: Tensor) -> Tensor:
-        """Inverse of :meth:`normalise`: weights (image, branch, channel…) in the shape of ``like``."""
-        whole = like
-        if self.split is not None:
-            whole = whole.unflatten(self.split[0], (-1, self.split[1]))
+        """Undo :meth:`normalise`: weights (image, branch, channel…) in the shape of ``like``."""
+        whole = self._unfold(like)
         branch = self.branch
         if branch is None:
             branch = whole.dim()
@@ -60,6 +57,12 @@ class Layout:
             tensor = tensor.select(-1, 0)
         return tensor.reshape(like.shape).to(like.dtype)
 
+    def _unfold(self, tensor: Tensor) -> Tensor:
+        if self.split is None:
+            return tensor
+        axis, channels = self.split
+        return tensor.reshape(*tensor.shape[:axis], -1, channels, *tensor.shape[axis + 1 :])
+
     def _target(self, tensor: Tensor, branch: int) -> tuple[list[int], list[int]]:
         named = [
             axis for axis in (self.image, branch, *self.channel, *self.spatial) if axis is not None
@@ -67,8 +70,8 @@ class Layout:
         single = [axis for axis in range(tensor.dim()) if axis not in named]
         if any(tensor.shape[axis] != 1 for axis in single):
             raise RecordingError(
-                f"the weights have shape {tuple(tensor.shape)}, but axes {single} had size 1 when the "
-                "unit was found; find the units again with an example input of the size you use"
+                f"the weights have shape {tuple(tensor.shape)}, but axes {single} had size 1 when "
+                "the unit was found; find the units again with an example input of the size you use"
             )
         sizes = tensor.shape
         channels = 1

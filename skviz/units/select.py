@@ -195,7 +195,7 @@ class _Candidate:
                 yield weights[right], of(left).transpose(-1, -2)
 
     def _slices(self, axis: int, *, chunks: bool) -> list[list[Node]] | None:
-        """What made the features under each slice along ``axis``, if each slice has its own."""
+        """Tell what made the features under each slice, if each slice along ``axis`` has its own."""
         size = self.shape[axis]
         if size < 2 or (self.high["source"] < 0).any():
             return None
@@ -238,7 +238,7 @@ class _Candidate:
         return ""
 
     def _flat(self) -> Found | None:
-        """A softmax over branches and channels at once, of which slices weigh the branches."""
+        """Recognise a softmax over branches and channels at once, slices of which weigh branches."""
         for axis in self.axes:
             low, high = self.low["source"], self.high["source"]
             met = high >= 0
