@@ -1,4 +1,4 @@
-"""Find the units' weight tensors again in later forward passes: hooks and modes live here only."""
+"""A context in which units of a model are watched: the hooks live here."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
-from torch._ops import OpOverload
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch import nn
 
-from skviz.errors import RecordingError, SkvizError, UnitError
+from skviz.errors import RecordingError, UnitError
 from skviz.units import Unit, Units, find_units
 from skviz.units.eager import eager
+from skviz.watch import Recomputation, Watch, in_backward, state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,158 +22,13 @@ if TYPE_CHECKING:
 _found: WeakKeyDictionary[nn.Module, tuple[tuple[int, ...], Units]] = WeakKeyDictionary()
 
 
-class Watch:
-    """Waits for one unit's weights on behalf of one context."""
-
-    changes = False  # whether it replaces the weights; such watches go before those that look
-
-    def __init__(self, unit: Unit) -> None:
-        if unit.site is None or unit.layout is None:
-            raise RecordingError(
-                f"unit {unit.name!r} cannot be recorded or changed: {'; '.join(unit.notes)}; "
-                "leave it out (find_units(…, exclude=…), or units=[…])"
-            )
-        self.unit, self.site, self.layout = unit, unit.site, unit.layout
-        self.calls: int | None = None  # of the function since the module was entered
-        self.fired = 0
-
-    def see(self, tensor: Tensor, *, in_autograd: bool, changed: bool) -> Tensor | None:
-        """Take the weights as made, or as changed before; return others to put in their place.
-
-        ``in_autograd`` is False where a gradient is wanted but what is returned has none.
-        """
-        raise NotImplementedError
-
-
-class _ThreadState(threading.local):
-    """What one thread watches."""
-
-    def __init__(self) -> None:
-        self.watches: dict[Any, list[Watch]] = {}
-        self.modes = ExitStack()
-        self.paused = False
-        self.have = (False, False)  # modes entered: Python's, aten's
-        self.failure: SkvizError | None = None  # that TorchScript would report as its own
-
-    def add(self, watch: Watch) -> None:
-        same = self.watches.setdefault(watch.site.function, [])
-        same.append(watch)
-        same.sort(key=lambda watch: not watch.changes)
-        self._renew()
-
-    def discard(self, watch: Watch) -> None:
-        same = self.watches.get(watch.site.function, [])
-        if watch in same:
-            same.remove(watch)
-            if not same:
-                del self.watches[watch.site.function]
-            self._renew()
-
-    def _renew(self) -> None:
-        """Have exactly the modes that the watches need."""
-        sites = [watch.site for same in self.watches.values() for watch in same]
-        wanted = (any(site.python for site in sites), any(not site.python for site in sites))
-        if wanted != self.have:
-            self.modes.close()
-            self.modes = ExitStack()
-            if wanted[1]:
-                self.modes.enter_context(_AtenMode())
-            if wanted[0]:
-                self.modes.enter_context(_PythonMode())
-            self.have = wanted
-
-
-def _shown(watches: Iterable[Watch], out: Any, args: tuple[Any, ...], *, in_autograd: bool) -> Any:
-    """Show the result of a watched function to whoever waits for it."""
-    hits, changed = [], False
-    for watch in watches:
-        if watch.calls is not None:
-            watch.calls += 1
-            if watch.calls == watch.site.occurrence:
-                hits.append(watch)
-    for watch in hits if isinstance(out, Tensor) else ():
-        new = watch.see(out, in_autograd=in_autograd, changed=changed)
-        if new is not None:
-            changed = True
-            out = out.copy_(new) if args and out is args[0] else new
-    return out
-
-
-_state = _ThreadState()
-
-
-class _PythonMode(TorchFunctionMode):
-    """Watches what Python calls, above autograd."""
-
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        out = func(*args, **kwargs) if kwargs else func(*args)
-        watches = _state.watches.get(func)
-        if watches is None or isinstance(func, OpOverload) or _state.paused or in_backward():
-            return out
-        return _shown(watches, out, args, in_autograd=True)
-
-
-class _Recomputation(TorchFunctionMode):
-    """Changes weights again where autograd recomputes them, in whatever thread it does so."""
-
-    def __init__(self, watches: list[Watch]) -> None:
-        super().__init__()
-        self.watches = watches
-
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        out = func(*args, **(kwargs or {}))
-        watches = [watch for watch in self.watches if watch.site.function == func]
-        return _shown(watches, out, args, in_autograd=True) if watches else out
-
-
-class _AtenMode(TorchDispatchMode):
-    """Watches operations that Python does not call, as in TorchScript, below autograd."""
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        out = func(*args, **(kwargs or {}))
-        watches = _state.watches.get(func)
-        if watches is None or _state.paused or in_backward():
-            return out
-        tracked = torch.is_grad_enabled() and any(
-            isinstance(arg, Tensor) and arg.requires_grad for arg in args
-        )
-        try:
-            return _shown(watches, out, args, in_autograd=not tracked)
-        except SkvizError as failure:
-            _state.failure = failure
-            raise
-
-
-def in_backward() -> bool:
-    """Whether autograd is running, so that a forward pass is a recomputation (``checkpoint``)."""
-    return bool(torch._C._current_graph_task_id() != -1)
-
-
 @contextmanager
 def _paused() -> Iterator[None]:
-    before, _state.paused = _state.paused, True
+    before, state.paused = state.paused, True
     try:
         yield
     finally:
-        _state.paused = before
+        state.paused = before
 
 
 class Interception:
@@ -230,7 +83,7 @@ class Interception:
         trace: TracebackType | None,
     ) -> None:
         self._clear()
-        failure, _state.failure = _state.failure, None
+        failure, state.failure = state.failure, None
         if failure is not None and error is not failure:
             raise failure from None
 
@@ -238,7 +91,7 @@ class Interception:
         for handle in self._handles:
             handle.remove()
         for watch in self._watches:
-            _state.discard(watch)
+            state.discard(watch)
         self._handles = []
         self._resources.close()
 
@@ -257,18 +110,18 @@ class Interception:
                 )
             self._follow(owner, watches)
         for watch in self._watches:
-            _state.add(watch)
+            state.add(watch)
 
     def _follow(self, owner: nn.Module, watches: list[Watch]) -> None:
         """Count calls from each entry into ``owner``."""
         changing = [watch for watch in watches if watch.changes]
-        recomputations: list[_Recomputation] = []
+        recomputations: list[Recomputation] = []
 
         def start(_module: nn.Module, _args: Any) -> None:
             if in_backward():
                 if changing:
-                    recomputations.append(_Recomputation(changing))
-                    recomputations[-1].__enter__()
+                    recomputations.append(Recomputation(changing))
+                    recomputations[-1].__enter__()  # type: ignore[no-untyped-call]
             elif not self._mine():
                 return
             for watch in watches:
@@ -276,7 +129,7 @@ class Interception:
 
         def stop(_module: nn.Module, _args: Any, _output: Any) -> None:
             if in_backward() and recomputations:
-                recomputations.pop().__exit__(None, None, None)
+                recomputations.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
         self._handles.append(nn.Module.register_forward_pre_hook(owner, start, prepend=True))
         if changing:
@@ -284,7 +137,7 @@ class Interception:
             self._handles.append(after(owner, stop, prepend=True, always_call=True))
 
     def _mine(self) -> bool:
-        return threading.get_ident() == self._thread and not _state.paused
+        return threading.get_ident() == self._thread and not state.paused
 
     def _enter(
         self, _model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None

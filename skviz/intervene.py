@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from skviz.errors import InterventionError, UnitError
-from skviz.intercept import Interception, Watch, in_backward
+from skviz.intercept import Interception
 from skviz.units.graph import tolerance
+from skviz.watch import Watch, in_backward
 
 if TYPE_CHECKING:
     from skviz.units import Unit, Units

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from skviz.errors import RecordingError, UnitError
-from skviz.intercept import Interception, Watch
+from skviz.intercept import Interception
 from skviz.units.graph import tolerance
+from skviz.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

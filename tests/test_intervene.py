@@ -202,7 +202,7 @@ def test_weights_that_do_not_sum_to_one_if_meant(model):
             gate.model(*gate.args)
 
 
-def test_unknown_kernels_take_a_branch(model):
+def test_unknown_kernels_take_a_branch():
     case = next(case for case in CASES if case.name == "external list of features")
     with torch.no_grad(), intervene(case.model, {"": 2}):
         torch.testing.assert_close(case.model(*case.args), case.args[0][2])

@@ -133,7 +133,7 @@ def _trace_of(model: nn.Module):
 @pytest.mark.parametrize("problem", [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
 def test_no_trace_whatever_is_raised(model, problem):
     class Bomb(nn.Module):
-        def forward(self, x):
+        def forward(self, _x):
             raise problem
 
     units = find_units(model, X)

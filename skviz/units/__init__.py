@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from skviz.units.find import Unit, Units, find_units
+from skviz.units.find import find_units
 from skviz.units.layout import Layout, Site
+from skviz.units.table import Unit, Units
 
 __all__ = ["Layout", "Site", "Unit", "Units", "find_units"]

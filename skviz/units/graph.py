@@ -97,7 +97,7 @@ class Graph(TorchDispatchMode):
     """Writes the graph while the model runs inside ``with graph.watch(model):``."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.nodes: list[Node] = []
         self.stack: list[Frame] = []
         self.inputs: set[int] = set()
@@ -183,7 +183,7 @@ class Graph(TorchDispatchMode):
         return node
 
     def _store(self, view: Node, value: Node, base: Tensor | None) -> None:
-        """A view was written to, and so was the tensor that it is a view of."""
+        """Note that a tensor was written to through a view of it."""
         if base is None or not value.tainted:
             return
         whole = self._note(base)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from skviz.units.gates import Mixes, find_gates, interpolations
 from skviz.units.graph import Frame, Graph, Node, tolerance
 from skviz.units.kernels import CONVOLUTIONS, branch_kernels
-from skviz.units.labels import NOWHERE, Origins, carrier, replayable, weight_labels
+from skviz.units.labels import NOWHERE, Origins, weight_labels
 from skviz.units.layout import Layout
 
 if TYPE_CHECKING:
@@ -39,12 +40,8 @@ class Found:
 def selections(graph: Graph) -> list[Found]:
     """All units in the graph, in the order of their softmax."""
     origins = Origins(graph.nodes)
-    mixes = _interpolations(graph.nodes)
-    gates = {_made_by(node.complement) for node in graph.nodes if node.complement is not None}
-    for weight, _, _ in mixes.values():
-        gate = _made_by(weight)
-        if gate.gate:
-            gates.add(gate)
+    mixes = interpolations(graph.nodes)
+    gates = find_gates(graph.nodes, mixes)
     found = []
     for node in graph.nodes:
         if node.tainted and (node.axes or node in gates):
@@ -55,50 +52,11 @@ def selections(graph: Graph) -> list[Found]:
     return found
 
 
-def _made_by(node: Node) -> Node:
-    """Go back through moves and rescaling to the operation that made the values."""
-    while replayable(node) or not node.gate:
-        before = node.parents[0] if replayable(node) else carrier(node)
-        if before is None:
-            break
-        node = before
-    return node
-
-
 def _inner_maker(node: Node, depth: int) -> Node:
     """Go back from the weights to the last operation inside a module deeper than ``depth``."""
     while len(node.stack) <= depth and any(parent.tainted for parent in node.parents):
         node = next(parent for parent in node.parents if parent.tainted)
     return node
-
-
-def _interpolations(graph: list[Node]) -> dict[Node, tuple[Node, Node, Node]]:
-    """``start + weight·(end − start)``, as one operation or written out: weight, end, start."""
-    mixes: dict[Node, tuple[Node, Node, Node]] = {}
-    for node in graph:
-        ways: list[tuple[Node, ...]] = []
-        if node.op == "lerp" and isinstance(node.args[2], Node):
-            mixes[node] = (node.args[2], node.args[1], node.args[0])
-        elif node.op == "addcmul":
-            ways = [(node.parents[0], *node.parents[1:])]
-        elif node.op == "add" and len(node.parents) == 2:
-            ways = [
-                (start, *product.parents)
-                for start, product in (node.parents, node.parents[::-1])
-                if product.op == "mul" and len(product.parents) == 2
-            ]
-        else:
-            continue
-        for start, one, other in ways:
-            for weight, change in ((one, other), (other, one)):
-                if change.op == "sub" and change.parents[1:] == (start,):
-                    product = node if node.op == "addcmul" else _product(node, change)
-                    mixes[product] = (weight, change.parents[0], start)
-    return mixes
-
-
-def _product(total: Node, factor: Node) -> Node:
-    return next(parent for parent in total.parents if factor in parent.parents)
 
 
 class _Candidate:
@@ -109,7 +67,7 @@ class _Candidate:
         node: Node,
         graph: Graph,
         origins: Origins,
-        mixes: dict[Node, tuple[Node, Node, Node]],
+        mixes: Mixes,
     ) -> None:
         self.node, self.graph, self.origins, self.mixes = node, graph.nodes, origins, mixes
         size = torch.Size(node.shape).numel()
@@ -195,7 +153,7 @@ class _Candidate:
                 yield weights[right], of(left).transpose(-1, -2)
 
     def _slices(self, axis: int, *, chunks: bool) -> list[list[Node]] | None:
-        """Tell what made the features under each slice, if each slice along ``axis`` has its own."""
+        """Tell what made the features under each slice, if each has its own."""
         size = self.shape[axis]
         if size < 2 or (self.high["source"] < 0).any():
             return None
@@ -238,7 +196,7 @@ class _Candidate:
         return ""
 
     def _flat(self) -> Found | None:
-        """Recognise a softmax over branches and channels at once, slices of which weigh branches."""
+        """Recognise one softmax over branches and channels, sliced into weights."""
         for axis in self.axes:
             low, high = self.low["source"], self.high["source"]
             met = high >= 0

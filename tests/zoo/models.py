@@ -96,7 +96,7 @@ def canonical(z: Tensor, kind: str) -> Tensor:
     }[kind]
 
 
-def selected(f: list[Tensor], w: Tensor, kind: str) -> Tensor:
+def selected(f: list[Tensor], w: Tensor) -> Tensor:
     """Σ weight · feature, branch by branch."""
     out = torch.zeros_like(f[0], dtype=torch.float64)
     for m, feature in enumerate(f):
@@ -109,7 +109,7 @@ def selected(f: list[Tensor], w: Tensor, kind: str) -> Tensor:
 class Body(nn.Module):
     """A stem, the unit, a residual, and a head: the unit is not alone."""
 
-    def __init__(self, sk: nn.Module, dims: int = 2, plain: bool = True) -> None:
+    def __init__(self, sk: nn.Module, dims: int = 2) -> None:
         super().__init__()
         kind = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[dims]
         self.stem = kind(3, C, 3, padding=1)

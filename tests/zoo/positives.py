@@ -457,7 +457,7 @@ def _case(
         return canonical(softmax(logit(sk.logits(inside(x)))), kind)
 
     def reference(x: Any, w: Tensor) -> Tensor:
-        y = scale * selected(inside(x), w, kind)
+        y = scale * selected(inside(x), w)
         return y if alone else Body.forward(_Given(model, y.float()), x).double()
 
     return Case(
