@@ -29,7 +29,8 @@ class _Recorder(Watch):
         super().__init__(unit)
         self.reduce, self.grad = reduce, grad
         self.kept: list[Tensor] = []
-        self.errors: list[Tensor] = []  # largest |sum over branches − 1| of each call, on device
+        self.errors: list[Tensor] = []  # of each call, on its device
+        self.unchecked: list[Tensor] = []
         self.close = 0.0
 
     def see(self, tensor: Tensor, *, in_autograd: bool, changed: bool) -> None:  # noqa: ARG002
@@ -37,12 +38,26 @@ class _Recorder(Watch):
         self.close = max(self.close, tolerance(tensor.dtype))
         with torch.no_grad():
             weights = self.layout.normalise(tensor.detach())
-            if not changed:
-                self.errors.append((weights.sum(1, dtype=torch.float32) - 1).abs().amax())
-            if not self.grad:
-                self.kept.append(weights.clone() if self.reduce is None else self.reduce(weights))
-        if self.grad:  # turned later: inside TorchScript the graph is attached after this call
-            self.kept.append(tensor)
+            if self.reduce is None and not self.grad:
+                weights = weights.clone()
+                self.kept.append(weights)
+            elif not self.grad:
+                reduced = self.reduce(weights)  # type: ignore[misc]
+                self.kept.append(reduced.clone() if reduced._is_view() else reduced)
+            else:  # turned later: inside TorchScript the graph is attached after this call
+                self.kept.append(tensor)
+            if changed:
+                return
+            if self.reduce is None and not self.grad:  # checked at the end, to cost little now
+                self.unchecked.append(weights)
+            else:
+                self.errors.append(_off(weights))
+
+    def error(self) -> float:
+        """Largest distance of a sum over branches from one."""
+        self.errors += map(_off, self.unchecked)
+        self.unchecked.clear()
+        return float(torch.stack(self.errors).max()) if self.errors else 0.0
 
     def take(self, number: int) -> Tensor:
         """Weights of one call in every forward pass, (image, branch, channel[, spatial…])."""
@@ -51,6 +66,10 @@ class _Recorder(Watch):
             kept = [self.layout.normalise(tensor) for tensor in kept]
             kept = [self.reduce(weights) for weights in kept] if self.reduce else kept
         return torch.cat(kept) if len(kept) > 1 else kept[0]
+
+
+def _off(weights: Tensor) -> Tensor:
+    return (weights.sum(1, dtype=torch.float32) - 1).abs().amax()
 
 
 class Recording(Interception):
@@ -139,7 +158,7 @@ class Recording(Interception):
                     f"{recorder.unit.calls} per forward pass were expected; call the whole model, "
                     "or record only the units of the part that you call (units=[…])"
                 )
-            error = float(torch.stack(recorder.errors).max()) if recorder.errors else 0.0
+            error = recorder.error()
             if not error <= recorder.close:  # NaN too
                 raise RecordingError(
                     f"the weights of unit {recorder.unit.name!r} do not sum to one over its "
