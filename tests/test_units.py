@@ -213,5 +213,7 @@ def test_errors_say_what_to_do():
 
 
 def test_works_in_inference_mode():
+    outside = _network()
     with torch.inference_mode():
+        assert len(find_units(outside, torch.randn(1, 3, 8, 8))) == 3
         assert len(find_units(_network(), torch.randn(1, 3, 8, 8))) == 3

@@ -80,7 +80,7 @@ def _run(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Gra
 def _as_it_was(model: nn.Module) -> Iterator[None]:
     """Switch to evaluation, without gradients or compilation; put everything back afterwards."""
     training = [(module, module.training) for module in model.modules()]
-    buffers = [(buffer, buffer._version, buffer.detach().clone()) for buffer in model.buffers()]
+    buffers = [(buffer, _version(buffer), buffer.detach().clone()) for buffer in model.buffers()]
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
     try:
         with (
@@ -93,7 +93,12 @@ def _as_it_was(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in training:
             module.training = mode
-        with torch.no_grad():
-            for buffer, version, copy in buffers:
-                if buffer._version != version:
+        for buffer, version, copy in buffers:
+            if version is None or version != _version(buffer):
+                with torch.inference_mode(buffer.is_inference()), torch.no_grad():
                     buffer.copy_(copy)
+
+
+def _version(tensor: Tensor) -> int | None:
+    """How often a tensor was written to; not counted for those made in inference mode."""
+    return None if tensor.is_inference() else tensor._version
