@@ -12,19 +12,25 @@ if TYPE_CHECKING:
     from skviz.data import objects, photographs
     from skviz.errors import SkvizError
     from skviz.export import save_figure
+    from skviz.interventions import ablate, force, intervene
     from skviz.photo_scenes import from_photographs, zoom
     from skviz.recording import record
     from skviz.scenes import place
     from skviz.stats import attention_difference, expected_kernel, shift
     from skviz.sweeps import sweep
+    from skviz.units import find_units
     from skviz.zoo import load
 
 # Modules are nouns and entry points verbs, so that no function hides a module of its own name.
 ENTRY_POINTS = {
     "SkvizError": "errors",
+    "ablate": "interventions",
     "attention_difference": "stats",
     "expected_kernel": "stats",
+    "find_units": "units",
+    "force": "interventions",
     "from_photographs": "photo_scenes",
+    "intervene": "interventions",
     "load": "zoo",
     "objects": "data",
     "photographs": "data",

@@ -19,3 +19,11 @@ class ModelError(SkvizError):
 
 class RecordingError(SkvizError):
     """Branch weights could not be recorded, or are not what a softmax would give."""
+
+
+class UnitError(SkvizError):
+    """Units could not be looked for, or one was asked for that is not there."""
+
+
+class InterventionError(SkvizError):
+    """Branch weights cannot be changed as asked."""

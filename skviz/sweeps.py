@@ -28,9 +28,10 @@ from tqdm import tqdm
 
 from skviz import data, zoo
 from skviz import device as devices
-from skviz.errors import SkvizError
-from skviz.recording import record, units_of
+from skviz.errors import SkvizError, UnitError
+from skviz.recording import record
 from skviz.scenes import Source, place
+from skviz.units import Unit, find_units
 
 __all__ = ["sweep"]
 
@@ -53,14 +54,14 @@ def sweep(
     Parameters
     ----------
     model
-        A model with SK units; it comes back as it was, on the device it was on.
+        Any classifier with SK units; it comes back as it was, on the device it was on.
     source
         Scenes (`skviz.place`, `skviz.zoom`, `skviz.from_photographs`), or cut-outs, which are
         placed on procedural backgrounds of the model's canvas (96 pixels if it names none).
     scales
         Increasing; ``1.0`` is the reference.
     units
-        Qualified names; by default all.
+        Names as `skviz.find_units` gives them; by default all that are not degenerate.
     batch
         Scenes per forward pass.
     device
@@ -76,8 +77,8 @@ def sweep(
     Raises
     ------
     SkvizError
-        If the scales are not increasing, or a scale cannot be rendered (`SceneError`), or a unit
-        is unknown (`RecordingError`).
+        If the scales are not increasing, or a scale cannot be rendered (`SceneError`), or the
+        model has no such unit (`UnitError`).
     """
     grid = [float(scale) for scale in scales]
     if not grid or sorted(set(grid)) != grid:
@@ -90,25 +91,23 @@ def sweep(
     )
     where = devices.resolve(device)
     parts = [scenes[start : start + batch] for start in range(0, len(scenes), batch)]
-    kernels = {
-        name: unit.kernels for name, unit in units_of(model).items() if not units or name in units
-    }
     collected: list[list[dict[str, np.ndarray]]] = []
     bar = tqdm(
         total=len(parts) * len(grid), desc="sweep", unit="batch", delay=2, disable=not progress
     )
     with at_rest(model, where), bar:
+        found = choose(model, parts[0][:3].to(where).render(grid[-1]), units)
         for part in parts:
             here = part.to(where)
             collected.append([])
             for scale in grid:
-                collected[-1].append(measure(model, here.render(scale), list(kernels)))
+                collected[-1].append(measure(model, here.render(scale), found))
                 bar.update()
     stacked = {
         key: np.concatenate([np.stack([s[key] for s in p], 1) for p in collected])
         for key in collected[0][0]
     }  # each (image, scale, …)
-    return assemble(stacked, kernels, scenes, grid, model)
+    return assemble(stacked, labels(found), scenes, grid, model)
 
 
 class at_rest:  # noqa: N801 (a context manager that reads like a phrase)
@@ -129,12 +128,37 @@ class at_rest:  # noqa: N801 (a context manager that reads like a phrase)
             module.training = training
 
 
-def measure(model: nn.Module, images: torch.Tensor, units: list[str]) -> dict[str, np.ndarray]:
+def choose(model: nn.Module, images: torch.Tensor, names: Sequence[str] | None) -> list[Unit]:
+    """Find the units of a model on a few images, and keep those named or all that can be shown."""
+    units = find_units(model, images)
+    if names is not None:
+        return [units[name] for name in names]
+    found = [unit for unit in units if unit.recordable and not unit.degenerate]
+    if not found:
+        raise UnitError(f"{type(model).__name__} has no unit whose weights can be shown:\n{units}")
+    return found
+
+
+def labels(units: Sequence[Unit]) -> dict[str, tuple[float, ...]]:
+    """Name every call of every unit, with the kernels of its branches (NaN where unknown)."""
+    return {
+        f"{unit.name or 'model'}{f'@{call}' if unit.calls > 1 else ''}": tuple(
+            unit.kernels or [np.nan] * unit.branches
+        )
+        for unit in units
+        for call in range(unit.calls)
+    }
+
+
+def measure(model: nn.Module, images: torch.Tensor, units: Sequence[Unit]) -> dict[str, np.ndarray]:
     """Run the model on one batch (B, 3, S, S); return its weights and predictions."""
-    with torch.inference_mode(), record(model, units) as recording:
-        probabilities = model(images).float().softmax(1)
-    probability, prediction = probabilities.max(1)
-    kept = {f"weight {name}": w.float().cpu().numpy() for name, w in recording.weights.items()}
+    with torch.inference_mode(), record(model, units, reduce="spatial_mean") as recording:
+        logits = model(images)
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2:
+        raise SkvizError("a sweep needs a model that gives logits (image, class) for images")
+    probability, prediction = logits.float().softmax(1).max(1)
+    recorded = zip(labels(units), recording.weights.values(), strict=True)
+    kept = {f"weight {name}": weights.float().cpu().numpy() for name, weights in recorded}
     shown = (images[:EXAMPLES] * 255).round().byte().permute(0, 2, 3, 1)
     return kept | {
         "probability": probability.cpu().numpy(),
@@ -145,7 +169,7 @@ def measure(model: nn.Module, images: torch.Tensor, units: list[str]) -> dict[st
 
 def assemble(
     measured: dict[str, np.ndarray],
-    kernels: dict[str, tuple[int, ...]],
+    kernels: dict[str, tuple[float, ...]],
     scenes: Source,
     scales: list[float],
     model: nn.Module,

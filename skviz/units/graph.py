@@ -1,0 +1,278 @@
+"""One forward pass, written down as a graph of aten operations."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.weak import WeakTensorKeyDictionary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Operations that move elements without changing them: labels can be pushed through.
+RESHAPING = {"view", "_unsafe_view", "reshape", "_reshape_alias"}
+COPYING = {"clone", "_to_copy", "detach", "alias", "lift_fresh", "contiguous", "copy_"}
+MOVING = {
+    *("permute", "transpose", "t", "select", "slice", "split", "split_with_sizes", "unbind"),
+    *("unsqueeze", "squeeze", "expand", "cat", "stack", "index_select", "index", "flip", "roll"),
+    *("narrow", "repeat", "unsafe_split", "unsafe_split_with_sizes", "diagonal", "movedim"),
+}
+# Operations whose result does not depend on the values they are given.
+FACTORY = {
+    *("zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like"),
+    *("new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided"),
+}
+KEPT_VALUES = 1 << 22  # elements; larger probabilities are not looked at for being constant
+
+
+@dataclass(eq=False, slots=True)
+class Frame:
+    """One call of one module while the graph is written."""
+
+    name: str
+    counts: Counter[Any] = field(default_factory=Counter)
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """One tensor of the forward pass: which operation made it, from what, and inside which modules.
+
+    ``func`` is None for a tensor from outside (an input, a parameter, a constant).
+    """
+
+    index: int
+    func: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    output: int
+    shape: tuple[int, ...]
+    tainted: bool
+    parents: tuple[Node, ...] = ()
+    stack: tuple[Frame, ...] = ()
+    order: tuple[int, ...] = ()  # how often each frame of the stack had run ``func``
+    call: Any = None  # the Python function that returned this very tensor, and its counts
+    axes: tuple[int, ...] = ()  # along which the values are a probability
+    gate: bool = False  # values within [0, 1], a candidate for (a, 1 - a)
+    complement: Node | None = None  # the parent ``a`` if this is 1 - a
+    stored: tuple[Node, Node, Node] | None = None  # a whole of which a view was given a value
+    values: Tensor | None = None
+
+    @property
+    def op(self) -> str:
+        """Name of the operation without namespace or overload; in-place ones without underscore."""
+        if self.func is None:
+            return ""
+        name: str = self.func.overloadpacket.__name__
+        return name if name == "copy_" else name.rstrip("_")
+
+    @property
+    def moving(self) -> bool:
+        """Whether every element is an element of a parent, unchanged."""
+        op = self.op
+        return self.stored is not None or op in RESHAPING or op in COPYING or op in MOVING
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether every element stays where it is: activations, norms, dropout, arithmetic."""
+        if self.func is None:
+            return False
+        name = self.op
+        return (
+            torch.Tag.pointwise in self.func.tags
+            or name in {"prelu", "_prelu_kernel"}
+            or (name.endswith(("norm", "dropout", "norm_no_training")) and "linalg" not in name)
+            or "batch_norm" in name
+        )
+
+
+class Graph(TorchDispatchMode):
+    """Writes the graph while the model runs inside ``with graph.watch(model):``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nodes: list[Node] = []
+        self.stack: list[Frame] = []
+        self.inputs: set[int] = set()
+        self._known: Any = WeakTensorKeyDictionary()
+
+    def add_inputs(self, values: Any) -> None:
+        """Mark the tensors in ``values`` as what the model looks at."""
+        for leaf in tree_leaves(values):
+            if isinstance(leaf, Tensor):
+                self._known[leaf] = self._node(None, (), {}, 0, leaf, tainted=True)
+
+    def lookup(self, tensor: Tensor) -> Node | None:
+        """Return the node of a tensor seen before."""
+        node: Node | None = self._known.get(tensor)
+        return node
+
+    def hooks(self, model: nn.Module) -> list[Any]:
+        """Follow which module is running; the caller removes the handles."""
+        handles: list[Any] = []
+        thread = threading.get_ident()
+        for name, module in model.named_modules():
+
+            def enter(_module: nn.Module, _args: Any, name: str = name) -> None:
+                if threading.get_ident() == thread:
+                    self.stack.append(Frame(name))
+
+            def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
+                if threading.get_ident() == thread:
+                    self.stack.pop()
+
+            # Unbound: a ScriptModule refuses these methods of its own, but honours the hooks.
+            handles.append(nn.Module.register_forward_pre_hook(module, enter, prepend=True))
+            handles.append(nn.Module.register_forward_hook(module, leave))
+        return handles
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
+            with self:  # under inference_mode composite operations arrive whole
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
+        noted_args, noted_kwargs = tree_map(self._note, (args, kwargs))
+        out = func(*args, **kwargs)
+        for frame in self.stack:
+            frame.counts[func] += 1
+        name = func.overloadpacket.__name__
+        parents = tuple(
+            leaf for leaf in tree_leaves((noted_args, noted_kwargs)) if isinstance(leaf, Node)
+        )
+        tainted = name not in FACTORY and any(parent.tainted for parent in parents)
+        flat = out if isinstance(out, (tuple, list)) else (out,)
+        for position, tensor in enumerate(flat):
+            if not isinstance(tensor, Tensor):
+                continue
+            node = self._node(
+                func, noted_args, noted_kwargs, position, tensor, tainted=tainted, parents=parents
+            )
+            if node.moving:
+                node.gate = len(parents) == 1 and parents[0].gate
+            elif tainted and tensor.is_floating_point():
+                _look_at_values(node, tensor, args)
+            self._known[tensor] = node
+            if name.endswith("_") and tensor._is_view():
+                self._store(parents[0], node, tensor._base)
+        return out
+
+    def _note(self, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        node = self._known.get(value)
+        if node is None:
+            node = self._node(None, (), {}, 0, value, tainted=False)
+            if not value.is_floating_point() and value.numel() <= 1 << 12:
+                node.values = value.detach().clone()
+            self._known[value] = node
+        return node
+
+    def _store(self, view: Node, value: Node, base: Tensor | None) -> None:
+        """Note that a tensor was written to through a view of it."""
+        if base is None or not value.tainted:
+            return
+        whole = self._note(base)
+        node = self._node(None, (), {}, 0, base, tainted=True, parents=(whole, value))
+        node.stored = (whole, view, value)
+        self._known[base] = node
+
+    def _node(
+        self,
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        output: int,
+        tensor: Tensor,
+        *,
+        tainted: bool,
+        parents: tuple[Node, ...] = (),
+    ) -> Node:
+        stack = tuple(self.stack)
+        order = tuple(frame.counts[func] for frame in stack)
+        shape = tuple(tensor.shape)
+        node = Node(
+            len(self.nodes), func, args, kwargs, output, shape, tainted, parents, stack, order
+        )
+        self.nodes.append(node)
+        return node
+
+
+class Calls(TorchFunctionMode):
+    """Notes which Python-visible call returned which tensor of a `Graph`."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.graph = graph
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if isinstance(func, torch._ops.OpOverload):  # the graph's own calls come by here too
+            return func(*args, **(kwargs or {}))
+        stack = tuple(self.graph.stack)
+        for frame in stack:
+            frame.counts[func] += 1
+        order = tuple(frame.counts[func] for frame in stack)
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, Tensor):
+            node = self.graph.lookup(out)
+            if node is not None and node.func is not None and node.call is None:
+                node.call = (func, stack, order)
+        return out
+
+
+def tolerance(dtype: torch.dtype) -> float:
+    """How far a sum of probabilities of this dtype may be from one."""
+    return {torch.bfloat16: 3e-2, torch.float16: 5e-3, torch.float64: 1e-8}.get(dtype, 1e-4)
+
+
+def _look_at_values(node: Node, tensor: Tensor, args: tuple[Any, ...]) -> None:
+    """Fill in ``axes``, ``gate`` and ``complement`` from what was computed."""
+    if tensor.numel() == 0 or tensor.dim() == 0:
+        return
+    close = tolerance(tensor.dtype)
+    low, high = tensor.aminmax()
+    if node.op == "_softmax":  # whatever the values, even if not finite
+        node.axes = (args[1] % tensor.dim(),)
+    elif not (low >= -close and high <= 1 + close):
+        return
+    else:
+        node.axes = tuple(
+            axis
+            for axis, size in enumerate(tensor.shape)
+            if size > 1 and bool(((tensor.float().sum(axis) - 1).abs() < max(close, 1e-5)).all())
+        )
+    if node.axes:
+        if tensor.numel() <= KEPT_VALUES:
+            node.values = tensor.detach().clone()
+        return
+    if not node.elementwise:
+        return
+    node.gate = True
+    inputs = [parent for parent in node.parents if parent.tainted]
+    if len(inputs) == 1 and inputs[0].gate and inputs[0].shape == node.shape:
+        before = [arg for arg in args if isinstance(arg, Tensor) and arg.shape == tensor.shape]
+        if any(bool(((arg + tensor - 1).abs() < close).all()) for arg in before):
+            node.complement = inputs[0]
+            node.gate = False
+    if tensor.numel() <= KEPT_VALUES:
+        node.values = tensor.detach().clone()

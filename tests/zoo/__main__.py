@@ -1,0 +1,41 @@
+"""Print precision and recall over the zoo: ``python -m tests.zoo``."""
+
+import torch
+
+from skviz.units import find_units
+
+from . import degenerates, negatives, positives, wrapped
+
+
+def main() -> None:
+    """Find the units of every model of the zoo and count."""
+    torch.set_num_threads(1)
+    right = wrong = missed = 0
+    kernels = known = 0
+    for kind, cases in {
+        "forms and branches": positives(),
+        "wrapped and shared": wrapped(),
+        "degenerate": degenerates(),
+        "not units": negatives(),
+    }.items():
+        good = bad = gone = models = 0
+        for case in cases:
+            models += 1
+            found = find_units(case.model, *case.args, **case.kwargs)
+            ok = [unit for unit in found if unit.degenerate == case.degenerate]
+            good += min(len(ok), case.units)
+            bad += len(found) - min(len(ok), case.units)
+            gone += max(case.units - len(ok), 0)
+            if len(ok) == 1 and case.kernels is not None:
+                known += 1
+                kernels += ok[0].kernels == case.kernels
+            if len(ok) != case.units or len(found) != case.units:
+                print(f"  {case.name}: {case.units} expected, got\n{found}")
+        print(f"{kind:20} {models:3} models, {good:3} units found, {gone} missed, {bad} wrong")
+        right, wrong, missed = right + good, wrong + bad, missed + gone
+    print(f"precision {right}/{right + wrong}, recall {right}/{right + missed}")
+    print(f"kernels right in {kernels} of {known}")
+
+
+if __name__ == "__main__":
+    main()
