@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from skviz import plot
     from skviz.data import objects, photographs
+    from skviz.effects import effect, swap
     from skviz.errors import SkvizError
     from skviz.export import save_figure
     from skviz.interventions import ablate, force, intervene
@@ -26,6 +27,7 @@ ENTRY_POINTS = {
     "SkvizError": "errors",
     "ablate": "interventions",
     "attention_difference": "stats",
+    "effect": "effects",
     "expected_kernel": "stats",
     "find_units": "units",
     "force": "interventions",
@@ -38,6 +40,7 @@ ENTRY_POINTS = {
     "record": "recording",
     "save_figure": "export",
     "shift": "stats",
+    "swap": "effects",
     "sweep": "sweeps",
     "zoom": "photo_scenes",
 }

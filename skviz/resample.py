@@ -44,7 +44,8 @@ def resampling_matrix(
     Tensor
         (N, canvas, source).
     """
-    reach = 0 if edge else math.ceil(2 * max(1.0, float(step.max())))
+    # A pixel that sees the border sees as far again beyond it: two filter radii.
+    reach = 0 if edge else math.ceil(4 * max(1.0, float(step.max())))
     pixels = torch.arange(-reach, source + reach, device=centre.device) + 0.5
     places = torch.arange(canvas, device=centre.device) + 0.5
     at = (places - centre[:, None]) * step[:, None] + source / 2  # (N, canvas) in source pixels

@@ -142,24 +142,25 @@ def _bars(root: xr.Dataset, scale: float, ax: Axes) -> None:
         ax.barh(rows, now[:, branch], 0.7, left, color=colour, alpha=0.75, label=label)
         left = left + now[:, branch]
         if branch + 1 < root.sizes["branch"]:
-            label = "" if branch else f"at scale {root['scale'].values[0]:g}"
+            label = "" if branch else f"scale {root['scale'].values[0]:g}"
             ax.vlines(start[:, branch], rows - 0.42, rows + 0.42, "black", lw=1.2, label=label)
     ax.set(xlim=(0, 1), xlabel="branch weight, mean over channels", ylim=(len(rows) - 0.4, -1.6))
     ax.set_yticks(rows, [str(name) for name in root["unit"].values])
     ax.tick_params("y", length=0)
     handles, labels = ax.get_legend_handles_labels()
-    order = sorted(range(len(labels)), key=lambda i: labels[i].startswith("at"))
+    order = sorted(range(len(labels)), key=lambda i: labels[i].startswith("scale"))
     ax.legend([handles[i] for i in order], [labels[i] for i in order], ncols=len(order),
-              loc="upper center", handlelength=0.9, handletextpad=0.4)  # fmt: skip
+              loc="upper center", handlelength=0.9, handletextpad=0.4,
+              columnspacing=0.9)  # fmt: skip
 
 
 def _channels(weight: xr.DataArray, scale: float, ax: Axes) -> None:
     """Draw a branch's weight per channel (scale, channel), channels in the order of the first."""
     first = weight.isel(scale=0)
     order = np.argsort(first.values)
-    ax.plot(first.values[order], color="black", lw=1.2, label=f"at scale {first['scale'].item():g}")
+    ax.plot(first.values[order], color="black", lw=1.2, label=f"scale {first['scale'].item():g}")
     ax.plot(weight.sel(scale=scale).values[order], "o", color=style.COLOURS[1], markersize=2.2,
-            label=f"at scale {scale:g}")  # fmt: skip
+            label=f"scale {scale:g}")  # fmt: skip
     ax.set(xlabel=f"channel, ordered at scale {first['scale'].item():g}")
     ax.set(ylabel="weight", ylim=(-0.02, 1.19), yticks=[0, 0.25, 0.5, 0.75, 1])
     ax.legend(loc="upper center", ncols=2, handlelength=1.2, columnspacing=1.2)

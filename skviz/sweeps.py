@@ -45,7 +45,7 @@ def sweep(
     *,
     scales: Sequence[float] = SCALES,
     units: Sequence[str] | None = None,
-    batch: int = 64,
+    batch: int = 32,
     device: str = "auto",
     progress: bool = True,
 ) -> xr.DataTree:
@@ -80,15 +80,7 @@ def sweep(
         If the scales are not increasing, or a scale cannot be rendered (`SceneError`), or the
         model has no such unit (`UnitError`).
     """
-    grid = [float(scale) for scale in scales]
-    if not grid or sorted(set(grid)) != grid:
-        raise SkvizError(f"scales must be increasing, at least one, got {list(scales)}")
-    card = getattr(model, "card", None)
-    scenes: Source = (
-        place(source, canvas=card.canvas if card else 96)
-        if isinstance(source, data.Objects)
-        else source
-    )
+    grid, scenes = checked(scales), as_scenes(model, source)
     where = devices.resolve(device)
     parts = [scenes[start : start + batch] for start in range(0, len(scenes), batch)]
     collected: list[list[dict[str, np.ndarray]]] = []
@@ -108,6 +100,37 @@ def sweep(
         for key in collected[0][0]
     }  # each (image, scale, …)
     return assemble(stacked, labels(found), scenes, grid, model)
+
+
+def checked(scales: Sequence[float]) -> list[float]:
+    """Return the scales if they can be a grid, or raise `SkvizError`."""
+    grid = [float(scale) for scale in scales]
+    if not grid or sorted(set(grid)) != grid:
+        raise SkvizError(f"scales must be increasing, at least one, got {list(scales)}")
+    return grid
+
+
+def as_scenes(model: nn.Module, source: data.Objects | Source) -> Source:
+    """Place cut-outs on the model's canvas; anything else is scenes already."""
+    if not isinstance(source, data.Objects):
+        return source
+    card = getattr(model, "card", None)
+    return place(source, canvas=card.canvas if card else 96)
+
+
+def category_index(model: nn.Module, scenes: Source) -> torch.Tensor | None:
+    """Return the class of each scene's category, (image,), if the model is known to have it."""
+    card = getattr(model, "card", None)
+    if not card or not set(scenes.category) <= set(card.categories):
+        return None
+    return torch.tensor([card.categories.index(category) for category in scenes.category])
+
+
+def probabilities(logits: Any) -> torch.Tensor:
+    """Return the softmax of logits (image, class), in float32."""
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2:
+        raise SkvizError("expected a classifier: a model that gives logits (image, class)")
+    return logits.float().softmax(1)
 
 
 class at_rest:  # noqa: N801 (a context manager that reads like a phrase)
@@ -154,9 +177,7 @@ def measure(model: nn.Module, images: torch.Tensor, units: Sequence[Unit]) -> di
     """Run the model on one batch (B, 3, S, S); return its weights and predictions."""
     with torch.inference_mode(), record(model, units, reduce="spatial_mean") as recording:
         logits = model(images)
-    if not isinstance(logits, torch.Tensor) or logits.ndim != 2:
-        raise SkvizError("a sweep needs a model that gives logits (image, class) for images")
-    probability, prediction = logits.float().softmax(1).max(1)
+    probability, prediction = probabilities(logits).max(1)
     recorded = zip(labels(units), recording.weights.values(), strict=True)
     kept = {f"weight {name}": weights.float().cpu().numpy() for name, weights in recorded}
     shown = (images[:EXAMPLES] * 255).round().byte().permute(0, 2, 3, 1)
@@ -209,10 +230,9 @@ def assemble(
         },
         attrs=provenance(model) | scenes.attrs,
     )
-    card = getattr(model, "card", None)
-    if card and set(scenes.category) <= set(card.categories):
-        predicted = np.array(card.categories)[measured["prediction"]]  # (image, scale)
-        root["correct"] = (("image", "scale"), predicted == np.array(scenes.category)[:, None])
+    truth = category_index(model, scenes)
+    if truth is not None:
+        root["correct"] = (("image", "scale"), measured["prediction"] == truth.numpy()[:, None])
     return xr.DataTree(root, children={name: xr.DataTree(ds) for name, ds in nodes.items()})
 
 

@@ -14,8 +14,6 @@ from torchvision.transforms.v2.functional import resize
 from skviz import data
 from skviz.resample import compose, premultiplied, resample, rotation_matrix, warp
 
-GREY_LEVEL = 1 / 255
-
 
 def doubles(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
@@ -79,7 +77,7 @@ def test_a_cut_out_that_reaches_its_border_is_too(side: int) -> None:
     around = F.pad(picture, (64,) * 4)
     expected = torchvision_resize(around, (side * 5,) * 2)[:, side:-side, side:-side]
     made = draw(picture, 3 * side, side)
-    torch.testing.assert_close(made, expected, atol=GREY_LEVEL, rtol=0)
+    torch.testing.assert_close(made, expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 48), (48, 24), (30, 60)])
@@ -249,7 +247,7 @@ def test_each_of_a_batch_is_drawn_as_if_alone() -> None:
         ]
     )
     # At a border, weights are normalised over a reach that the smallest of the batch decides.
-    torch.testing.assert_close(whole, alone, atol=GREY_LEVEL / 4, rtol=0)
+    torch.testing.assert_close(whole, alone, atol=1e-5, rtol=0)
     backgrounds[1:] = torch.rand(4, 3, 48, 48)
     cut_outs[1:] = cut_outs[1:].flip(0)
     assert torch.equal(compose(cut_outs, backgrounds, centre, side)[0], whole[0])

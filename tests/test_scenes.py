@@ -196,6 +196,13 @@ def test_at_its_largest_scale_an_object_touches_the_border_and_is_whole(
         scenes.render(scenes.largest_scale * 1.001)
 
 
+def test_a_faint_rim_counts_as_part_of_the_object() -> None:
+    cut_out = white()
+    cut_out.rgba[:, 3, :, :32] = 30  # a shadow on the left
+    scenes = place(cut_out, canvas=64, reference=0.5, position=(0.0, -0.25), backgrounds=BLACK)
+    assert scenes.largest_scale == pytest.approx(1, rel=1e-6)
+
+
 def test_the_largest_scale_is_that_of_the_object_with_least_room() -> None:
     scenes = place(silhouettes(data.objects(family="noto").take(range(8))), position=(0.0, 0.3))
     assert scenes.largest_scale == min(scenes[i : i + 1].largest_scale for i in range(8))
@@ -230,6 +237,14 @@ def test_the_smallest_object_is_a_pixel_wide() -> None:
     # One white pixel, and what the filter overshoots: it is cut off below 0, not above.
     assert 3 <= float(scenes.render(1 / 32).sum()) < 3 * 1.25
     with pytest.raises(SceneError, match="smaller than a pixel"):
+        scenes.render(0.98 / 32)
+
+
+@pytest.mark.parametrize("shape", [(128, 16), (16, 128)])
+def test_an_objects_longer_side_decides_whether_it_is_too_small(shape: tuple[int, int]) -> None:
+    scenes = place(white(shape), canvas=64, reference=0.5, backgrounds=BLACK)
+    assert float(scenes.render(1 / 32).sum()) > 0
+    with pytest.raises(SceneError, match=r"smallest scale of these scenes is 0\.0313"):
         scenes.render(0.98 / 32)
 
 

@@ -99,7 +99,13 @@ def three_scales(
         ax.set_xticks(range(len(units)), units)
         ax.set_ylabel("attention difference")
         ax.set_title(f"mean over {root.sizes['image']} images", fontsize=7, loc="left", pad=3)
-        ax.legend(ncols=len(scales), loc="best", handlelength=1.2, columnspacing=0.8)
+        ax.legend(
+            ncols=len(scales),
+            loc="lower right",
+            bbox_to_anchor=(1, 0.98),  # beside the title, above any bar
+            handlelength=1.2,
+            columnspacing=0.8,
+        )
         return made
 
 
