@@ -58,14 +58,14 @@ def split(convs: nn.ModuleList, x: Tensor) -> tuple[list[Tensor], Tensor]:
     return branches, reduce(torch.add, means)
 
 
-def weighted_sum(branches: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
-    """Sum of branch × weight, M tensors (B, C, H, W) and M weights (B, C, 1, 1) that sum to 1."""
-    weights = [weight.to(branches[0].dtype) for weight in weights]  # autocast: softmax in float32
+def weighted_sum(branches: Sequence[Tensor], weights: Tensor) -> Tensor:
+    """Sum of branch × weight: M tensors (B, C, H, W), weights (M, B, C, 1, 1) that sum to 1."""
+    weights = weights.to(branches[0].dtype)  # under autocast a softmax may be float32
     if len(branches) == 2:
         return torch.lerp(branches[0], branches[1], weights[1])  # (B, C, H, W)
     total = branches[0] * weights[0]  # (B, C, H, W)
-    for branch, weight in zip(branches[1:], weights[1:], strict=True):
-        total.addcmul_(branch, weight)
+    for index in range(1, len(branches)):  # torch.fx cannot iterate over the weights
+        total = total.addcmul_(branches[index], weights[index])
     return total
 
 
@@ -123,7 +123,7 @@ class SKAttention(nn.Module):
         z = self.fc(pooled)  # (B, d)
         logits = torch.stack([fc(z) for fc in self.fcs])  # (M, B, C)
         weights = self.softmax(logits[..., None, None])  # (M, B, C, 1, 1)
-        return weighted_sum(branches, weights.unbind(0))
+        return weighted_sum(branches, weights)
 
 
 class SKConv(nn.Module):
@@ -200,7 +200,7 @@ class SKConv(nn.Module):
         z = self.fuse(pooled)  # (B, d)
         logits = self.select(z).unflatten(1, (len(branches), -1))  # (B, M, C)
         weights = self.softmax(logits)[..., None, None]  # (B, M, C, 1, 1)
-        return weighted_sum(branches, weights.unbind(1))
+        return weighted_sum(branches, weights.movedim(1, 0))
 
 
 class SKUnit(nn.Module):

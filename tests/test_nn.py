@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models.feature_extraction import create_feature_extractor
 
+import skviz
 import skviz.nn
 from skviz.errors import ModelError
 from skviz.nn import SKAttention, SKConv, SKNet, SKUnit, sknet26, sknet50, sknet101
@@ -383,3 +385,17 @@ def test_a_unit_adds_its_input():
 def test_what_cannot_be_built_is_named(make, message):
     with pytest.raises(ModelError, match=message):
         make()
+
+
+@pytest.mark.parametrize("kernels", [(3, 5), (3, 5, 7)])
+def test_fx_and_torchvision_can_trace_a_network(kernels):
+    net = SKNet(
+        (1, 1), (8, 16), num_classes=5, stem_channels=8, stem_stride=2, groups=2, kernels=kernels
+    ).eval()
+    x = torch.randn(2, 3, 32, 32)
+    assert torch.equal(torch.fx.symbolic_trace(net)(x), net(x))
+    extractor = create_feature_extractor(net, ["stage2.0.sk.softmax"])
+    with skviz.record(net) as recording:
+        net(x)
+    weights = extractor(x)["stage2.0.sk.softmax"]
+    assert torch.equal(weights, recording.weights["stage2.0.sk"])
