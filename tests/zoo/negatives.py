@@ -90,6 +90,17 @@ def _(m, x):
     return m.a(x, x, x, need_weights=True)[0]
 
 
+@none(
+    "DETR: learned queries attend to a convolution's map",
+    c=lambda: conv(3),
+    t=lambda: nn.Transformer(C, 2, 1, 1, 16, dropout=0.0, batch_first=True),
+    queries=param(5, C),
+)
+def _(m, x):
+    tokens = m.c(x).flatten(2).transpose(1, 2)  # (B, H·W, C)
+    return m.t(tokens, m.queries.expand(len(x), -1, -1))
+
+
 @none("cross-attention over tokens of two convolutions", q=pw(), a=pw(), b=pw())
 def _(m, x):
     kv = torch.cat([m.a(x).flatten(2), m.b(x).flatten(2)], 2).transpose(1, 2)
