@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from skviz.data import objects, photographs
     from skviz.effects import effect, swap
     from skviz.errors import SkvizError
-    from skviz.export import save_figure
+    from skviz.export import caption, save_figure
     from skviz.interventions import ablate, force, intervene
     from skviz.photo_scenes import from_photographs, zoom
     from skviz.recording import record
@@ -27,6 +27,7 @@ ENTRY_POINTS = {
     "SkvizError": "errors",
     "ablate": "interventions",
     "attention_difference": "stats",
+    "caption": "export",
     "effect": "effects",
     "expected_kernel": "stats",
     "find_units": "units",
