@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from skviz import plot
+    from skviz.attribution import attribute, branch_weight
     from skviz.data import objects, photographs
     from skviz.effects import effect, swap
     from skviz.errors import SkvizError
@@ -27,6 +28,8 @@ ENTRY_POINTS = {
     "SkvizError": "errors",
     "ablate": "interventions",
     "attention_difference": "stats",
+    "attribute": "attribution",
+    "branch_weight": "attribution",
     "effect": "effects",
     "expected_kernel": "stats",
     "find_units": "units",
