@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from skviz.attribution.probe import Probe
     from skviz.units import Unit
 
-__all__ = ["deep_lift", "grad_cam", "guided_backprop"]
+__all__ = ["deep_lift", "grad_cam", "guided_backprop", "unit_output"]
 
 
 def grad_cam(probe: Probe, images: Tensor, *, unit: Unit, branch: int | None = None) -> Tensor:
@@ -55,7 +55,7 @@ def grad_cam(probe: Probe, images: Tensor, *, unit: Unit, branch: int | None = N
         branches, so that a branch has no part of its own.
     """
     everyone = torch.arange(len(images), device=images.device)
-    with torch.enable_grad(), _output(probe.model, unit) as seen:
+    with torch.enable_grad(), unit_output(probe.model, unit) as seen:
         values = probe.values(images.detach().requires_grad_(), everyone)
     (output,) = seen
     parts = output.detach() if branch is None else _added(probe, images, unit, output)[branch]
@@ -82,7 +82,7 @@ def grad_cam(probe: Probe, images: Tensor, *, unit: Unit, branch: int | None = N
 
 
 @contextmanager
-def _output(model: nn.Module, unit: Unit) -> Iterator[list[Tensor]]:
+def unit_output(model: nn.Module, unit: Unit) -> Iterator[list[Tensor]]:
     """Keep what the unit's module gives, (image, C, h, w)."""
     seen: list[Tensor] = []
 
@@ -112,7 +112,7 @@ def _added(probe: Probe, images: Tensor, unit: Unit, output: Tensor) -> list[Ten
         added = []
         for index in range(unit.branches):
             with (
-                _output(probe.model, unit) as seen,
+                unit_output(probe.model, unit) as seen,
                 intervene(probe.model, {unit.name: force(branch=index)}, units=[unit]),
             ):
                 probe.model(images)

@@ -175,7 +175,6 @@ class _Run:
     device: torch.device
     generator: torch.Generator
     progress: bool
-    units: Units | None = None  # found with the first images
     rows: int = 0  # that fit in one pass
     dtype: torch.dtype | None = field(init=False)
 
@@ -205,14 +204,14 @@ class _Run:
             )
         images = images.detach().to(self.dtype or images.dtype)
         mask = checked_mask(mask, images)
-        targets = self.resolved(images, truth)
+        targets = find_targets(self.model, self.asked, images, truth)
         baselines = make_baselines(
             self.baseline,
             images,
             backgrounds=backgrounds,
             distribution=self.method == "gradient_shap",
         )
-        probe = Probe(self.model, self.units or Units([]), targets)
+        probe = Probe(self.model, targets)
         self.rows = self.rows or rows_that_fit(probe, images[:1])
         maps, values, changes = [], [], []
         with tqdm(desc=self.method, unit="row", delay=2, disable=not self.progress) as bar:
@@ -229,7 +228,6 @@ class _Run:
                     there,
                     changes[-1],
                     None if mask is None else mask[part],
-                    self.units or Units([]),
                     self.rows,
                     self.generator,
                     bar,
@@ -240,16 +238,19 @@ class _Run:
             made |= _completeness(torch.cat(maps, 1), torch.cat(changes, 1))
         return xr.Dataset(made, coords={"target": [target.label for target in targets]})
 
-    def resolved(self, images: Tensor, truth: Tensor | None) -> list[Target]:
-        """Find the targets in the model."""
-        if self.units is None:
-            needs = self.method == "grad_cam" or any(hasattr(a, "resolve") for a in self.asked)
-            self.units = find_units(self.model, images[:3]) if needs else Units([])
-        with torch.no_grad():
-            logits = [self.model(part) for part in images.split(64)]
-        whole = torch.cat(logits) if isinstance(logits[0], Tensor) else logits[0]
-        categories = getattr(getattr(self.model, "card", None), "categories", None)
-        return [resolve(one, self.units, whole, categories, truth) for one in self.asked]
+
+def find_targets(
+    model: nn.Module, asked: Sequence[Any], images: Tensor, truth: Tensor | None = None
+) -> list[Target]:
+    """Find what was asked for in a model and its images; see `attribute`."""
+    units = Units([])
+    if any(getattr(one, "unit", None) is not None for one in asked):
+        units = find_units(model, images[:3])
+    with torch.no_grad():
+        logits = [model(part) for part in images.split(64)]
+    whole = torch.cat(logits) if isinstance(logits[0], Tensor) else logits[0]
+    categories = getattr(getattr(model, "card", None), "categories", None)
+    return [resolve(one, units, whole, categories, truth) for one in asked]
 
 
 def evaluate(probe: Probe, images: Tensor) -> Tensor:

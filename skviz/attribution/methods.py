@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from skviz.attribution import gradients, layers, perturbations
 from skviz.errors import AttributionError
+from skviz.units import find_units
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from skviz.attribution.probe import Probe
-    from skviz.units import Units
 
 __all__ = ["COMPLETE", "METHODS", "Job", "check_options", "completeness_error"]
 
@@ -42,8 +42,6 @@ class Job:
         (T, image): value at the image minus mean value at the baselines.
     mask
         (image, H, W) where the object is, where known.
-    units
-        Of the model.
     rows
         How many fit in one pass.
     generator
@@ -57,7 +55,6 @@ class Job:
     baselines: Tensor
     change: Tensor
     mask: Tensor | None
-    units: Units
     rows: int
     generator: torch.Generator
     bar: tqdm[Any]
@@ -174,9 +171,10 @@ def grad_cam(
     job: Job, *, unit: str | None = None, kernel: int | None = None, branch: int | None = None
 ) -> Tensor:
     """Grad-CAM at a unit's output (by default the last unit's), or of one of its branches."""
-    if not job.units:
+    units = find_units(job.probe.model, job.images[:3])
+    if not units:
         raise AttributionError("grad_cam needs a unit to look at, and the model has none")
-    chosen = job.units[unit] if unit is not None else job.units[-1]
+    chosen = units[unit] if unit is not None else units[-1]
     which = None
     if kernel is not None or branch is not None:
         which = chosen.branch_index(kernel=kernel, branch=branch)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from skviz.attribution.targets import Target
-    from skviz.units import Units
 
 __all__ = ["Probe", "rows_that_fit"]
 
@@ -33,17 +32,14 @@ class Probe(nn.Module):
     ----------
     model
         In evaluation mode.
-    units
-        Of the model.
     targets
         What is attributed.
     """
 
-    def __init__(self, model: nn.Module, units: Units, targets: Sequence[Target]) -> None:
+    def __init__(self, model: nn.Module, targets: Sequence[Target]) -> None:
         super().__init__()
         self.model, self.targets = model, targets
-        names = {target.unit.split("@")[0] for target in targets if target.unit is not None}
-        self.recorded = [unit for unit in units if unit.name in names]
+        self.recorded = list({t.unit.name: t.unit for t in targets if t.unit is not None}.values())
         self.which: Tensor | None = None
 
     def only(self, images: Tensor) -> Probe:

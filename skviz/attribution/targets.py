@@ -27,7 +27,7 @@ class Target(Protocol):
         """Its name in a Dataset."""
 
     @property
-    def unit(self) -> str | None:
+    def unit(self) -> Unit | None:
         """The unit that must be recorded for it."""
 
     def value(self, logits: Tensor, weights: dict[str, Tensor], image: Tensor) -> Tensor:
@@ -60,13 +60,14 @@ class WeightSum:
     """A signed sum of mean branch weights of one unit."""
 
     label: str
-    unit: str
+    unit: Unit
+    call: str  # the unit's name in a recording
     signs: tuple[tuple[int, float], ...]  # (branch, sign)
     channels: tuple[int, ...] | None = None
 
     def value(self, logits: Tensor, weights: dict[str, Tensor], image: Tensor) -> Tensor:  # noqa: ARG002
         """Return the mean over channels (and places) of the branches, with their signs."""
-        recorded = weights[self.unit]
+        recorded = weights[self.call]
         if self.channels is not None:
             recorded = recorded[:, :, list(self.channels)]
         means = recorded.flatten(2).mean(2)  # (row, branch)
@@ -95,7 +96,7 @@ class BranchWeight:
                 )
         chosen = "" if self.channels is None else f" of {len(self.channels)} channels"
         label = f"{self.unit} {unit.branch_name(branch)}{chosen}"
-        return WeightSum(label, self.unit, ((branch, 1.0),), self.channels)
+        return WeightSum(label, unit, self.unit, ((branch, 1.0),), self.channels)
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class AttentionDifference:
         largest = unit.kernels.index(max(unit.kernels))
         smallest = unit.kernels.index(min(unit.kernels))
         label = f"{self.unit} attention difference"
-        return WeightSum(label, self.unit, ((largest, 1.0), (smallest, -1.0)))
+        return WeightSum(label, unit, self.unit, ((largest, 1.0), (smallest, -1.0)))
 
 
 def branch_weight(
@@ -176,6 +177,8 @@ def resolve(
     truth
         (image,) the class of each image's category, where known.
     """
+    if isinstance(asked, ClassLogit | WeightSum):
+        return asked
     if isinstance(asked, BranchWeight | AttentionDifference):
         unit = units[asked.unit if asked.unit in units.names else asked.unit.split("@")[0]]
         if not unit.recordable:
