@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from skviz.data import objects, photographs
     from skviz.effects import effect, swap
     from skviz.errors import SkvizError
-    from skviz.export import save_figure
+    from skviz.export import caption, save_figure
     from skviz.interventions import ablate, force, intervene
     from skviz.photo_scenes import from_photographs, zoom
     from skviz.receptive_fields import receptive_field
@@ -32,6 +32,7 @@ ENTRY_POINTS = {
     "attention_difference": "stats",
     "attribute": "attribution",
     "branch_weight": "attribution",
+    "caption": "export",
     "controls": "comparison",
     "effect": "effects",
     "expected_kernel": "stats",
