@@ -9,6 +9,7 @@ The result is one `xarray.Dataset`. For scenes its variables also have the dimen
 ``completeness_error``  target, image          its size, as a share of that change (at least 0.01)
 ``inside``              target, image          share of Σ |attribution| that lies on the object
 ``area``                image                  share of the image that is the object
+``scene``               image, y, x, rgb       what was attributed, uint8; of scenes only
 ======================  =====================  ====================================================
 
 ``delta`` and ``completeness_error`` are NaN for methods that promise no sum, ``inside`` and
@@ -153,14 +154,16 @@ def _over_scales(run: _Run, scenes: Source, scales: Sequence[float]) -> xr.Datas
     grid, here = checked(scales), scenes.to(run.device)
     truth = category_index(run.model, scenes)
     backgrounds = getattr(here, "backgrounds", None)
-    parts = [
-        run(here.render(scale), mask=here.coverage(scale), truth=truth, backgrounds=backgrounds)
-        for scale in grid
-    ]
+    parts = []
+    for scale in grid:
+        images = here.render(scale)
+        parts.append(run(images, mask=here.coverage(scale), truth=truth, backgrounds=backgrounds))
+        shown = (images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        parts[-1]["scene"] = (("image", "y", "x", "rgb"), shown)
     ds = xr.concat(parts, "scale").assign_coords(
         scale=grid, image=list(scenes.ids), category=("image", list(scenes.category))
     )
-    return ds.transpose("target", "image", "scale", "y", "x").assign_attrs(scenes.attrs)
+    return ds.transpose("target", "image", "scale", "y", "x", "rgb").assign_attrs(scenes.attrs)
 
 
 @dataclass
