@@ -11,6 +11,7 @@ from skviz.plot import style
 
 if TYPE_CHECKING:
     import xarray as xr
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["faithfulness"]
@@ -65,7 +66,7 @@ def faithfulness(ds: xr.Dataset) -> Figure:
     return made
 
 
-def _randomised(found: xr.Dataset, targets: list[str], axes: list[object]) -> None:
+def _randomised(found: xr.Dataset, targets: list[str], axes: list[Axes]) -> None:
     """Draw the correlation of maps with those of ever more random networks."""
     names = [str(name) for name in found["randomised"].values]
     places = np.arange(1, len(names) + 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -59,17 +59,16 @@ def intervention_effect(ds: xr.Dataset) -> Figure:
     style.legend(made, axes[0], width="text")
     style.describe(
         made,
-        "Left: accuracy against the scale of the object when the selection of all units is changed. "
-        "Right: probability of the true category lost to each change, in one unit and in all, "
-        "paired by scene. Means and 95 % bootstrap intervals, "
-        f"{style.sample(ds)}.",
+        "Left: accuracy against the scale of the object when the selection of all units is "
+        "changed. Right: probability of the true category lost to each change, in one unit and in "
+        f"all, paired by scene. Means and 95 % bootstrap intervals, {style.sample(ds)}.",
         accuracy=accuracy,
         lost=lost,
     )
     return made
 
 
-def _accuracy(found: xr.Dataset, looks: dict[str, dict[str, object]], ax: Axes) -> None:
+def _accuracy(found: xr.Dataset, looks: dict[str, dict[str, Any]], ax: Axes) -> None:
     scales = found["scale"].values
     for change, look in looks.items():
         here = found.sel(intervention=change)
@@ -80,7 +79,7 @@ def _accuracy(found: xr.Dataset, looks: dict[str, dict[str, object]], ax: Axes) 
     ax.set_xticks(shown, [f"{scale:g}" for scale in shown])
 
 
-def _losses(found: xr.Dataset, looks: dict[str, dict[str, object]], ax: Axes) -> None:
+def _losses(found: xr.Dataset, looks: dict[str, dict[str, Any]], ax: Axes) -> None:
     units = [str(unit) for unit in found["unit"].values]
     places = np.arange(len(units))
     for index, (change, look) in enumerate(looks.items()):

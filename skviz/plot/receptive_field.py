@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from skviz.plot import style
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 __all__ = ["receptive_field"]
 
@@ -46,7 +46,7 @@ def receptive_field(ds: xr.Dataset, *, unit: str | None = None) -> Figure:
     found = stats.interval(ds["radius"])
     over_scale = ds.sizes["scale"] > 1
     made = style.figure("text", 4.1)
-    top, bottom = made.subfigures(2, 1, height_ratios=(1, 1.05))
+    top, bottom = np.atleast_1d(made.subfigures(2, 1, height_ratios=(1, 1.05)))
     _fields(ds.sel(unit=unit, scale=middle), top, f"{unit}, scale {middle:g}")
     below = bottom.subplots(1, 1 + over_scale, squeeze=False)[0]
     _by_depth(found.sel(share=SHOWN, scale=middle), looks, below[0])
@@ -67,9 +67,9 @@ def receptive_field(ds: xr.Dataset, *, unit: str | None = None) -> Figure:
     return made
 
 
-def _fields(ds: xr.Dataset, made: Figure, title: str) -> None:
+def _fields(ds: xr.Dataset, made: SubFigure, title: str) -> None:
     axes = np.atleast_1d(made.subplots(1, ds.sizes["selection"]))
-    field = np.sqrt(ds["field"])
+    field = ds["field"] ** 0.5
     limit = float(field.max())
     reach = float(ds["radius"].sel(share=SHOWN).mean("image").max()) * 1.15
     for ax, name in zip(axes, ds["selection"].values, strict=True):
@@ -91,7 +91,7 @@ def _fields(ds: xr.Dataset, made: Figure, title: str) -> None:
     axes[0].set_ylabel(title, fontsize=style.small())
 
 
-def _by_depth(found: xr.Dataset, looks: dict[str, dict[str, object]], ax: Axes) -> None:
+def _by_depth(found: xr.Dataset, looks: dict[str, dict[str, Any]], ax: Axes) -> None:
     places = np.arange(found.sizes["unit"])
     for name, look in looks.items():
         _band(ax, places, found.sel(selection=name), look, name)
@@ -100,7 +100,7 @@ def _by_depth(found: xr.Dataset, looks: dict[str, dict[str, object]], ax: Axes) 
     ax.set(ylabel="radius of 95 % (pixels)", ylim=(0, None))
 
 
-def _by_scale(found: xr.Dataset, looks: dict[str, dict[str, object]], ax: Axes) -> None:
+def _by_scale(found: xr.Dataset, looks: dict[str, dict[str, Any]], ax: Axes) -> None:
     for name, look in looks.items():
         _band(ax, found["scale"].values, found.sel(selection=name), look, name)
     shown = style.apart(found["scale"].values.tolist(), 6)
@@ -108,6 +108,6 @@ def _by_scale(found: xr.Dataset, looks: dict[str, dict[str, object]], ax: Axes) 
     ax.set(xlabel="scale", ylim=(0, None))
 
 
-def _band(ax: Axes, x: np.ndarray, here: xr.Dataset, look: dict[str, object], name: str) -> None:
+def _band(ax: Axes, x: np.ndarray, here: xr.Dataset, look: dict[str, Any], name: str) -> None:
     ax.plot(x, here["estimate"], label=name, **look)
     ax.fill_between(x, here["low"], here["high"], color=look["color"], alpha=0.2, lw=0)
