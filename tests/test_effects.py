@@ -8,7 +8,7 @@ from torch import nn
 
 import skviz
 from skviz.effects import effect, swap
-from skviz.errors import InterventionError, SkvizError, UnitError
+from skviz.errors import SkvizError, UnitError
 from skviz.interventions import force
 from skviz.nn import SKNet, split
 from skviz.zoo import Card
