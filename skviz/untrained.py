@@ -45,7 +45,7 @@ def untrained(model: nn.Module, images: Iterable[Tensor], *, seed: int) -> nn.Mo
             f"parameter {kept[0]!r} would stay as trained: its module has no reset_parameters(); "
             "give it one"
         )
-    calibrate(made, images)
+    calibrate(made, made.modules(), images)
     return made.eval()
 
 
@@ -59,9 +59,9 @@ def reinitialise(model: nn.Module, modules: Iterable[nn.Module], *, seed: int) -
                 module.reset_parameters()  # type: ignore[operator]
 
 
-def calibrate(model: nn.Module, images: Iterable[Tensor]) -> None:
-    """Set the statistics of all batch norms to those of these images, in place."""
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+def calibrate(model: nn.Module, modules: Iterable[nn.Module], images: Iterable[Tensor]) -> None:
+    """Set the statistics of those of these modules that are batch norms, in place."""
+    norms = [module for module in modules if isinstance(module, _BatchNorm)]
     before = [(module.momentum, module.training) for module in norms]
     for module in norms:
         module.reset_running_stats()

@@ -75,14 +75,14 @@ class Job:
             self.probe, self.images, samples, rows=self.rows, bar=self.bar
         )
 
-    def only(self, some: Tensor) -> Job:
-        """Return the job for some of its images."""
+    def only(self, targets: Tensor, images: Tensor) -> Job:
+        """Return the job for some of its targets and images, by index."""
         return replace(
             self,
-            probe=self.probe.only(some),
-            images=self.images[some],
-            baselines=self.baselines.expand(-1, len(self.images), -1, -1, -1)[:, some],
-            change=self.change[:, some],
+            probe=self.probe.only(images, targets),
+            images=self.images[images],
+            baselines=self.baselines.expand(-1, len(self.images), -1, -1, -1)[:, images],
+            change=self.change[targets][:, images],
         )
 
 
@@ -120,12 +120,12 @@ def integrated_gradients(job: Job, *, steps: int | None = None) -> Tensor:
         return run(job, positive("steps", steps))
     maps, steps = run(job, FEW_STEPS), FEW_STEPS
     while steps < MOST_STEPS:
-        error = completeness_error(maps, job.change).amax(0)  # (image,)
-        coarse = (error > CLOSE).nonzero()[:, 0]
-        if not len(coarse):
+        coarse = completeness_error(maps, job.change) > CLOSE  # (T, image)
+        if not bool(coarse.any()):
             break
         steps *= 2
-        maps[:, coarse] = run(job.only(coarse), steps)
+        targets, images = coarse.any(1).nonzero()[:, 0], coarse.any(0).nonzero()[:, 0]
+        maps[targets[:, None], images] = run(job.only(targets, images), steps)
     return maps
 
 

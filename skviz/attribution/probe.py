@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
@@ -42,9 +41,10 @@ class Probe(nn.Module):
         self.recorded = list({t.unit.name: t.unit for t in targets if t.unit is not None}.values())
         self.which: Tensor | None = None
 
-    def only(self, images: Tensor) -> Probe:
-        """Return the probe of some of the images, by index; they are numbered anew."""
-        part = copy.copy(self)
+    def only(self, images: Tensor, targets: Tensor | None = None) -> Probe:
+        """Return the probe of some of the images and targets, by index, numbered anew."""
+        chosen = self.targets if targets is None else [self.targets[i] for i in targets.tolist()]
+        part = Probe(self.model, chosen)
         part.which = images if self.which is None else self.which[images]
         return part
 

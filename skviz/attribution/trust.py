@@ -54,7 +54,7 @@ def faithfulness(
     target: Any = "predicted",
     method: str = "integrated_gradients",
     baseline: str | float | Tensor = "mean",
-    steps: int = 16,
+    points: int = 16,
     groups: int = 8,
     seed: int = 0,
     device: str = "auto",
@@ -66,8 +66,8 @@ def faithfulness(
     ----------
     model, images, target, method, baseline, seed, device
         As `skviz.attribute` takes them; images (image, 3, H, W) only.
-    steps
-        Points of the deletion and insertion curves after the first.
+    points
+        Of the deletion and insertion curves, after the first.
     groups
         Into how many groups of layers the network is divided for being randomised; 0 for none.
     **options
@@ -91,10 +91,10 @@ def faithfulness(
         maps = torch.from_numpy(ds["attribution"].values).to(where)  # (T, image, H, W)
         ranks = torch.stack([maps, torch.rand(maps.shape, generator=generator).to(where)])
         start = baselines[0].expand_as(images)
-        found = curves(Probe(model, targets), images, start, ranks, steps)
+        found = curves(Probe(model, targets), images, start, ranks, points)
         for name, values in found.items():
             ds[name] = (("order", "target", "image", "fraction"), values.cpu().numpy())
-        ds = ds.assign_coords(order=list(ORDERS), fraction=np.linspace(0, 1, steps + 1))
+        ds = ds.assign_coords(order=list(ORDERS), fraction=np.linspace(0, 1, points + 1))
         if groups:
             names, correlation = randomise(model, images, maps, targets, groups, settings)
             ds["rank_correlation"] = (("randomised", "target", "image"), correlation)
@@ -103,7 +103,7 @@ def faithfulness(
 
 
 def curves(
-    probe: Probe, images: Tensor, start: Tensor, ranks: Tensor, steps: int
+    probe: Probe, images: Tensor, start: Tensor, ranks: Tensor, points: int
 ) -> dict[str, Tensor]:
     """Take pixels away from the images, and put them on the baseline, highest rank first.
 
@@ -115,21 +115,23 @@ def curves(
         (image, 3, H, W), and the baseline.
     ranks
         (order, T, image, H, W).
-    steps
-        Points after the first.
+    points
+        After the first.
 
     Returns
     -------
     dict of Tensor
-        ``deletion`` and ``insertion``, (order, T, image, steps + 1).
+        ``deletion`` and ``insertion``, (order, T, image, points + 1).
     """
     pixels = images.shape[-2] * images.shape[-1]
     place = ranks.flatten(3).argsort(3, descending=True).argsort(3).reshape(ranks.shape)
     everyone = torch.arange(len(images), device=images.device)
     made: dict[str, list[Tensor]] = {"deletion": [], "insertion": []}
     with torch.no_grad():
-        for step in range(steps + 1):
-            first = (place < round(pixels * step / steps))[:, :, :, None]  # (order, T, image, 1, …)
+        for step in range(points + 1):
+            first = (place < round(pixels * step / points))[
+                :, :, :, None
+            ]  # (order, T, image, 1, …)
             for name, (inside, outside) in zip(
                 made, ((start, images), (images, start)), strict=True
             ):
@@ -159,11 +161,11 @@ def randomise(
     """
     order = in_order(model, images[:1])
     changed = copy.deepcopy(model)
-    names, found = [], []
+    names, found, random = [], [], []
     for part in reversed(np.array_split(np.array(order), min(groups, len(order)))):
-        some = [changed.get_submodule(name) for name in part]
-        reinitialise(changed, some, seed=settings["seed"])
-        calibrate(changed, images.split(32))
+        random += [changed.get_submodule(name) for name in part]
+        reinitialise(changed, random, seed=settings["seed"])
+        calibrate(changed, random, images.split(32))
         there = attribute(changed, images, target=list(targets), **settings | {"check": "warn"})
         names.append(str(part[0]))
         found.append(rank_correlation(maps.cpu().numpy(), there["attribution"].values))

@@ -39,18 +39,17 @@ def faithfulness(ds: xr.Dataset) -> Figure:
     curves = {name: stats.interval(ds[name]) for name in ("deletion", "insertion")}
     tables = dict(curves)
     for row, target in zip(axes, targets, strict=True):
-        for ax, (name, found) in zip(row, curves.items(), strict=False):
+        for ax, found in zip(row, curves.values(), strict=False):
             for order, look in zip(ds["order"].values, style.series(2), strict=True):
                 here = found.sel(target=target, order=order)
                 ax.plot(here["fraction"], here["estimate"], label=str(order),
                         **look | {"marker": ""})  # fmt: skip
                 ax.fill_between(here["fraction"], here["low"], here["high"], color=look["color"],
                                 alpha=0.2, lw=0)  # fmt: skip
-            if row is axes[0]:
-                ax.set_title(name)
         row[0].set_ylabel("\n".join(style.short(word, 18) for word in target.split()))
-    for ax in axes[-1, :2]:
-        ax.set_xlabel("fraction of pixels")
+    for column, name in enumerate(curves):
+        axes[0, column].set_title(name)
+        axes[-1, column].set_xlabel("fraction of pixels")
     if columns == 3:
         tables["rank_correlation"] = found = stats.interval(ds["rank_correlation"])
         _randomised(found, targets, list(axes[:, 2]))
@@ -68,7 +67,7 @@ def faithfulness(ds: xr.Dataset) -> Figure:
 
 def _randomised(found: xr.Dataset, targets: list[str], axes: list[Axes]) -> None:
     """Draw the correlation of maps with those of ever more random networks."""
-    names = [str(name) for name in found["randomised"].values]
+    names = [".".join(str(name).split(".")[:2]) for name in found["randomised"].values]
     places = np.arange(1, len(names) + 1)
     for ax, target in zip(axes, targets, strict=True):
         here = found.sel(target=target)

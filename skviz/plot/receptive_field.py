@@ -46,7 +46,7 @@ def receptive_field(ds: xr.Dataset, *, unit: str | None = None) -> Figure:
     found = stats.interval(ds["radius"])
     over_scale = ds.sizes["scale"] > 1
     made = style.figure("text", 4.1)
-    top, bottom = np.atleast_1d(made.subfigures(2, 1, height_ratios=(1, 1.05)))
+    top, bottom = np.ravel(made.subfigures(2, 1, height_ratios=(1, 1.05)))  # type: ignore[arg-type]
     _fields(ds.sel(unit=unit, scale=middle), top, f"{unit}, scale {middle:g}")
     below = bottom.subplots(1, 1 + over_scale, squeeze=False)[0]
     _by_depth(found.sel(share=SHOWN, scale=middle), looks, below[0])
