@@ -14,13 +14,14 @@ from skviz.attribution import attention_difference, branch_weight
 Value = Callable[[Tensor], Tensor]  # images (row, 3, H, W) → (row,)
 
 
-def mean_weight(model: nn.Module, name: str, branch: int) -> Value:
-    """Mean over channels and places of a branch's weight."""
+def mean_weight(model: nn.Module, name: str, branch: int, minus: int | None = None) -> Value:
+    """Mean over channels and places of a branch's weight, minus that of another."""
 
     def value(images: Tensor) -> Tensor:
         with skviz.record(model, grad=torch.is_grad_enabled()) as recording:
             model(images)
-        return recording.weights[name].flatten(2).mean(2)[:, branch]
+        means = recording.weights[name].flatten(2).mean(2)  # (row, branch)
+        return means[:, branch] - (0 if minus is None else means[:, minus])
 
     return value
 
@@ -45,7 +46,6 @@ def subject(model: nn.Module, images: Tensor, name: str) -> Subject:
     with torch.no_grad():
         logits = model(images)
     each = logits.argmin(1)
-    small, large = mean_weight(model, name, 0), mean_weight(model, name, 1)
 
     def given(rows: Tensor) -> Tensor:  # Captum repeats whole batches
         return model(rows).gather(1, each.repeat(len(rows) // len(each))[:, None])[:, 0]
@@ -54,7 +54,12 @@ def subject(model: nn.Module, images: Tensor, name: str) -> Subject:
         model,
         images,
         [1, each.tolist(), branch_weight(name, branch=1), attention_difference(name)],
-        [lambda rows: model(rows)[:, 1], given, large, lambda rows: large(rows) - small(rows)],
+        [
+            lambda rows: model(rows)[:, 1],
+            given,
+            mean_weight(model, name, 1),
+            mean_weight(model, name, 1, minus=0),
+        ],
     )
 
 
