@@ -163,7 +163,7 @@ def test_branch_weights_beside_finite_differences(scenes):
         torch.testing.assert_close(found, change, rtol=1e-3, atol=1e-13)
 
 
-def test_channels(spatial, shipped):
+def test_channels(shipped):
     """Weights of some channels only: the mean of what they have alone."""
     name = "stage2.1.sk"
     targets = [branch_weight(name, kernel=5, channels=some) for some in ([0, 7], [0], [7])]

@@ -11,7 +11,7 @@ from skviz.attribution import branch_weight
 from skviz.errors import AttributionError
 from skviz.nn import SKConv
 
-from .peer import Subject, agree, mean_weight
+from .peer import Subject, agree
 from .test_gradients import maps, mean_colour
 
 

@@ -26,7 +26,7 @@ def test_values_are_what_the_model_says(any_subject):
         np.testing.assert_allclose(ds["value"][index], expected, rtol=1e-5, atol=1e-7)
 
 
-def test_classes(shipped, few, scenes):
+def test_classes(shipped, scenes):
     names = shipped.model.card.categories
     with torch.no_grad():
         logits = shipped.model(shipped.images)
@@ -94,7 +94,7 @@ def test_a_unit_that_runs_twice_is_named_by_call(twice):
             saliency(twice, branch_weight(name, branch=0))
 
 
-def test_a_class_without_logits(small_net):
+def test_a_class_without_logits():
     body = nn.Sequential(SKNet((1,), (8,), stem_channels=8, groups=2).stem).eval()
     with pytest.raises(AttributionError, match=r"needs logits .* target a branch"):
         skviz.attribute(body, torch.rand(2, 3, 16, 16), method="saliency")
