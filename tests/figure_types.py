@@ -79,7 +79,7 @@ def studies(model: Any, objects: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def drawings(model: Any, found: dict[str, Any]) -> dict[str, Callable[[], Figure]]:
+def drawings(found: dict[str, Any]) -> dict[str, Callable[[], Figure]]:
     """Say how to draw one figure of every type."""
     two, three = made_up(), made_up(branches=3)
     torch.manual_seed(0)

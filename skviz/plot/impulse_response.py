@@ -1,7 +1,9 @@
 """What the branches of a unit do to a single pixel."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 from torch import Tensor, nn
@@ -28,24 +30,32 @@ def impulse_response(unit: SKConv | SKAttention) -> Figure:
     """
     convs: list[nn.Conv2d] = [branch.get_submodule("conv") for branch in unit.convs]  # type: ignore[misc]
     reach = max(map(effective_kernel, convs)) // 2 + 1
-    made = style.figure("text", 0.86 * style.inches("text") / max(len(convs), 3) + 0.6)
+    places = np.arange(-reach, reach + 1)
+    height = 0.86 * style.inches("text") / max(len(convs), 3) / style.enlarged()
+    made = style.figure("text", height + 0.6)
     axes = made.subplots(1, len(convs), sharey=True)
+    shown = []
     for ax, conv in zip(axes, convs, strict=True):
         response = _impulse(conv, 2 * reach + 1).cpu().numpy()
+        shown.append(response / response.max())
         edge = reach + 0.5
         image = ax.imshow(
-            response / response.max(),
-            cmap="Blues",
-            vmin=0,
-            vmax=1,
-            extent=(-edge, edge, edge, -edge),
+            shown[-1], cmap="Blues", vmin=0, vmax=1, extent=(-edge, edge, edge, -edge)
         )
-        ax.set_title(kernel_label(conv))
-        ax.set_xlabel("pixels from the impulse")
+        ax.set_title(kernel_label(conv).replace(" (", "\n("), fontsize=style.small())
         ax.xaxis.set_major_locator(MultipleLocator(2))
         ax.yaxis.set_major_locator(MultipleLocator(2))
+    made.supxlabel("pixels from the impulse", fontsize=axes[0].xaxis.label.get_size())
     bar = made.colorbar(image, ax=list(axes), pad=0.02, aspect=12)
     bar.set_label("relative response")
+    style.describe(
+        made,
+        "Mean absolute response of each branch's convolution to a single pixel that is 1 in every "
+        "channel, relative to the branch's strongest.",
+        response=xr.DataArray(
+            np.stack(shown), {"y": places, "x": places}, ("branch", "y", "x"), "response"
+        ),
+    )
     return made
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
 
 from skviz.errors import SkvizError
 from skviz.plot import style
@@ -90,6 +91,7 @@ def _align(made: Figure, rows: list[list[Any]]) -> None:
             shrink = (high - low) / (top - bottom)
             start, tall = part.bbox.y0, part.bbox.height
             for ax in part.axes:
+                ax.yaxis.set_major_locator(FixedLocator(ax.get_yticks()))  # as the layout knows
                 box = ax.get_position(original=True)
                 y0, y1 = (
                     (low + shrink * (start + y * tall - bottom) - start) / tall

@@ -182,6 +182,8 @@ def drawing(function: Callable[P, R]) -> Callable[P, R]:
                 check(stats.root(value))
         with context():
             made = function(*args, **kwargs)
+            if isinstance(made, InlineFigure):  # ticks change with the layout, which needs a second
+                made.draw_without_rendering()  # round; the first is done here
         if isinstance(made, InlineFigure):
             made.again = cast("Callable[[], Figure]", partial(draw, *args, **kwargs))
         return made
