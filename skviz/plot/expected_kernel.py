@@ -50,9 +50,9 @@ def expected_kernel(
     ax.hlines(equal, [i - 0.4 for i in at], [i + 0.4 for i in at], color="0.6", linewidth=0.8)
     for scale, look in zip(chosen, style.series(len(chosen)), strict=True):
         here = found.sel(scale=scale)
-        below, above = here["estimate"] - here["low"], here["high"] - here["estimate"]
-        label = f"scale {scale:g}"
-        ax.errorbar(at, here["estimate"], [below, above], label=label, elinewidth=0.7, **look)
+        mean, low, high = (here[name].values for name in ("estimate", "low", "high"))
+        ends = [mean - low, high - mean]
+        ax.errorbar(at, mean, ends, label=f"scale {scale:g}", elinewidth=0.7, **look)
     style.name_units(ax, names)
     ax.set_ylabel("expected kernel")
     if made is None:

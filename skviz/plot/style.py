@@ -36,7 +36,7 @@ DASHES = ("-", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 # Asked in turn for what matplotlib's own font does not have, where they are installed.
-FALLBACKS = ("Droid Sans Fallback", "WenQuanYi Zen Hei")  # TrueType, so that PDF can hold them
+FALLBACKS = ("Droid Sans Fallback",)  # TrueType, so that PDF can hold it as such
 
 LABELS: tuple[Any, ...] = ("axes.labelsize", "axes.titlesize", "figure.titlesize", "font.size")
 SMALL: tuple[Any, ...] = (
