@@ -41,7 +41,7 @@ def write_set(
     from skviz.figure_sets import FigureSet
 
     made = FigureSet(config, model=model, device=arguments.device)
-    for figure, path in made.write(arguments.out):
+    for figure, path in made.write(arguments.out, only=arguments.only):
         print(f"{path}\n{latex(figure, path)}\n" if show else path, flush=True)
     return made
 
@@ -131,10 +131,12 @@ def parser() -> argparse.ArgumentParser:
     made = command(figures, "figures", "study the shipped objects and write the figures")
     made.add_argument("--model", default="objects", help="a shipped network or a .safetensors file")
     made.add_argument("--out", type=Path, default=Path("figures"), help="folder")
+    made.add_argument("--only", nargs="+", metavar="NAME", help="only these figures")
 
     made = command(export, "export", "draw the figures that a file describes")
     made.add_argument("config", type=Path, help="a TOML file; see skviz.figure_sets")
     made.add_argument("--out", type=Path, help="folder, instead of the file's")
+    made.add_argument("--only", nargs="+", metavar="NAME", help="only these figures")
 
     made = command(show_provenance, "provenance", "print what a figure was made from")
     made.add_argument("figure", type=Path, help="a file that skviz wrote")

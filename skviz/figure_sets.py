@@ -25,22 +25,24 @@ A file says where, for which page, from which studies, and which figures::
 
     [[figure]]
     plot = "panel"
-    of = ["response", "map"]   # figures above, by name
+    of = ["response", "map"]   # other figures, by name
 """
 
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import skviz
 from skviz import data, plot, store, zoo
 from skviz.attribution import branch_weight
 from skviz.errors import SkvizError
 from skviz.export import save_figure, sized
-from skviz.plot.style import InlineFigure
 from skviz.scenes import place
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["FigureSet"]
 
@@ -75,45 +77,59 @@ class FigureSet:
             raise SkvizError(f"{path} is not a TOML file that can be read: {error}") from error
         self.model, self.device = model, device
         self.studies: dict[str, Any] = {}
-        self.figures: dict[str, InlineFigure] = {}
+        self.figures: dict[str, Figure] = {}
         wanted = {"out", "formats", "venue", "study", "figure"}
         if not self.settings.get("figure") or set(self.settings) - wanted:
             raise SkvizError(
                 f"{path}: expected [[figure]] and of {sorted(wanted)} what is needed; got "
                 f"{sorted(self.settings)}"
             )
-
-    def write(self, out: str | os.PathLike[str] | None = None) -> Iterator[tuple[Any, Path]]:
-        """Draw and save every figure; yield each with the path of its first format."""
-        folder = Path(out or self.settings.get("out", "figures"))
+        self.entries: dict[str, dict[str, Any]] = {}
         for entry in self.settings["figure"]:
-            options = dict(entry)
-            name = options.pop("name", entry.get("plot"))
-            saving = {key: options.pop(key) for key in SAVING if key in options}
-            saving.setdefault("venue", self.settings.get("venue"))
-            venue, width = saving.pop("venue"), saving.pop("width", None)
-            made = sized(self.draw(name, options), venue, width)
-            formats = self.settings.get("formats", ["pdf"])
+            name = entry.get("name", entry.get("plot"))
+            if name in self.entries or entry.get("plot") not in plot.__all__:
+                raise SkvizError(
+                    f"{path}: figure {name!r} needs a name of its own and a plot of {plot.__all__}"
+                )
+            self.entries[name] = {key: entry[key] for key in entry if key != "name"}
+
+    def write(
+        self, out: str | os.PathLike[str] | None = None, *, only: Iterable[str] | None = None
+    ) -> Iterator[tuple[Any, Path]]:
+        """Draw and save every figure, or only some; yield each with the path of its first format.
+
+        Raises
+        ------
+        SkvizError
+            If one of them is not in the file, or cannot be drawn or written.
+        """
+        folder = Path(out or self.settings.get("out", "figures"))
+        formats = self.settings.get("formats", ["pdf"])
+        for name in only or self.entries:
+            made = self.figure(name)
+            saving = {k: v for k, v in self.entries[name].items() if k in SAVING}
+            venue = saving.pop("venue", self.settings.get("venue"))
+            made = sized(made, venue, saving.pop("width", None))
             paths = [save_figure(made, folder / f"{name}.{each}", **saving) for each in formats]
             yield made, paths[0]
 
-    def draw(self, name: str, options: dict[str, Any]) -> InlineFigure:
-        """Draw one figure from its study, or a panel from figures drawn before."""
-        kind, of, study = (options.pop(key, None) for key in ("plot", "of", "study"))
-        if kind not in plot.__all__:
-            raise SkvizError(f"figure {name!r}: no plot {kind!r}; there are {plot.__all__}")
-        if kind == "panel":
-            unknown = [each for each in of or [] if each not in self.figures]
-            if unknown:
-                raise SkvizError(f"figure {name!r}: {unknown} are not figures above it")
-            given: tuple[Any, ...] = ([self.figures[each] for each in of or []],)
-        else:
-            found = self.study(study)
-            given = found if isinstance(found, tuple) else (found,)
-        try:
-            self.figures[name] = getattr(plot, kind)(*given, **options)
-        except TypeError as error:
-            raise SkvizError(f"figure {name!r} cannot be drawn: {error}") from error
+    def figure(self, name: str) -> Any:
+        """Draw one figure of the file, from its study or as a panel of others, once."""
+        if name not in self.entries:
+            raise SkvizError(f"no figure {name!r}; the file has {list(self.entries)}")
+        if name not in self.figures:
+            options = {k: v for k, v in self.entries[name].items() if k not in SAVING}
+            kind, study = options.pop("plot"), options.pop("study", None)
+            if kind == "panel":
+                others = [each for each in options.pop("of", ()) if each != name]
+                given: tuple[Any, ...] = ([self.figure(each) for each in others],)
+            else:
+                found = self.study(study)
+                given = found if isinstance(found, tuple) else (found,)
+            try:
+                self.figures[name] = getattr(plot, kind)(*given, **options)
+            except TypeError as error:
+                raise SkvizError(f"figure {name!r} cannot be drawn: {error}") from error
         return self.figures[name]
 
     def study(self, name: str) -> Any:

@@ -25,7 +25,7 @@ def test_its_code_runs(tmp_path, monkeypatch, capsys):
 def test_its_table_is_what_make_figures_prints(tmp_path, capsys):
     from skviz import cli
 
-    cli.main(["figures", "--out", str(tmp_path)])
+    cli.main(["figures", "--out", str(tmp_path), "--only", "scale_response"])
     printed = re.findall(
         r"^(stage\S+) +3, 5 +([+-][\d.]+) +([+-][\d.]+) … ([+-][\d.]+) +(\d+)%",
         capsys.readouterr().out,

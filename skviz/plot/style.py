@@ -102,7 +102,7 @@ def context(
         If there is no such venue or width.
     """
     known = width in (None, COLUMN, TEXT)
-    if not known and not (isinstance(width, int | float) and 1 <= width <= 40):
+    if not known and (not isinstance(width, int | float) or not 1 <= width <= 40 or width is True):
         raise SkvizError(f"width must be 'column', 'text' or 1 to 40 inches, got {width!r}")
     page = _page.get()
     if venue is not None:
