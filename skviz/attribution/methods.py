@@ -129,7 +129,7 @@ def integrated_gradients(job: Job, *, steps: int | None = None) -> Tensor:
     return maps
 
 
-def gradient_shap(job: Job, *, samples: int = 128, noise: float = 0.0) -> Tensor:
+def gradient_shap(job: Job, *, samples: int = 256, noise: float = 0.0) -> Tensor:
     """Gradient SHAP."""
     positive("samples", samples)
     return job.average(
