@@ -140,7 +140,7 @@ def test_deep_lift_that_does_not_hold_is_refused(shipped):
     np.testing.assert_allclose(ds["delta"][0], total - (here - there), rtol=1e-4)
 
 
-def test_guided_backprop_that_would_miss_rectifiers_is_refused(shipped, spatial):
+def test_guided_backprop_that_would_miss_rectifiers_is_refused(timms, spatial):
     for subject in (timms, spatial):
         with pytest.raises(AttributionError, match="functions or in place"):
             maps(subject, method="guided_backprop")
