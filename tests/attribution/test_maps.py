@@ -42,7 +42,7 @@ def test_too_few_steps_are_refused(shipped):
 
 
 def test_inside_and_area(shipped, scenes):
-    ds = skviz.attribute(shipped.model, scenes, target=[1, 2], method="saliency")
+    ds = skviz.attribute(shipped.model, scenes, target=[1, "predicted"], method="saliency")
     mask = scenes.coverage(1.0).double().numpy()
     size = abs(ds["attribution"].isel(scale=0).values.astype(float))  # (target, image, y, x)
     np.testing.assert_allclose(
@@ -50,7 +50,11 @@ def test_inside_and_area(shipped, scenes):
     )
     np.testing.assert_allclose(ds["area"].isel(scale=0), mask.mean((1, 2)), rtol=1e-6)
     plain = skviz.attribute(
-        shipped.model, shipped.images, target=[1, 2], method="saliency", mask=torch.tensor(mask)
+        shipped.model,
+        shipped.images,
+        target=[1, "predicted"],
+        method="saliency",
+        mask=torch.tensor(mask),
     )
     np.testing.assert_allclose(plain["inside"], ds["inside"].isel(scale=0), rtol=1e-5)
     unknown = skviz.attribute(shipped.model, shipped.images, method="saliency")
