@@ -101,14 +101,18 @@ def gradient_shap(
         One for each image, so that what is drawn does not depend on how images share passes.
     """
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]  # the same on any device
+    # One place in each of as many equal parts of the way, and baselines in turn: the same on
+    # average as places and baselines drawn freely, with a fraction of the scatter.
     drawn = [
         (
-            torch.rand(samples, generator=own),
-            torch.randint(len(baselines), (samples,), generator=own),
+            (torch.arange(samples) + torch.rand(samples, generator=own)) / samples,
+            torch.randperm(samples, generator=own)
+            + torch.randint(len(baselines), (1,), generator=own),
         )
         for own in generators
     ]
-    place, chosen = (torch.stack(each).to(images.device) for each in zip(*drawn, strict=True))
+    place, turn = (torch.stack(each).to(images.device) for each in zip(*drawn, strict=True))
+    chosen = turn % len(baselines)
     baselines = baselines.expand(-1, len(images), -1, -1, -1)
     shaken = _noise(images, samples, noise, generators)
 

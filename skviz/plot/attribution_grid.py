@@ -71,7 +71,8 @@ def attribution_grid(
         limit = float(np.quantile(np.abs(maps["attribution"].values), quantile)) or 1e-12
         for ax, scale in zip(line, shown["scale"].values, strict=True):
             here = maps.sel(scale=scale)
-            drawn = ax.imshow(here["attribution"], cmap="RdBu_r", vmin=-limit, vmax=limit)
+            drawn = ax.imshow(here["attribution"], cmap="RdBu_r", vmin=-limit, vmax=limit,
+                              interpolation="nearest")  # fmt: skip
             inside = f", {here['inside'].item():.0%} inside" if here["inside"].notnull() else ""
             ax.set_title(f"{here['value'].item():.3g}{inside}", pad=2, fontsize=style.small())
         _label(line[0], str(target))

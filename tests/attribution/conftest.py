@@ -26,7 +26,7 @@ def skresnet() -> nn.Module:
     torch.manual_seed(0)
     model = timm.create_model("skresnet18", pretrained=False)
     with torch.no_grad():
-        for _ in range(10):
+        for _ in range(30):
             model(torch.rand(8, 3, SIDE, SIDE))
     return model.eval().double()
 

