@@ -265,9 +265,7 @@ def test_right_to_left_text_is_in_its_order():
 def test_characters_that_no_font_has_are_named(sweep, tmp_path, monkeypatch):
     monkeypatch.setattr(style, "fonts", lambda: ["DejaVu Sans"])
     names = ["猫", *sweep["unit"].values[1:].tolist()]
-    figure = plot.branch_heatmap
-    with pytest.warns(UserWarning, match="missing"):
-        made = figure(sweep.to_dataset().assign_coords(unit=names))
+    made = plot.branch_heatmap(sweep.to_dataset().assign_coords(unit=names))
     for ending in FORMATS:
         with pytest.raises(SkvizError, match="CJK UNIFIED IDEOGRAPH-732B"):
             skviz.save_figure(made, tmp_path / f"f{ending}")

@@ -2,6 +2,7 @@
 
 import io
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,8 +16,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.font_manager import fontManager
+from matplotlib.font_manager import findfont, fontManager, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.text import Text
 
 from skviz import stats, venues
 from skviz.errors import SkvizError
@@ -50,6 +52,7 @@ RC: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "figure.dpi": 150,
+    "font.family": "DejaVu Sans",
     "legend.frameon": False,
     "lines.linewidth": 1.1,
     "lines.markersize": 3.2,
@@ -112,7 +115,7 @@ def context(
     try:
         with mpl.rc_context():
             mpl.rcdefaults()
-            mpl.rcParams.update(RC | {"font.family": fonts()})
+            mpl.rcParams.update(RC)
             mpl.rcParams.update(dict.fromkeys(LABELS, size) | dict.fromkeys(SMALL, size - 1))
             yield
     finally:
@@ -124,6 +127,31 @@ def fonts() -> list[str]:
     """Return matplotlib's own font, then those installed that know more characters."""
     installed = set(fontManager.get_font_names())
     return ["DejaVu Sans", *(name for name in FALLBACKS if name in installed)]
+
+
+@cache
+def characters() -> set[int]:
+    """Return the characters that matplotlib's own font has."""
+    return set(get_font(findfont("DejaVu Sans")).get_charmap())
+
+
+def settle(made: Figure) -> None:
+    """Lay a figure out, with other fonts where its own lacks a character.
+
+    Ticks change with the layout, which needs a second round; that is the one of whoever saves it.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font")  # said when it is saved
+        made.draw_without_rendering()
+        foreign: list[Any] = [
+            text
+            for text in made.findobj(Text)
+            if not {ord(c) for c in text.get_text() if c != "\n"} <= characters()
+        ]
+        for text in foreign:
+            text.set_fontfamily(fonts())
+        if foreign:
+            made.draw_without_rendering()
 
 
 def small() -> float:
@@ -182,8 +210,8 @@ def drawing(function: Callable[P, R]) -> Callable[P, R]:
                 check(stats.root(value))
         with context():
             made = function(*args, **kwargs)
-            if isinstance(made, InlineFigure):  # ticks change with the layout, which needs a second
-                made.draw_without_rendering()  # round; the first is done here
+            if isinstance(made, InlineFigure):
+                settle(made)
         if isinstance(made, InlineFigure):
             made.again = cast("Callable[[], Figure]", partial(draw, *args, **kwargs))
         return made
