@@ -68,7 +68,7 @@ def panel(
         parts.append(part)
         with style.context(width=each, room=part):
             again()
-        part.text(0, 1, letter, weight="bold", ha="left", va="top")
+        part.text(0.005, 0.99, letter, weight="bold", ha="left", va="top")
         captions.append(f"({letter}) {part.caption}")
         tables |= {f"{letter}.{name}": table for name, table in part.tables.items()}
     style.describe(made, " ".join(captions), **tables)
