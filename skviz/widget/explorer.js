@@ -320,7 +320,7 @@ function curvePart(act) {
     const all = others.flatMap((seen) => seen.units.flatMap((unit) =>
       chosen(unit).flatMap(([, i]) => unit.means.map((means) => means[i]))));
     limits = [Math.floor(10 * Math.min(0.4, ...all)) / 10, Math.ceil(10 * Math.max(0.6, ...all)) / 10];
-    range = [act.scales()[0], act.scales().at(-1)];
+    range = act.range();
     const made = [];
     for (let tick = limits[0]; tick < limits[1] + 0.01; tick += limits[1] - limits[0] > 0.55 ? 0.2 : 0.1)
       made.push(node("line", {class: Math.abs(tick - 0.5) < 0.01 ? "half" : "grid", x1: x(0), x2: x(1), y1: up(tick), y2: up(tick)}),
@@ -392,7 +392,8 @@ function profilePart() {
     down.setAttribute("d", sticks(-1));
     dots.setAttribute("d", indices.map((c, i) => `M${across[i].toFixed(2)},${y(now[c]).toFixed(2)}h0`).join(""));
     for (const path of [up, dots]) path.style.stroke = colour;
-    label.textContent = `${now.length} channels, weight of ${view.unit.branches[branch]}`;
+    label.textContent = `${now.length} channels: weight of ${view.unit.branches[branch]}` +
+      (alike ? `; line: ${view.ghost.label}` : "");
   };
   return part;
 }
@@ -513,7 +514,7 @@ function render({model, el}) {
   };
   const act = {
     scale: () => get("scale"),
-    scales,
+    range: () => [get("choices").scales[0], get("choices").scales.at(-1)],
     position: () => get("position"),
     rescale: (scale) => {
       const all = scales();
@@ -558,7 +559,10 @@ function render({model, el}) {
   const own = ownPart((content, buffers) => model.send(content, undefined, buffers), () => { own.node.hidden = true; });
 
   const slider = node("input", {type: "range", class: "scale", min: 0, step: 1, "aria-label": "scale of the object",
-    oninput: () => act.rescale(scales()[slider.value])});
+    oninput: () => {
+      act.rescale(get("choices").scales[slider.value]);
+      draw(); // also where the object would leave its canvas, and the slider has to go back
+    }});
   const readout = node("output", {class: "readout"});
   const sentence = node("p", {class: "sentence", "aria-live": "polite"});
   const legend = node("div", {class: "legend", role: "group", "aria-label": "branches"});
@@ -645,9 +649,9 @@ function render({model, el}) {
       tell();
     }));
 
-  const mouse = node("button", {onclick: () => { own.node.hidden = !own.node.hidden; }}, "Your picture…");
+  const yours = node("button", {onclick: () => { own.node.hidden = !own.node.hidden; }}, "Your picture…");
   const root = node("div", {class: "skviz", "data-lm-suppress-shortcuts": "true"},
-    fields, own.node,
+    live ? fields : "", own.node,
     node("div", {class: "body"},
       node("div", {class: "left"},
         node("div", {class: "pictures"}, scene.node, map.node, kept.node, keptMap.node),
@@ -656,7 +660,7 @@ function render({model, el}) {
       node("div", {class: "right"}, heading, curve.node, profile.node,
         node("label", {class: "order"}, "channels in order ", profile.order))),
     problem,
-    node("div", {class: "bar foot"}, pin, live ? mouse : "", python,
+    node("div", {class: "bar foot"}, pin, live ? yours : "", python,
       live ? node("span", {class: "saves", role: "group", "aria-label": "save"}, "Save", ...saves) : "", again, busy),
     program);
   el.replaceChildren(root);
@@ -736,7 +740,7 @@ function render({model, el}) {
     root.classList.toggle("computing", !view || Boolean(view.computing));
     if (!view) return;
     shown = {seen: view.seen, index: view.index};
-    const all = scales();
+    const all = get("choices").scales;
     const scale = view.computing ? get("scale") : view.seen.scales[view.index];
     slider.max = all.length - 1;
     slider.value = nearest(all, scale);

@@ -36,6 +36,8 @@ CANVAS = 96  # pixels, for networks that name none
 PATIENCE = 2.0  # seconds that `explore` waits for the first grid before it returns
 YOURS = "your pictures"
 SETTING = ("network", "item", "background", "protocol", "position", "intervention", "only")
+# Not echoed: the hand may have moved on by the time an echo is back.
+HELD = {"sync": True, "echo_update": False}
 
 
 class Explorer(anywidget.AnyWidget):
@@ -60,17 +62,17 @@ class Explorer(anywidget.AnyWidget):
     _esm = Path(__file__).with_name("explorer.js")
     _css = Path(__file__).with_name("explorer.css")
 
-    scale = t.Float(1.0).tag(sync=True)
-    unit = t.Unicode().tag(sync=True)
-    network = t.Unicode().tag(sync=True)
-    item = t.Unicode().tag(sync=True)
-    background = t.Unicode(OWN).tag(sync=True)
-    protocol = t.Unicode().tag(sync=True)
-    position = t.List(t.Float(), [0.0, 0.0], minlen=2, maxlen=2).tag(sync=True)
-    intervention = t.Unicode(NATURAL).tag(sync=True)
-    only = t.Unicode().tag(sync=True)
-    method = t.Unicode().tag(sync=True)
-    target = t.Unicode(TARGETS[0]).tag(sync=True)
+    scale = t.Float(1.0).tag(**HELD)
+    unit = t.Unicode().tag(**HELD)
+    network = t.Unicode().tag(**HELD)
+    item = t.Unicode().tag(**HELD)
+    background = t.Unicode(OWN).tag(**HELD)
+    protocol = t.Unicode().tag(**HELD)
+    position = t.List(t.Float(), [0.0, 0.0], minlen=2, maxlen=2).tag(**HELD)
+    intervention = t.Unicode(NATURAL).tag(**HELD)
+    only = t.Unicode().tag(**HELD)
+    method = t.Unicode().tag(**HELD)
+    target = t.Unicode(TARGETS[0]).tag(**HELD)
 
     choices = t.Dict().tag(sync=True)
     grid = t.Dict().tag(sync=True)
