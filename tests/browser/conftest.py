@@ -111,10 +111,9 @@ class Lab:
         nbformat.write(made, self.folder / name)
         return name
 
-    def open(
-        self, browser: Browser, name: str, *, width: int = 1500, height: int = 1000
-    ) -> "Notebook":
-        return Notebook(self, browser, name, width, height)
+    def open(self, browser: Browser, name: str, *, height: int = 1000) -> "Notebook":
+        """Open a notebook in a tab of its own and wait for its kernel."""
+        return Notebook(self, browser, name, height)
 
 
 class Notebook:
