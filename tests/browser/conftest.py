@@ -64,11 +64,10 @@ class Lab:
             port = free.getsockname()[1]
         self.token = secrets.token_hex(16)
         self.url = f"http://127.0.0.1:{port}"
-        own = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(home / "pyc")}
-        own |= {
-            f"JUPYTER_{name}_DIR": str(home / name.lower())
-            for name in ("CONFIG", "DATA", "RUNTIME")
-        }
+        # Kernels may keep their bytecode: torch takes long to compile anew.
+        own = {"PYTHONDONTWRITEBYTECODE": ""}
+        for name in ("CONFIG", "DATA", "RUNTIME"):
+            own[f"JUPYTER_{name}_DIR"] = str(home / name.lower())
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         self.log = (home / "lab.log").open("w")
         self.process = subprocess.Popen(

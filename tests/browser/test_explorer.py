@@ -17,6 +17,7 @@ from skviz.backgrounds import procedural
 from skviz.scenes import Source
 from tests.browser.conftest import ROOT, Lab, Notebook
 
+TOLD = 600  # milliseconds after which the kernel knows what the hand did
 SLOW = 40_000  # milliseconds: a loaded machine imports torch for long
 ITEM = ("penguin", "noto-v1")
 
@@ -40,6 +41,8 @@ def notebook(lab: Lab, browser: Browser) -> Iterator[Notebook]:
 @pytest.fixture
 def view(notebook: Notebook) -> Locator:
     """The explorer of notebook 02 as it was at first."""
+    notebook.page.mouse.up()
+    notebook.page.wait_for_timeout(TOLD)
     notebook.python(
         "for name, value in {'item': 'noto-v1/penguin', 'position': [0.0, 0.0], 'scale': 1.0, "
         "'intervention': 'natural', 'protocol': 'rescale', 'background': 'its own', "
@@ -99,7 +102,7 @@ def slide(view: Locator, scale: float) -> None:
 
 
 def test_the_slider_shows_what_a_sweep_measures_and_asks_nobody(view, notebook, model):
-    notebook.page.wait_for_timeout(600)
+    notebook.page.wait_for_timeout(TOLD)
     before = len(notebook.sent)
     box = view.locator("input.scale").bounding_box()
     mouse, y = notebook.page.mouse, box["y"] + box["height"] / 2
@@ -115,7 +118,7 @@ def test_the_slider_shows_what_a_sweep_measures_and_asks_nobody(view, notebook, 
     assert len(seen) > 8
     for scale in (min(seen), max(seen)):
         assert seen[scale] == pytest.approx(expected(model, scenes(), scale), abs=1e-3)
-    notebook.page.wait_for_timeout(600)  # now the kernel is told
+    notebook.page.wait_for_timeout(TOLD)  # now the kernel is told
     assert float(notebook.python("", "explorer.scale")) == max(seen)
 
 
@@ -372,7 +375,7 @@ def test_two_views_move_together_and_survive_a_restart(lab, browser, model):
         slide(views[0], 1.6)
         bus = skviz.place(skviz.objects(category="bus"))[:1]
         assert drawn(views[1]) == pytest.approx(expected(model, bus, 1.6), abs=1e-3)
-        two.page.wait_for_timeout(600)
+        two.page.wait_for_timeout(TOLD)
         assert two.python("", "explorer.scale, wide.value") == "(1.6, 1.6)"
         two.page.evaluate(
             """async () => {
