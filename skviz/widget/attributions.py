@@ -6,29 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skviz.attribution import attention_difference, attribute
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from skviz.scenes import Source
     from skviz.widget.grid import Payload, Subject
 
-__all__ = ["METHODS", "TARGETS", "explained"]
+__all__ = ["TARGETS", "UNIT", "explained"]
 
-METHODS = (
-    "saliency",
-    "input_x_gradient",
-    "integrated_gradients",
-    "gradient_shap",
-    "smoothgrad",
-    "occlusion",
-    "feature_ablation",
-    "grad_cam",
-    "deep_lift",
-    "guided_backprop",
-)
 UNIT = "unit"  # the attention difference of the unit that is looked at
 TARGETS = ("predicted", "category", UNIT)
-BATCH = 4  # scales between two looks at whether to stop
+# By default as many steps as completeness asks for, far more than a look needs; the error is shown.
+QUICK = {"integrated_gradients": {"steps": 32}}
 COVERED = 0.995  # share of the values that the colours tell apart
 
 
@@ -49,7 +40,7 @@ def explained(
     subject, scenes, scales, changes
         See `skviz.widget.grid.measure`.
     method
-        One of `METHODS`.
+        Of `skviz.attribute`.
     target
         One of `TARGETS`.
     unit
@@ -61,24 +52,28 @@ def explained(
         The share that is done, and at last ``maps``: the bytes of int8 (scale, y, x), 127 standing
         for ``limit``, which is the same for all scales.
     """
-    import skviz
-    from skviz import targets
-
-    wanted = targets.attention_difference(unit) if target == UNIT else target
+    wanted = attention_difference(unit) if target == UNIT else target
     parts = []
-    for start in range(0, len(scales), BATCH):
-        part = list(scales[start : start + BATCH])
+    for scale in scales:
         with subject.changed(changes):
-            parts.append(
-                skviz.attribute(
-                    subject.model, scenes, target=wanted, method=method, scales=part
-                ).isel(target=0, image=0)
+            ds = attribute(
+                subject.model,
+                scenes,
+                target=wanted,
+                method=method,
+                scales=[scale],
+                check="warn",
+                device=str(subject.device),
+                progress=False,
+                **QUICK.get(method, {}),
             )
-        yield (start + len(part)) / len(scales)
+        parts.append(ds.isel(target=0, image=0))
+        yield len(parts) / len(scales)
     found = {
         name: np.concatenate([part[name].values for part in parts])
         for name in ("attribution", "value", "inside", "completeness_error")
     }
+    # The same colour means the same at every scale.
     limit = float(np.quantile(np.abs(found["attribution"]), COVERED)) or 1.0
     coded = np.rint(np.clip(found["attribution"] / limit, -1, 1) * 127).astype(np.int8)
     yield {

@@ -51,7 +51,7 @@ def python(
     if method:
         wanted = repr(target)
         if target == "unit":
-            wanted = f"skviz.targets.attention_difference({unit!r})"
+            wanted = f"skviz.attribution.attention_difference({unit!r})"
         asks.append(
             f"maps = skviz.attribute("
             f"model, scenes, target={wanted}, method={method!r}, scales=scales)"

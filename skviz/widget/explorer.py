@@ -16,17 +16,20 @@ import traitlets as t
 from torch import nn
 
 from skviz import data, export
+from skviz.attribution.methods import METHODS
 from skviz.errors import SkvizError
 from skviz.sweeps import checked
 from skviz.widget import html
-from skviz.widget.attributions import METHODS, TARGETS, UNIT, explained
+from skviz.widget.attributions import TARGETS, UNIT, explained
 from skviz.widget.code import SCALES, python
-from skviz.widget.grid import NATURAL, Subject, measure, renderable
+from skviz.widget.grid import NATURAL, Subject, measure, renderable, tree
 from skviz.widget.items import OWN, Photographs, Setting, backgrounds, items, photograph
 from skviz.widget.still import still
 from skviz.widget.worker import Worker
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from skviz.plot.style import InlineFigure
     from skviz.scenes import Source
 
@@ -309,8 +312,9 @@ class Explorer(anywidget.AnyWidget):
             target=self.target,
         )
 
-    def figure(self) -> InlineFigure:
-        """Draw the present view for paper; `skviz.save_figure` writes it.
+    @property
+    def ds(self) -> xr.DataTree:
+        """The grid as `skviz.sweep` would give it, for statistics and plots.
 
         Raises
         ------
@@ -319,7 +323,12 @@ class Explorer(anywidget.AnyWidget):
         """
         if not self.grid:
             raise SkvizError("nothing is measured yet; call wait() first")
-        return still(self.grid, scale=self.scale, unit=self.unit)
+        subject, scenes, _ = self._prepared(self.grid["setting"])
+        return tree(subject, scenes, self.grid)
+
+    def figure(self) -> InlineFigure:
+        """Draw the present view for paper; `skviz.save_figure` writes it."""
+        return still(self.ds, scale=self.scale, unit=self.unit)
 
     def _file(self, ending: str) -> tuple[str, bytes]:
         """Return a name for a file of the present view, and what is in it."""

@@ -13,17 +13,18 @@ from skviz.errors import SkvizError
 from skviz.interventions import force, intervene
 from skviz.recording import record
 from skviz.scenes import Scenes, Source
-from skviz.sweeps import at_rest, category_index, choose, probabilities
+from skviz.sweeps import assemble, at_rest, category_index, choose, labels, probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    import xarray as xr
     from torch import Tensor, nn
 
     from skviz.interventions import Force
     from skviz.units import Unit
 
-__all__ = ["NATURAL", "UNIFORM", "Payload", "Subject", "measure", "renderable"]
+__all__ = ["NATURAL", "UNIFORM", "Payload", "Subject", "measure", "renderable", "tree"]
 
 Payload = dict[str, Any]
 
@@ -45,6 +46,11 @@ class Subject:
         """Find the units of a model on a few images (B, 3, S, S)."""
         images = images.to(_device(model))
         return cls(model, tuple(choose(model, images, names)), images.shape[-1])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return _device(self.model)
 
     def changes(self, intervention: str, only: str = "") -> dict[str, Force | str]:
         """Return what `skviz.intervene` is to do.
@@ -73,7 +79,7 @@ class Subject:
     def changed(self, changes: Mapping[str, Any]) -> ExitStack:
         """Return a context in which the model rests, and weights are as `changes` says."""
         with ExitStack() as stack:
-            stack.enter_context(at_rest(self.model, _device(self.model)))
+            stack.enter_context(at_rest(self.model, self.device))
             if changes:
                 stack.enter_context(intervene(self.model, changes, units=self.units))
             return stack.pop_all()
@@ -82,21 +88,20 @@ class Subject:
         """Return the weights of every unit, (B, branch, channel), and probabilities (B, class)."""
         with self.changed(changes), torch.inference_mode():
             with record(self.model, self.units, reduce="spatial_mean") as recording:
-                logits = self.model(images.to(_device(self.model)))
+                logits = self.model(images.to(self.device))
             weights = [weight.float().cpu().numpy() for weight in recording.weights.values()]
             return weights, probabilities(logits).cpu().numpy()
 
     def described(self) -> list[dict[str, Any]]:
         """Describe the units, one entry for each call of a unit, in the order of the weights."""
+        calls = [unit for unit in self.units for _ in range(unit.calls)]
         return [
             {
-                "name": f"{unit.name or 'model'}{f'@{call}' if unit.calls > 1 else ''}",
+                "name": name,
                 "branches": branch_labels(unit),
                 "largest": int(np.argmax(unit.kernels)) if unit.kernels else unit.branches - 1,
-                "smallest": int(np.argmin(unit.kernels)) if unit.kernels else 0,
             }
-            for unit in self.units
-            for call in range(unit.calls)
+            for name, unit in zip(labels(self.units), calls, strict=True)
         ]
 
 
@@ -170,6 +175,25 @@ def measure(
         **_classes(subject.model, scenes, np.concatenate(chances)),
         "frame": _frame(scenes),
     }
+
+
+def tree(subject: Subject, scenes: Source, grid: Payload) -> xr.DataTree:
+    """Return what `measure` found as `skviz.sweep` gives it."""
+    count, side = len(grid["scales"]), grid["canvas"]
+    flat = np.frombuffer(grid["weights"], "<f4").reshape(1, count, -1)
+    images = np.frombuffer(grid["images"], np.uint8).reshape(1, count, side, side, 3)
+    found: dict[str, np.ndarray] = {
+        "thumbnail": images,
+        "prediction": np.array(grid["classes"])[None, :, 0],
+        "probability": np.array(grid["probabilities"])[None, :, 0],
+    }
+    start = 0
+    for unit in grid["units"]:
+        shape = (len(unit["branches"]), unit["channels"])
+        part = flat[..., start : start + shape[0] * shape[1]]
+        found[f"weight {unit['name']}"] = part.reshape(1, count, *shape)
+        start += shape[0] * shape[1]
+    return assemble(found, labels(subject.units), scenes, grid["scales"], subject.model)
 
 
 def _classes(model: nn.Module, scenes: Source, chances: np.ndarray) -> Payload:

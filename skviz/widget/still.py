@@ -6,96 +6,86 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skviz import stats
 from skviz.plot import style
 
 if TYPE_CHECKING:
+    import xarray as xr
     from matplotlib.axes import Axes
 
-    from skviz.widget.grid import Payload
-
-__all__ = ["still", "unpacked"]
+__all__ = ["still"]
 
 
-def unpacked(grid: Payload) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return the images (scale, y, x, rgb), and by unit weights (scale, branch, channel)."""
-    count, side = len(grid["scales"]), grid["canvas"]
-    images = np.frombuffer(grid["images"], np.uint8).reshape(count, side, side, 3)
-    flat = np.frombuffer(grid["weights"], "<f4").reshape(count, -1)
-    shapes = [(len(unit["branches"]), unit["channels"]) for unit in grid["units"]]
-    ends = np.cumsum([branches * channels for branches, channels in shapes])
-    parts = np.split(flat, ends[:-1], 1)
-    return images, [part.reshape(count, *shape) for part, shape in zip(parts, shapes, strict=True)]
-
-
-def still(grid: Payload, *, scale: float, unit: str) -> style.InlineFigure:
-    """Draw a scene at two scales, the branch weights of every unit, and the curve of one.
+@style.drawing
+def still(ds: xr.DataTree, *, scale: float, unit: str) -> style.InlineFigure:
+    """Draw a scene at two scales, the branch weights of every unit, and the curves of one.
 
     Parameters
     ----------
-    grid
-        What `skviz.widget.grid.measure` gives.
+    ds
+        A sweep; its first image is drawn.
     scale
-        The nearest scale of the grid is drawn, against the smallest.
+        The nearest scale of the sweep is drawn, against the smallest.
     unit
-        The unit whose curve is drawn.
+        The unit whose branches are drawn over all scales.
 
     Returns
     -------
     InlineFigure
         Of text width.
     """
-    images, weights = unpacked(grid)
-    scales, names = np.array(grid["scales"]), [unit["name"] for unit in grid["units"]]
-    now = int(np.abs(scales - scale).argmin())
-    chosen = names.index(unit)
-    with style.context():
-        made = style.figure(style.TEXT, 2.35)
-        cells = made.add_gridspec(2, 3, width_ratios=(0.55, 1.2, 1.1))
-        for row, index in enumerate((0, now)):
-            ax = made.add_subplot(cells[row, 0])
-            ax.imshow(images[index])
-            ax.set(xticks=[], yticks=[])
-            ax.spines[:].set_visible(False)
-            ax.set_title(f"scale {scales[index]:g}")
-            best = grid["names"][str(grid["classes"][index][0])]
-            ax.set_xlabel(f"{best} {grid['probabilities'][index][0]:.2f}", fontsize=7)
-        _bars(grid, weights, now, made.add_subplot(cells[:, 1]))
-        ax = made.add_subplot(cells[:, 2])
-        _curve(grid["units"][chosen]["branches"], scales, weights[chosen], now, ax)
-        ax.set_title(unit)
+    root = stats.root(ds).isel(image=0)
+    now = int(np.abs(root["scale"].values - scale).argmin())
+    made = style.figure("text", 2.35)
+    cells = made.add_gridspec(2, 3, width_ratios=(0.55, 1.2, 1.1))
+    for row, index in enumerate((0, now)):
+        ax = made.add_subplot(cells[row, 0])
+        here = root.isel(scale=index)
+        ax.imshow(here["thumbnail"].isel(example=0).values)
+        ax.set(xticks=[], yticks=[], title=f"scale {here['scale'].item():g}")
+        ax.spines[:].set_visible(False)
+    _bars(root, now, made.add_subplot(cells[:, 1]))
+    ax = made.add_subplot(cells[:, 2])
+    weight = root["weight"].sel(unit=unit).dropna("branch")  # (scale, branch)
+    looks = style.series(weight.sizes["branch"])
+    for index, (look, one) in enumerate(zip(looks, weight.transpose("branch", ...), strict=True)):
+        label = _name(index, float(one["kernel"]))
+        ax.plot(root["scale"], one, label=label, **look | {"marker": ""})
+        ax.plot(root["scale"][now], one[now], look["marker"], color=look["color"])
+    ax.axvline(root["scale"][now].item(), color="0.6", lw=0.6, zorder=0)
+    ax.set(xlabel="scale", ylabel="branch weight", ylim=(0, 1), title=style.short(unit))
+    ax.legend(loc="lower right", ncols=len(looks))
+    style.describe(
+        made,
+        f"{root['category'].item()} at scales {root['scale'].values[0]:g} and "
+        f"{root['scale'].values[now]:g}: branch weights of every SK unit (black marks: at the "
+        f"smaller scale), and those of {unit} over all scales. Mean over channels; "
+        f"{style.sample(stats.root(ds))}.",
+        weights=root["weight"],
+    )
     return made
 
 
-def _bars(grid: Payload, weights: list[np.ndarray], now: int, ax: Axes) -> None:
+def _name(branch: int, kernel: float) -> str:
+    return style.branch_label(branch, kernel).split("\n")[-1]
+
+
+def _bars(root: xr.Dataset, now: int, ax: Axes) -> None:
     """Draw the weights of all branches, unit by unit, with a mark where they were at first."""
-    labels: list[str] = []
-    for unit in grid["units"]:
-        labels += [label for label in unit["branches"] if label not in labels]
-    for row, (unit, weight) in enumerate(zip(grid["units"], weights, strict=True)):
-        left = 0.0
-        means = weight.mean(2)  # (scale, branch)
-        for label, width in zip(unit["branches"], means[now], strict=True):
-            colour = style.COLOURS[labels.index(label) % len(style.COLOURS)]
-            ax.barh(row, width, 0.7, left, color=colour, alpha=0.75)
-            left += width
-        ax.vlines(means[0].cumsum()[:-1], row - 0.42, row + 0.42, "black", lw=1.2)
-    rows = range(len(weights))
-    ax.set(xlim=(0, 1), ylim=(len(weights) - 0.4, -0.6), xlabel="branch weight, mean over channels")
-    ax.set_yticks(rows, [unit["name"] for unit in grid["units"]])
+    weight, rows = root["weight"].fillna(0), np.arange(root.sizes["unit"])
+    first = weight.isel(scale=0).cumsum("branch").values  # (unit, branch)
+    left = np.zeros(len(rows))
+    for branch in range(root.sizes["branch"]):
+        width = weight.isel(scale=now, branch=branch).values
+        kernels = np.unique(root["kernel"].isel(branch=branch).dropna("unit").values)
+        label = _name(branch, kernels[0] if len(kernels) == 1 else np.nan)
+        colour = style.COLOURS[branch % len(style.COLOURS)]
+        ax.barh(rows, width, 0.7, left, color=colour, alpha=0.75, label=label)
+        left = left + width
+    for branch in range(root.sizes["branch"] - 1):
+        label = "" if branch else f"scale {root['scale'].values[0]:g}"
+        ax.vlines(first[:, branch], rows - 0.42, rows + 0.42, "black", lw=1.2, label=label)
+    ax.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6), xlabel="branch weight, mean over channels")
+    ax.set_yticks(rows, [style.short(str(name)) for name in root["unit"].values])
     ax.tick_params("y", length=0)
-    handles = [ax.barh(0, 0, color=colour, alpha=0.75) for colour in style.COLOURS[: len(labels)]]
-    handles.append(ax.vlines([], [], [], "black", lw=1.2))  # type: ignore[arg-type]
-    ax.legend(handles, [*labels, f"scale {grid['scales'][0]:g}"], ncols=len(handles),
-              loc="lower center", bbox_to_anchor=(0.5, 0.98), handlelength=0.9)  # fmt: skip
-
-
-def _curve(labels: list[str], scales: np.ndarray, weight: np.ndarray, now: int, ax: Axes) -> None:
-    """Draw the mean weight of every branch of one unit (scale, branch, channel) against scale."""
-    means = weight.mean(2)
-    for index, (label, look) in enumerate(zip(labels, style.series(len(labels)), strict=True)):
-        line = {key: value for key, value in look.items() if key != "marker"}
-        ax.plot(scales, means[:, index], label=label, **line)
-        ax.plot(scales[now], means[now, index], look["marker"], color=look["color"], markersize=4)
-    ax.axvline(scales[now], color="0.6", lw=0.6, zorder=0)
-    ax.set(xlabel="scale", ylabel="weight, mean over channels", ylim=(0, 1))
-    ax.legend(loc="upper left", ncols=2)
+    ax.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 0.98), handlelength=0.9)
