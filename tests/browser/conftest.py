@@ -124,6 +124,7 @@ class Notebook:
         )
         self.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=lab.url)
         self.page: Page = self.context.new_page()
+        self.page.set_default_timeout(20_000)
         self.asked: list[str] = []
         self.errors: list[str] = []
         self.page.on("request", lambda request: self.asked.append(request.url))
