@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import xarray as xr
+from matplotlib import get_cachedir
 from matplotlib.collections import Collection
 from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
@@ -123,7 +124,7 @@ def write(figure: Figure, path: Path, known: str, dpi: float) -> None:
         except UserWarning as missing:
             raise SkvizError(
                 f"cannot write {path.name}: {missing}; install a font that has it, such as "
-                f"{style.FALLBACKS[0]}"
+                f"{style.FALLBACKS[0]}, and empty matplotlib's font cache ({get_cachedir()})"
             ) from missing
 
 

@@ -69,6 +69,6 @@ def checked_mask(mask: Tensor | None, images: Tensor) -> Tensor | None:
             f"the mask must be {expected}, one for each image, got {tuple(mask.shape)}"
         )
     mask = mask.to(images.device, torch.float32)
-    if bool(((mask < 0) | (mask > 1)).any()):
+    if not bool(((mask >= 0) & (mask <= 1)).all()):  # NaN too
         raise AttributionError("a mask's values lie in 0…1; divide a picture of 0…255 by 255")
     return mask

@@ -8,7 +8,7 @@ for every target, and is what the tests compare with.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +83,7 @@ def integrated_gradients(images: Tensor, baseline: Tensor, steps: int) -> Sample
 
 
 def gradient_shap(
-    images: Tensor, baselines: Tensor, samples: int, noise: float, generator: torch.Generator
+    images: Tensor, baselines: Tensor, samples: int, noise: float, seeds: Sequence[int]
 ) -> Samples:
     """Gradient at random places between image and random baseline (Lundberg and Lee 2017).
 
@@ -97,33 +97,45 @@ def gradient_shap(
         Points per image.
     noise
         Standard deviation of the noise on the image.
-    generator
-        On the CPU, so that a seed means the same everywhere.
+    seeds
+        One for each image, so that what is drawn does not depend on how images share passes.
     """
-    shape = (len(images), samples)
-    place = torch.rand(shape, generator=generator).to(images)
-    chosen = torch.randint(len(baselines), shape, generator=generator).to(images.device)
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]  # the same on any device
+    # One place in each of as many equal parts of the way, and baselines in turn: the same on
+    # average as places and baselines drawn freely, with a fraction of the scatter.
+    drawn = [
+        (
+            (torch.arange(samples) + torch.rand(samples, generator=own)) / samples,
+            torch.randperm(samples, generator=own)
+            + torch.randint(len(baselines), (1,), generator=own),
+        )
+        for own in generators
+    ]
+    place, turn = (torch.stack(each).to(images.device) for each in zip(*drawn, strict=True))
+    chosen = turn % len(baselines)
     baselines = baselines.expand(-1, len(images), -1, -1, -1)
-    shaken = _noise(images, samples, noise, generator)
+    shaken = _noise(images, samples, noise, generators)
 
     def draw(image: Tensor, sample: Tensor) -> tuple[Tensor, Tensor]:
         end, start = shaken(image, sample), baselines[chosen[image, sample], image]
-        return start + _column(place[image, sample]) * (end - start), (end - start) / samples
+        return start + _column(place[image, sample].to(start)) * (end - start), (
+            end - start
+        ) / samples
 
     return Samples(samples, draw)
 
 
-def smoothgrad(images: Tensor, samples: int, noise: float, generator: torch.Generator) -> Samples:
+def smoothgrad(images: Tensor, samples: int, noise: float, seeds: Sequence[int]) -> Samples:
     """Mean gradient at the image with noise (Smilkov et al. 2017); arguments as `gradient_shap`."""
-    shaken = _noise(images, samples, noise, generator)
+    shaken = _noise(images, samples, noise, [torch.Generator().manual_seed(s) for s in seeds])
     return Samples(samples, lambda image, sample: (shaken(image, sample), 1 / samples))
 
 
 def _noise(
-    images: Tensor, samples: int, noise: float, generator: torch.Generator
+    images: Tensor, samples: int, noise: float, generators: Sequence[torch.Generator]
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """Return images with noise of their own; made anew when asked for, since it is large."""
-    seeds = torch.randint(2**31, (len(images), samples), generator=generator)
+    seeds = torch.stack([torch.randint(2**31, (samples,), generator=own) for own in generators])
 
     def shaken(image: Tensor, sample: Tensor) -> Tensor:
         rows = images[image]

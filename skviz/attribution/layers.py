@@ -86,15 +86,21 @@ def unit_output(model: nn.Module, unit: Unit) -> Iterator[list[Tensor]]:
     """Keep what the unit's module gives, (image, C, h, w)."""
     seen: list[Tensor] = []
 
-    def keep(_module: nn.Module, _args: Any, output: Any) -> None:
+    def keep(_module: nn.Module, _args: Any, output: Any) -> Tensor:
         if not isinstance(output, Tensor) or output.ndim != 4:
             raise AttributionError(
                 f"Grad-CAM needs a feature map (image, channel, y, x), but module {unit.name!r} "
                 f"gives {tuple(output.shape) if isinstance(output, Tensor) else type(output)}"
             )
         seen.append(output)
+        return output.clone()  # what follows may work in place
 
-    handle = model.get_submodule(unit.name).register_forward_hook(keep)
+    module = dict(model.named_modules()).get(unit.name)
+    if module is None:
+        raise AttributionError(
+            f"unit {unit.name!r} is no module of its own, so it has no output to look at"
+        )
+    handle = module.register_forward_hook(keep)
     try:
         yield seen
     finally:

@@ -126,18 +126,22 @@ def attribute(
         baseline,
         options,
         devices.resolve(device),
-        torch.Generator().manual_seed(seed),
+        seed,
         progress,
     )
-    with at_rest(model, run.device):
+    with at_rest(model, run.device), torch.inference_mode(mode=False):  # gradients, come what may
         if isinstance(images, Tensor):
             if scales is not None:
                 raise AttributionError("scales are for scenes; these images are as they are")
             ds = run(images.to(run.device), mask=mask)
         elif mask is not None:
             raise AttributionError("scenes know where their objects are; leave mask= out")
+        elif not hasattr(images, "render") and not isinstance(images, data.Objects):
+            raise AttributionError(
+                f"expected a tensor of images, cut-outs or scenes, got {type(images).__name__}"
+            )
         else:
-            ds = _over_scales(run, as_scenes(model, images), scales or [1.0])
+            ds = _over_scales(run, as_scenes(model, images), [1.0] if scales is None else scales)
     ds.attrs = provenance(model) | ds.attrs
     ds.attrs |= {
         "method": method,
@@ -176,7 +180,7 @@ class _Run:
     baseline: str | float | Tensor
     options: dict[str, Any]
     device: torch.device
-    generator: torch.Generator
+    seed: int
     progress: bool
     rows: int = 0  # that fit in one pass
     dtype: torch.dtype | None = field(init=False)
@@ -188,8 +192,6 @@ class _Run:
             raise AttributionError(
                 f"{self.method!r} promises a sum that {self.dtype} cannot hold; use model.float()"
             )
-        if not self.asked:
-            raise AttributionError("target=[] names nothing to attribute")
 
     def __call__(
         self,
@@ -205,7 +207,7 @@ class _Run:
                 "images must be floats (image, channel, y, x), at least one, got "
                 f"{images.dtype} {tuple(images.shape)}"
             )
-        images = images.detach().to(self.dtype or images.dtype)
+        images = images.detach().to(self.dtype or images.dtype, copy=True)
         mask = checked_mask(mask, images)
         targets = find_targets(self.model, self.asked, images, truth)
         baselines = make_baselines(
@@ -216,6 +218,10 @@ class _Run:
         )
         probe = Probe(self.model, targets)
         self.rows = self.rows or rows_that_fit(probe, images[:1])
+        # The same at every scale, and whatever number of rows fits.
+        seeds = torch.randint(
+            2**31, (len(images),), generator=torch.Generator().manual_seed(self.seed)
+        )
         maps, values, changes = [], [], []
         with tqdm(desc=self.method, unit="row", delay=2, disable=not self.progress) as bar:
             for part in torch.arange(len(images), device=self.device).split(self.rows):
@@ -232,14 +238,20 @@ class _Run:
                     changes[-1],
                     None if mask is None else mask[part],
                     self.rows,
-                    self.generator,
+                    tuple(seeds[part.cpu()].tolist()),
                     bar,
                 )
                 maps.append(METHODS[self.method](job, **self.options))
         made = _labelled(torch.cat(maps, 1), torch.cat(values, 1), mask)
         if self.method in COMPLETE:
             made |= _completeness(torch.cat(maps, 1), torch.cat(changes, 1))
-        return xr.Dataset(made, coords={"target": [target.label for target in targets]})
+        return xr.Dataset(
+            made,
+            coords={
+                "target": [target.label for target in targets],
+                "image": range(len(images)),
+            },
+        )
 
 
 def find_targets(
@@ -292,17 +304,18 @@ def _completeness(maps: Tensor, change: Tensor) -> dict[str, Any]:
 def _check(ds: xr.Dataset, check: str) -> None:
     """Raise or warn where completeness fails."""
     error, method = ds["completeness_error"], ds.attrs["method"]
-    if not bool((error > MOST_ERROR).any()):
+    wrong = ~(error <= MOST_ERROR)  # NaN too
+    if method not in COMPLETE or not bool(wrong.any()):
         return
-    worst = ds.isel(error.fillna(0).argmax(...))
+    worst = ds.isel(error.fillna(torch.inf).argmax(...))
     instead = {
-        "integrated_gradients": "Take more steps=, or leave it out",
+        "integrated_gradients": "Take more steps= (1024 are tried where none are given)",
         "gradient_shap": "Take more samples=, or use 'integrated_gradients'",
     }.get(method, "Use 'integrated_gradients'")
     message = (
         f"{method!r} misses completeness by {float(worst['completeness_error']):.0%} of the change "
         f"(target {worst['target'].item()!r}, image {worst['image'].item()!r}); "
-        f"{int((error > MOST_ERROR).sum())} of {error.size} maps are off by more than "
+        f"{int(wrong.sum())} of {error.size} maps are off by more than "
         f"{MOST_ERROR:.0%}. {instead}"
     )
     if check == "raise":

@@ -13,7 +13,6 @@ from skviz.units import find_units
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import torch
     from torch import Tensor
     from tqdm import tqdm
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["COMPLETE", "METHODS", "Job", "check_options", "completeness_error"]
 
 FLOOR = 0.01  # a change smaller than this (of a logit or a weight) is compared with this
-FEW_STEPS, MOST_STEPS = 32, 512  # of integrated gradients
+FEW_STEPS, MOST_STEPS = 32, 1024  # of integrated gradients
 CLOSE = 0.01  # completeness error at which integrated gradients stop refining
 
 
@@ -44,8 +43,8 @@ class Job:
         (image, H, W) where the object is, where known.
     rows
         How many fit in one pass.
-    generator
-        For what is random.
+    seeds
+        One for each image, for what is random.
     bar
         Progress, in gradients.
     """
@@ -56,7 +55,7 @@ class Job:
     change: Tensor
     mask: Tensor | None
     rows: int
-    generator: torch.Generator
+    seeds: tuple[int, ...]
     bar: tqdm[Any]
 
     @property
@@ -83,6 +82,7 @@ class Job:
             images=self.images[images],
             baselines=self.baselines.expand(-1, len(self.images), -1, -1, -1)[:, images],
             change=self.change[targets][:, images],
+            seeds=tuple(self.seeds[index] for index in images.tolist()),
         )
 
 
@@ -129,32 +129,33 @@ def integrated_gradients(job: Job, *, steps: int | None = None) -> Tensor:
     return maps
 
 
-def gradient_shap(job: Job, *, samples: int = 128, noise: float = 0.0) -> Tensor:
+def gradient_shap(job: Job, *, samples: int = 256, noise: float = 0.0) -> Tensor:
     """Gradient SHAP."""
     positive("samples", samples)
     return job.average(
-        gradients.gradient_shap(job.images, job.baselines, samples, noise, job.generator)
+        gradients.gradient_shap(job.images, job.baselines, samples, not_negative(noise), job.seeds)
     )
 
 
 def smoothgrad(job: Job, *, samples: int = 32, noise: float = 0.1) -> Tensor:
     """Mean gradient over images with noise, of this standard deviation."""
     positive("samples", samples)
-    return job.average(gradients.smoothgrad(job.images, samples, noise, job.generator))
+    return job.average(gradients.smoothgrad(job.images, samples, not_negative(noise), job.seeds))
 
 
 def occlusion(job: Job, *, window: int | None = None, stride: int | None = None) -> Tensor:
     """Cover squares; by default of an eighth of the image's side, by half their side."""
-    window = positive("window", window or max(1, job.images.shape[-1] // 8))
+    window = max(1, job.images.shape[-1] // 8) if window is None else positive("window", window)
     if window > min(job.images.shape[-2:]):
         raise AttributionError(
             f"a window of {window} pixels is larger than the image, {tuple(job.images.shape[-2:])}"
         )
-    stride = positive("stride", stride or max(1, window // 2))
+    stride = max(1, window // 2) if stride is None else positive("stride", stride)
+    if stride > window:
+        raise AttributionError(f"a stride of {stride} leaves gaps between windows of {window}")
     return perturbations.occlusion(
-        job.probe, job.images, job.baseline, window=window, stride=min(stride, window),
-        rows=job.rows,
-    )  # fmt: skip
+        job.probe, job.images, job.baseline, window=window, stride=stride, rows=job.rows
+    )
 
 
 def feature_ablation(job: Job) -> Tensor:
@@ -216,6 +217,13 @@ def positive(name: str, value: int) -> int:
     if not isinstance(value, int) or value < 1:
         raise AttributionError(f"{name} must be a positive whole number, got {value!r}")
     return value
+
+
+def not_negative(noise: float) -> float:
+    """Return the noise, or raise `AttributionError` unless it is a standard deviation."""
+    if not isinstance(noise, int | float) or not noise >= 0:
+        raise AttributionError(f"noise must be a standard deviation, 0 or more, got {noise!r}")
+    return noise
 
 
 def check_options(method: str, options: dict[str, Any]) -> None:

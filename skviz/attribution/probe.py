@@ -56,7 +56,8 @@ class Probe(nn.Module):
             logits = self.model(rows)
         weights = recording.weights if recording is not None else {}
         image = image if self.which is None else self.which[image]
-        return [target.value(logits, weights, image).float() for target in self.targets]
+        values = [target.value(logits, weights, image) for target in self.targets]
+        return [v.to(torch.promote_types(v.dtype, torch.float32)) for v in values]
 
     def forward(self, rows: Tensor, image: Tensor) -> Tensor:
         """Return the value of every target for every row, (R, T)."""

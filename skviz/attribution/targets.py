@@ -148,9 +148,9 @@ def attention_difference(unit: str) -> AttentionDifference:
 def every_branch(units: Sequence[Unit]) -> list[BranchWeight]:
     """Target every branch of every call of these units."""
     return [
-        BranchWeight(f"{unit.name}@{call}" if unit.calls > 1 else unit.name, branch=branch)
+        BranchWeight(name, branch=branch)
         for unit in units
-        for call in range(unit.calls)
+        for name in unit.call_names
         for branch in range(unit.branches)
     ]
 
@@ -180,7 +180,12 @@ def resolve(
     if isinstance(asked, ClassLogit | WeightSum):
         return asked
     if isinstance(asked, BranchWeight | AttentionDifference):
-        unit = units[asked.unit if asked.unit in units.names else asked.unit.split("@")[0]]
+        unit = units[asked.unit.split("@")[0]]
+        if asked.unit not in unit.call_names:
+            raise UnitError(
+                f"unit {unit.name!r} runs {unit.calls} times in a forward pass, so a target is "
+                f"one of {', '.join(unit.call_names)}; got {asked.unit!r}"
+            )
         if not unit.recordable:
             raise UnitError(f"unit {unit.name!r} cannot be recorded: {'; '.join(unit.notes)}")
         return asked.resolve(unit)

@@ -63,6 +63,13 @@ class Unit:
         """Whether `skviz.record` can read its weights as a probability over branches."""
         return self.layout is not None
 
+    @property
+    def call_names(self) -> tuple[str, ...]:
+        """What its weights are recorded as: its name, with ``@0``, ``@1``, … if it runs often."""
+        if self.calls == 1:
+            return (self.name,)
+        return tuple(f"{self.name}@{call}" for call in range(self.calls))
+
     def branch_index(self, *, kernel: int | None = None, branch: int | None = None) -> int:
         """Return the index of the branch of that effective kernel, or check the index given.
 
