@@ -563,6 +563,12 @@ function render({model, el}) {
       act.rescale(get("choices").scales[slider.value]);
       draw(); // also where the object would leave its canvas, and the slider has to go back
     }});
+  slider.addEventListener("keydown", (event) => { // JupyterLab keeps arrow keys from sliders
+    const step = {ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 5, PageDown: -5, Home: -1e6, End: 1e6}[event.key];
+    if (!step) return;
+    act.step(step);
+    event.preventDefault();
+  });
   const readout = node("output", {class: "readout"});
   const sentence = node("p", {class: "sentence", "aria-live": "polite"});
   const legend = node("div", {class: "legend", role: "group", "aria-label": "branches"});
