@@ -415,6 +415,7 @@ function ownPart(send, close) {
     pen.drawImage(mask, 0, 0);
   };
   const open = async (file, asMask) => {
+    use.disabled = true;
     const bitmap = await createImageBitmap(file);
     if (asMask && picture) {
       const pen = mask.getContext("2d", {willReadFrequently: true});
@@ -433,10 +434,10 @@ function ownPart(send, close) {
       Object.assign(canvas, area);
       picture.getContext("2d").drawImage(bitmap, 0, 0, area.width, area.height);
       name = (file.name || "pasted picture").replace(/\.\w+$/, "");
-      use.disabled = false;
       note.textContent = "Mark the object; what is not marked becomes the background.";
     }
     show();
+    use.disabled = false;
   };
   const mark = (event) => {
     if (!picture) return;
@@ -473,7 +474,10 @@ function ownPart(send, close) {
     close();
   };
   const chooser = (label, asMask) => node("label", {class: "file"}, label,
-    node("input", {type: "file", accept: "image/*", onchange: (event) => open(event.target.files[0], asMask)}));
+    node("input", {type: "file", accept: "image/*", onchange: (event) => {
+      if (event.target.files[0]) open(event.target.files[0], asMask);
+      event.target.value = ""; // so that the same file can be chosen again
+    }}));
   const part = node("section", {class: "own", hidden: true, "aria-label": "your own picture"},
     node("div", {class: "bar"}, chooser("Picture…", false), chooser("Mask file…", true), tools, size,
       use, node("button", {onclick: close}, "Close")), note, canvas);

@@ -190,10 +190,10 @@ def test_a_pinned_view_stays_beside(view):
     changes = view.locator(".change").all_text_contents()
     for (name, weight), change in zip(large.items(), changes, strict=True):
         assert float(change.replace("−", "-")) == pytest.approx(weight - small[name], abs=2e-3)
-    expect(view.get_by_label("the pinned scene")).to_be_visible()
+    expect(view.get_by_label("the pinned scene", exact=True)).to_be_visible()
     expect(view.get_by_text("pinned: penguin, scale 0.60")).to_be_visible()
     view.get_by_role("button", name="Unpin").click()
-    expect(view.get_by_label("the pinned scene")).to_be_hidden()
+    expect(view.get_by_label("the pinned scene", exact=True)).to_be_hidden()
 
 
 def test_interventions_are_what_the_network_uses(view, model):
@@ -253,8 +253,7 @@ def test_a_picture_of_ones_own(view, notebook, model, tmp_path):
     own.locator("input[type=file]").nth(0).set_input_files(tmp_path / "<b>cup.png")
     expect(own.get_by_role("button", name="Explore it")).to_be_enabled()
     own.locator("input[type=file]").nth(1).set_input_files(tmp_path / "mask.png")
-    notebook.page.wait_for_timeout(500)
-    own.get_by_role("button", name="Explore it").click()
+    own.get_by_role("button", name="Explore it").click()  # once it is enabled again
     expect(view.get_by_label("Drawn by", exact=True)).to_have_value("your pictures")
     slide(view, 0.8)
     settled(view)
@@ -265,7 +264,6 @@ def test_a_picture_of_ones_own(view, notebook, model, tmp_path):
     view.get_by_role("button", name="Your picture").click()
     own.locator("input[type=file]").nth(0).set_input_files(tmp_path / "<b>cup.png")
     canvas = own.locator("canvas")
-    notebook.page.wait_for_timeout(300)
     own.get_by_role("button", name="Explore it").click()
     expect(view.locator(".problem")).to_contain_text("is empty")
     view.get_by_role("button", name="Your picture").click()
