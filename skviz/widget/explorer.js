@@ -686,7 +686,7 @@ function render({model, el}) {
     }
     const computing = !(point && same(point.setting, now) && Math.abs(point.scales[0] - scale) < 1e-6);
     if (computing && live) question(now, scale);
-    if (!computing || (point && shown?.seen === point)) return {seen: point, index: 0, computing, grid: onGrid ? grid : null};
+    if (!computing) return {seen: point, index: 0, grid: onGrid ? grid : null};
     return shown ? {...shown, computing, grid: onGrid ? grid : null} : null;
   }
 
@@ -696,6 +696,7 @@ function render({model, el}) {
     if (flight || refused === key) return;
     asked += 1;
     flight = {number: asked, key};
+    root.dataset.asked = asked;
     model.send({kind: "point", number: asked, ...content});
   }
 
@@ -813,7 +814,10 @@ function render({model, el}) {
   const receive = (content, buffers) => {
     if (content.kind === "point") {
       if (content.number === flight?.number) flight = null;
-      if (content.number === asked) point = decode(content.point, ...buffers); // else it is another view's
+      else if (content.number !== asked) return; // another view's
+      root.dataset.answered = content.number;
+      point = decode(content.point, ...buffers);
+      shown = {seen: point, index: 0}; // also where the hand has moved on: newer than what was seen
       refused = null;
       draw();
     } else if (content.kind === "code") showCode(content.text);

@@ -162,7 +162,11 @@ class Explorer(anywidget.AnyWidget):
     def cancel(self) -> None:
         """Stop computing after the batch that is under way."""
         self._worker.cancel()
+        self._worker.submit("grid", self._rest())  # once that batch has said how far it is
+
+    def _rest(self) -> Iterator[None]:
         self.progress = 1.0
+        yield
 
     def _ask(self, _: object = None) -> None:
         self.problem, self._failure = "", None
