@@ -4,8 +4,9 @@ One notebook is opened with 24 scales and all units of the shipped network. Then
 
 * *first view*: from running the cell to the first drawing, in a kernel that has imported nothing
   but skviz and loaded the network (cold), and in one that has explored before (warm);
-* *sliding*: the mouse takes the slider's thumb through 60 places in 2 seconds. A frame counts as
-  drawn when an animation frame follows its input event; its latency is the time between the two;
+* *sliding*: the mouse takes the slider's thumb through 60 steps in 2 seconds. A frame counts as
+  drawn when an animation frame of its own follows its input event; its latency is the time between
+  the two;
 * *off the grid*: the mouse drags the object through 40 places in 4 seconds; the latency is from a
   question to the kernel to the drawing of its answer.
 
@@ -36,17 +37,15 @@ WATCH = """() => {
             root.querySelector('.unit .value').textContent, event.target.value]));
     });
 }"""
+# Time from each question to the drawing of its answer.
 ASKED = """() => {
     const root = [...document.querySelectorAll('.skviz')].at(-1);
-    const canvas = root.querySelector('.stage canvas');
+    const times = {};
     window.answers_ = [];
-    let asked = null;
-    root.querySelector('.frame').addEventListener('pointermove', () => { asked ??= performance.now(); });
-    new MutationObserver(() => {
-        if (root.classList.contains('computing') || asked === null) return;
-        answers_.push(performance.now() - asked);
-        asked = null;
-    }).observe(root, {attributes: true, attributeFilter: ['class']});
+    new MutationObserver((changes) => changes.forEach(({attributeName}) => {
+        if (attributeName === 'data-asked') times[root.dataset.asked] = performance.now();
+        else answers_.push(performance.now() - times[root.dataset.answered]);
+    })).observe(root, {attributes: true, attributeFilter: ['data-asked', 'data-answered']});
 }"""
 
 
@@ -65,9 +64,8 @@ def main() -> None:
     lab = Lab(Path(tempfile.mkdtemp()))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        notebook = lab.open(
-            browser, lab.notebook("speed.ipynb", SETUP, EXPLORE, EXPLORE), height=2400
-        )
+        name = lab.notebook("speed.ipynb", SETUP, EXPLORE, EXPLORE)
+        notebook = lab.open(browser, name, height=2400)
         page = notebook.page
         notebook.run(0)
         for number, kind in enumerate(("cold", "warm")):
@@ -85,19 +83,20 @@ def main() -> None:
         before = len(notebook.sent)
         box = view.locator("input.scale").bounding_box()
         height = box["y"] + box["height"] / 2
-        shares = np.concatenate([np.linspace(0.02, 0.98, 30), np.linspace(0.98, 0.02, 30)])
-        page.mouse.move(box["x"] + 2, height)
+        steps = np.resize([*range(24), *range(22, 0, -1)], 61)  # up and down, each another scale
+        thumb = 16  # pixels; its middle is where the mouse is
+        at = box["x"] + thumb / 2 + steps / 23 * (box["width"] - thumb)
+        page.mouse.move(at[0], height)
         page.mouse.down()
-        took = move(page, [(box["x"] + s * box["width"], height) for s in shares], 2.0)
+        page.evaluate("frames_ = []")
+        took = move(page, [(x, height) for x in at[1:]], 2.0)
         asked = sum("comm_msg" in str(frame) for frame in notebook.sent[before:])
         page.mouse.up()
-        frames = np.array(
-            [[a, b] for a, b, *_ in page.evaluate("frames_")]
-        )  # made, drawn, in milliseconds
+        frames = np.array([frame[:2] for frame in page.evaluate("frames_")])  # made, drawn, in ms
         late = frames[:, 1] - frames[:, 0]
         print(
-            f"sliding: 60 places in {took:.2f} s gave {len(frames)} input events, "
-            f"{len(np.unique(frames[:, 1]))} frames drawn; latency median {np.median(late):.1f}, "
+            f"sliding: 60 steps in {took:.2f} s, {len(np.unique(frames[:, 1]))} frames drawn; "
+            f"latency median {np.median(late):.1f}, "
             f"p95 {np.quantile(late, 0.95):.1f}, last {late[-1]:.1f} ms; "
             f"{asked} messages to the kernel"
         )

@@ -19,7 +19,7 @@ __all__ = ["TARGETS", "UNIT", "explained"]
 UNIT = "unit"  # the attention difference of the unit that is looked at
 TARGETS = ("predicted", "category", UNIT)
 # By default as many steps as completeness asks for, far more than a look needs; the error is shown.
-QUICK = {"integrated_gradients": {"steps": 32}}
+QUICK: dict[str, dict[str, Any]] = {"integrated_gradients": {"steps": 32}}
 COVERED = 0.995  # share of the values that the colours tell apart
 
 

@@ -345,6 +345,9 @@ class Explorer(anywidget.AnyWidget):
                 export.save_figure(self.figure(), path)
             return path.name, path.read_bytes()
 
+    def __repr__(self) -> str:
+        return f"<skviz.Explorer of {self.network!r}: {self.item} at scale {self.scale:g}>"
+
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Show the widget, and a figure where no JavaScript runs."""
         bundle = super()._repr_mimebundle_(**kwargs)
