@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from skviz.photo_scenes import from_photographs, zoom
     from skviz.recording import record
     from skviz.scenes import place
+    from skviz.sources import from_dataset, from_folder
     from skviz.stats import attention_difference, expected_kernel, shift
     from skviz.sweeps import sweep
     from skviz.units import find_units
@@ -31,6 +32,8 @@ ENTRY_POINTS = {
     "expected_kernel": "stats",
     "find_units": "units",
     "force": "interventions",
+    "from_dataset": "sources",
+    "from_folder": "sources",
     "from_photographs": "photo_scenes",
     "intervene": "interventions",
     "load": "zoo",

@@ -57,17 +57,48 @@ def shift_table(ds: xr.DataTree) -> str:
 
 
 def run_sweep(arguments: argparse.Namespace) -> None:
-    """Sweep the shipped objects and keep the result as a Zarr store."""
-    from skviz import data, zoo
-    from skviz.store import save
+    """Sweep objects, a folder or a data set into a Zarr store, or go on where one stopped."""
+    from skviz import data, sources, zoo
     from skviz.sweeps import SCALES, sweep
 
-    cut_outs = data.objects(category=arguments.category, family=arguments.family)
-    scales = arguments.scales or SCALES
-    ds = sweep(zoo.load(arguments.model), cut_outs, scales=scales, device=arguments.device)
-    print(save(ds, arguments.out))
-    if len(scales) > 1 and len(cut_outs) > 1:
+    model = zoo.load(arguments.model)
+    card = getattr(model, "card", None)
+    form = {"protocol": arguments.protocol, "canvas": card.canvas if card else 224}
+    source: data.Objects | sources.Pictures
+    if arguments.folder:
+        source = sources.from_folder(arguments.folder, **form)
+    elif arguments.cifar10:
+        from skviz.cifar import Cifar10
+
+        source = sources.from_dataset(Cifar10(train=False), **form)
+    else:
+        source = data.objects(category=arguments.category, family=arguments.family)
+    scales = arguments.scales or (SCALES if isinstance(source, data.Objects) else SCALES[2:])
+    ds = sweep(
+        model,
+        source,
+        scales=scales,
+        batch=arguments.batch,
+        device=arguments.device,
+        store=arguments.out,
+        chunk=arguments.chunk,
+        channels=arguments.channels,
+        on_error=arguments.on_error,
+    )
+    print(arguments.out)
+    skipped = ds["problem"].load().where(ds["problem"] != "", drop=True)
+    for name, problem in zip(skipped["image"].values, skipped.values, strict=True):
+        print(f"skipped {name}: {problem}")
+    ds = ds.isel(image=(ds["problem"] == "").values)
+    if len(scales) > 1 and ds.sizes["image"] > 1:
         print(shift_table(ds))
+
+
+def fetch(arguments: argparse.Namespace) -> None:
+    """Get a data set that does not ship with the package."""
+    from skviz import cifar
+
+    print(cifar.fetch(arguments.source, arguments.out))
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -114,15 +145,28 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--model", default="objects", help="a shipped network or a .safetensors file")
     made.add_argument("--out", type=Path, default=Path("figures"), help="folder")
 
-    made = command(run_sweep, "sweep", "sweep the shipped objects and keep the result")
+    made = command(run_sweep, "sweep", "sweep scenes into a store, or go on with a stopped sweep")
     made.add_argument("out", type=Path, help="a Zarr store, such as study.zarr")
+    what = made.add_mutually_exclusive_group()
+    what.add_argument("--folder", type=Path, help="of images, one sub-folder for each class")
+    what.add_argument("--cifar10", action="store_true", help="the test set of CIFAR-10")
+    made.add_argument("--protocol", choices=["zoom", "rescale"], default="zoom", help="of images")
     made.add_argument("--model", default="objects", help="a shipped network or a .safetensors file")
     made.add_argument("--scales", type=numbers, metavar="0.5,1,2")
     made.add_argument("--category", nargs="+", help="only these categories")
     made.add_argument("--family", nargs="+", help="only these design families")
+    made.add_argument("--batch", type=int, default=32, help="images per forward pass")
+    made.add_argument("--chunk", type=int, default=128, help="images per task")
+    made.add_argument("--channels", action="store_true", help="keep the weight of every channel")
+    made.add_argument("--on-error", choices=["stop", "skip"], default="stop")
+
+    made = command(fetch, "data", "get a data set that does not ship, and check it")
+    made.add_argument("name", choices=["cifar10"])
+    made.add_argument("--source", type=Path, help="folder that holds its files; else download")
+    made.add_argument("--out", type=Path, help="folder for data sets; by default in the cache")
 
     made = command(train, "train", "train a shipped network, or go on with a stopped run")
-    made.add_argument("name", choices=["objects", "objects-3"])
+    made.add_argument("name", choices=["objects", "objects-3", "cifar10"])
     made.add_argument("--run", type=Path, default=Path("runs"), help="folder for checkpoints")
     made.add_argument("--out", type=Path, default=Path("data/models"), help="folder for the result")
     made.add_argument("--float32", action="store_true", help="do not compute in bfloat16")

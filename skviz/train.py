@@ -6,7 +6,7 @@ resumed sees the same scenes as one that was not.
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,13 @@ from skviz.resample import compose, premultiplied, warp
 __all__ = ["RECIPES", "Recipe", "train", "training_scenes"]
 
 CHECKPOINT_EVERY = 100
+Batches = Callable[[int], tuple[Tensor, Tensor]]
+
+
+def plain(recipe: "Recipe") -> dict[str, Any]:
+    """Return the recipe as JSON has it: lists for tuples."""
+    fields: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
+    return fields
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,29 @@ class Recipe:
     largest: float = 1.0
     seed: int = 0
     families: tuple[str, ...] = data.TRAIN_FAMILIES
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the logits."""
+        return data.objects().categories
+
+    def prepare(self, network: SKNet) -> None:
+        """Change the initial weights; nothing here."""
+
+    def schedule(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+        """Return what moves the learning rate."""
+        return torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self.learning_rate, total_steps=self.steps
+        )
+
+    def continues(self, other: dict[str, Any], step: int) -> bool:
+        """Whether `step` steps of the other recipe are the first `step` steps of this one."""
+        return other == plain(self) and step <= self.steps
+
+    def batches(self, where: torch.device) -> Batches:
+        """Return what makes the images and labels of a step."""
+        studio = Studio.of(self, where)
+        return lambda step: training_scenes(studio, step)
 
 
 # Two groups, not the paper's 32: with fewer than 16 channels per group, oneDNN's bfloat16 gradient
@@ -186,7 +216,9 @@ def make_network(recipe: Recipe, *, seed: int | None = None) -> SKNet:
     """Build the untrained network of a recipe, by default from the recipe's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed if seed is None else seed)
-        return SKNet(**recipe.network, num_classes=len(data.objects().categories))
+        network = SKNet(**recipe.network, num_classes=len(recipe.categories))
+    recipe.prepare(network)
+    return network
 
 
 def train(
@@ -227,15 +259,13 @@ def train(
     optimizer = torch.optim.AdamW(
         network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, total_steps=recipe.steps
-    )
+    schedule = recipe.schedule(optimizer)
     parts = {"network": network, "optimizer": optimizer, "schedule": schedule}
     run.mkdir(parents=True, exist_ok=True)
     first = resume(run / "checkpoint.pt", recipe, parts)
-    studio = Studio.of(recipe, on)
+    batches = recipe.batches(on)
     for step in steps(first, recipe, progress):
-        images, labels = training_scenes(studio, step)
+        images, labels = batches(step)
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(on.type, torch.bfloat16, enabled=bfloat16):
             logits = network(images)
@@ -277,7 +307,7 @@ def resume(path: Path, recipe: Recipe, parts: dict[str, Any]) -> int:
     if not path.exists():
         return 0
     checkpoint = torch.load(path, weights_only=True)
-    if checkpoint["recipe"] != json.dumps(asdict(recipe)):
+    if not recipe.continues(json.loads(checkpoint["recipe"]), checkpoint["step"]):
         raise ModelError(
             f"{path} belongs to another recipe ({checkpoint['recipe']}); give another run folder"
         )
