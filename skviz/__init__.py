@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from skviz import plot
+    from skviz.attribution import attribute, branch_weight, faithfulness
+    from skviz.comparison import controls
     from skviz.data import objects, photographs
     from skviz.effects import effect, swap
     from skviz.errors import SkvizError
-    from skviz.export import save_figure
+    from skviz.export import caption, save_figure
     from skviz.interventions import ablate, force, intervene
     from skviz.photo_scenes import from_photographs, zoom
+    from skviz.receptive_fields import receptive_field
     from skviz.recording import record
     from skviz.scenes import place
     from skviz.sources import from_dataset, from_folder
@@ -28,8 +31,13 @@ ENTRY_POINTS = {
     "SkvizError": "errors",
     "ablate": "interventions",
     "attention_difference": "stats",
+    "attribute": "attribution",
+    "branch_weight": "attribution",
+    "caption": "export",
+    "controls": "comparison",
     "effect": "effects",
     "expected_kernel": "stats",
+    "faithfulness": "attribution",
     "find_units": "units",
     "force": "interventions",
     "from_dataset": "sources",
@@ -40,6 +48,7 @@ ENTRY_POINTS = {
     "objects": "data",
     "photographs": "data",
     "place": "scenes",
+    "receptive_field": "receptive_fields",
     "record": "recording",
     "save_figure": "export",
     "shift": "stats",

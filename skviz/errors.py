@@ -27,3 +27,7 @@ class UnitError(SkvizError):
 
 class InterventionError(SkvizError):
     """Branch weights cannot be changed as asked."""
+
+
+class AttributionError(SkvizError):
+    """An attribution cannot be made as asked, or does not hold what its method promises."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
 
@@ -13,22 +13,14 @@ from torch import nn
 from skviz.errors import RecordingError, UnitError
 from skviz.units import Unit, Units, find_units
 from skviz.units.eager import eager
+from skviz.units.probe import thread
 from skviz.watch import Recomputation, Watch, in_backward, state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from types import TracebackType
 
 _found: WeakKeyDictionary[nn.Module, tuple[tuple[int, ...], Units]] = WeakKeyDictionary()
-
-
-@contextmanager
-def _paused() -> Iterator[None]:
-    before, state.paused = state.paused, True
-    try:
-        yield
-    finally:
-        state.paused = before
 
 
 class Interception:
@@ -137,7 +129,7 @@ class Interception:
             self._handles.append(after(owner, stop, prepend=True, always_call=True))
 
     def _mine(self) -> bool:
-        return threading.get_ident() == self._thread and not state.paused
+        return threading.get_ident() == self._thread and not thread.probing
 
     def _enter(
         self, _model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
@@ -151,8 +143,7 @@ class Interception:
         self._before = [watch.fired for watch in self._watches]
 
     def _discover(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        with _paused():
-            units = discover(self.model, args, kwargs)
+        units = discover(self.model, args, kwargs)
         if self._names is not None:
             units = Units(units[name] for name in self._names)
         self._install(units)

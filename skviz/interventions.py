@@ -28,27 +28,7 @@ class _Branch:
     branch: int | None = None
 
     def index(self, unit: Unit) -> int:
-        if (self.kernel is None) == (self.branch is None):
-            raise InterventionError("say which branch: either kernel=… or branch=…, not both")
-        if self.branch is not None:
-            if not 0 <= self.branch < unit.branches:
-                raise InterventionError(
-                    f"unit {unit.name!r} has branches 0 to {unit.branches - 1}, got {self.branch}"
-                )
-            return self.branch
-        where = [i for i, kernel in enumerate(unit.kernels or ()) if kernel == self.kernel]
-        if len(where) == 1:
-            return where[0]
-        if unit.kernels is None:
-            problem = "kernels that are not known"
-        elif where:
-            problem = f"several branches of kernel {self.kernel}"
-        else:
-            problem = f"kernels {unit.kernels}, not {self.kernel}"
-        raise InterventionError(
-            f"unit {unit.name!r} has {problem}; name the branch by its index, branch=0 … "
-            f"branch={unit.branches - 1}"
-        )
+        return unit.branch_index(kernel=self.kernel, branch=self.branch)
 
 
 class Force(_Branch):
@@ -229,8 +209,8 @@ def intervene(
     Raises
     ------
     InterventionError
-        If a unit has no such kernel or branch, or new weights have the wrong shape or sum.
+        If new weights have the wrong shape or sum.
     UnitError
-        If there is no such unit.
+        If there is no such unit, or a unit has no such kernel or branch.
     """
     return Intervening(model, interventions, units, normalise=normalise)

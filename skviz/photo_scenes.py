@@ -178,6 +178,9 @@ class Zoom:
         """Return the photographs on `device`."""
         return replace(self, pictures=tuple(picture.to(device) for picture in self.pictures))
 
+    def coverage(self, scale: float) -> None:
+        """Where the object is in these photographs is not known."""
+
     def render(self, scale: float) -> Tensor:
         """Enlarge the central 1 / scale of every photograph to the canvas: (N, 3, S, S) in 0…1.
 

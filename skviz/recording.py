@@ -124,9 +124,7 @@ class Recording(Interception):
         self._check()
         weights = {}
         for recorder in self._recorders():
-            unit = recorder.unit
-            for number in range(unit.calls):
-                name = unit.name if unit.calls == 1 else f"{unit.name}@{number}"
+            for number, name in enumerate(recorder.unit.call_names):
                 weights[name] = recorder.take(number)
         return weights
 

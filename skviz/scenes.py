@@ -45,6 +45,9 @@ class Source(Protocol):
     def render(self, scale: float) -> Tensor:
         """Render every scene at `scale`: (N, 3, S, S) in 0…1."""
 
+    def coverage(self, scale: float) -> Tensor | None:
+        """How much of each pixel is object at `scale`: (N, S, S) in 0…1; None if not known."""
+
 
 def check_scale(scale: float) -> None:
     """Raise `SceneError` unless the scale is a positive, finite number."""
@@ -122,6 +125,12 @@ class Scenes:
     def smallest_scale(self) -> float:
         """The smallest scale at which the longer side of every object is at least a pixel."""
         return 1 / float(self.extent.sum(2).amax(1).min())
+
+    def coverage(self, scale: float) -> Tensor:
+        """How much of each pixel the object covers at `scale`: (N, S, S) in 0…1."""
+        white = self.objects[:, 3:].expand(-1, 4, -1, -1)
+        alone = replace(self, objects=white, backgrounds=torch.zeros_like(self.backgrounds))
+        return alone.render(scale)[:, 0]
 
     def render(self, scale: float) -> Tensor:
         """Render every scene with its object at `scale`: (N, 3, S, S) in 0…1.

@@ -69,6 +69,10 @@ class Pictures:
         """Read and render all of them: (N, 3, S, S) in 0…1."""
         return self.to("cpu").render(scale)
 
+    def coverage(self, scale: float) -> Tensor | None:
+        """Read all of them; how much of each pixel is object, (N, S, S), or None without masks."""
+        return self.to("cpu").coverage(scale)
+
     def loaded(
         self, device: torch.device | str, *, skip: bool = False
     ) -> tuple[Scenes | Zoom | None, dict[int, str]]:

@@ -13,7 +13,15 @@ import xarray as xr
 
 from skviz.errors import SkvizError
 
-__all__ = ["attention_difference", "expected_kernel", "interval", "shift"]
+__all__ = [
+    "attention_difference",
+    "compare",
+    "expected_kernel",
+    "holm",
+    "interval",
+    "paired",
+    "shift",
+]
 
 RESAMPLES = 2000
 
@@ -124,6 +132,52 @@ def interval(
     )
 
 
+def paired(change: xr.DataArray, *, family: str = "unit") -> xr.Dataset:
+    """Say how large a paired change is, how sure, and whether it could be chance.
+
+    Parameters
+    ----------
+    change
+        One value per image; any other dimensions.
+    family
+        The dimension over which p values are corrected.
+
+    Returns
+    -------
+    xarray.Dataset
+        Without the dimension image: ``estimate``, ``low`` and ``high`` (mean and its 95 % bootstrap
+        interval over images), ``share`` (fraction of images above 0), ``effect`` (mean ÷ standard
+        deviation, Cohen's d_z), ``p`` (Wilcoxon's signed-rank test against 0, two-sided) and
+        ``p_holm`` (Holm's correction over the family).
+    """
+    array = change.transpose("image", ...)
+    # Without any change there is nothing to rank, and nothing to be surprised at.
+    still = (array == 0).all("image")
+    p = scipy.stats.wilcoxon(array.where(~still, 1).values, axis=0).pvalue
+    found = interval(change).assign(
+        share=(change > 0).mean("image"),
+        effect=(change.mean("image") / change.std("image", ddof=1)).where(~still, 0),
+        p=array.isel(image=0, drop=True).copy(data=p).where(~still, 1.0),
+    )
+    if family not in found.dims:
+        return found.assign(p_holm=found["p"])
+    return found.assign(
+        p_holm=xr.apply_ufunc(
+            holm, found["p"], input_core_dims=[[family]], output_core_dims=[[family]]
+        )
+    )
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Correct p values along the last axis (Holm, Scand. J. Statist. 6, 1979)."""
+    order = np.argsort(p, axis=-1)
+    count = p.shape[-1]
+    scaled = np.take_along_axis(p, order, -1) * (count - np.arange(count))
+    corrected = np.minimum(np.maximum.accumulate(scaled, axis=-1), 1)
+    back = np.argsort(order, axis=-1)
+    return np.take_along_axis(corrected, back, -1)
+
+
 def shift(ds: xr.DataTree | xr.Dataset) -> xr.Dataset:
     """Measure how far each unit's selection moves from the smallest to the largest scale.
 
@@ -135,10 +189,7 @@ def shift(ds: xr.DataTree | xr.Dataset) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        Per unit: ``estimate``, ``low``, ``high`` (the mean over images of the paired change of the
-        attention difference, with its 95 % bootstrap interval), ``share`` (fraction of images that
-        move towards the larger kernel) and ``effect`` (mean ÷ standard deviation of the paired
-        changes).
+        Per unit what `paired` says of the change of the attention difference.
 
     Raises
     ------
@@ -148,8 +199,25 @@ def shift(ds: xr.DataTree | xr.Dataset) -> xr.Dataset:
     if ds.sizes["scale"] < 2:
         raise SkvizError("a shift needs at least two scales; sweep over more")
     difference = attention_difference(ds)
-    change = difference.isel(scale=-1, drop=True) - difference.isel(scale=0, drop=True)
-    return interval(change).assign(
-        share=(change > 0).mean("image"),
-        effect=change.mean("image") / change.std("image", ddof=1),
-    )
+    return paired(difference.isel(scale=-1, drop=True) - difference.isel(scale=0, drop=True))
+
+
+def compare(ds: xr.Dataset) -> xr.Dataset:
+    """Test a claim against its controls, image by image.
+
+    Parameters
+    ----------
+    ds
+        From `skviz.controls`.
+
+    Returns
+    -------
+    xarray.Dataset
+        (control, unit): what `paired` says of each control's own shift, and as ``excess``,
+        ``excess_low``, … of the claim's shift minus the control's, where p values are corrected
+        over units. The excess of the claim over itself is 0.
+    """
+    own = paired(ds["shift"])
+    excess = paired(ds["shift"].isel(control=0, drop=True) - ds["shift"])
+    renamed = {name: f"excess_{name}" for name in excess.data_vars}
+    return own.merge(excess.rename(renamed).rename(excess_estimate="excess"))

@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from skviz.errors import RecordingError, SkvizError
+from skviz.units.probe import thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,7 +50,6 @@ class _ThreadState(threading.local):
     def __init__(self) -> None:
         self.watches: dict[Any, list[Watch]] = {}
         self.modes = ExitStack()
-        self.paused = False
         self.have = (False, False)  # modes entered: Python's, aten's
         self.failure: SkvizError | None = None  # that TorchScript would report as its own
 
@@ -112,7 +112,7 @@ class _PythonMode(TorchFunctionMode):
     ) -> Any:
         out = func(*args, **kwargs) if kwargs else func(*args)
         watches = state.watches.get(func)
-        if watches is None or isinstance(func, OpOverload) or state.paused or in_backward():
+        if watches is None or isinstance(func, OpOverload) or thread.probing or in_backward():
             return out
         return _shown(watches, out, args, in_autograd=True)
 
@@ -148,7 +148,7 @@ class _AtenMode(TorchDispatchMode):
     ) -> Any:
         out = func(*args, **(kwargs or {}))
         watches = state.watches.get(func)
-        if watches is None or state.paused or in_backward():
+        if watches is None or thread.probing or in_backward():
             return out
         tracked = torch.is_grad_enabled() and any(
             isinstance(arg, Tensor) and arg.requires_grad for arg in args

@@ -8,7 +8,7 @@ from torch import nn
 
 import skviz
 from skviz.effects import effect, swap
-from skviz.errors import InterventionError, SkvizError
+from skviz.errors import SkvizError, UnitError
 from skviz.interventions import force
 from skviz.nn import SKNet, split
 from skviz.zoo import Card
@@ -145,7 +145,7 @@ def test_a_model_of_unknown_categories_in_training_comes_back_as_it_was(scenes):
     hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
     ds = effect(model, scenes, {"swapped": swap(scale=1.5)}, scales=[1.0])
     assert set(ds.data_vars) == {"prediction", "probability"}
-    with pytest.raises(InterventionError, match="kernels \\(3, 5\\), not 9"):
+    with pytest.raises(UnitError, match="kernels \\(3, 5\\), not 9"):
         effect(model, scenes, {"9×9": force(kernel=9)}, scales=[1.0])
     assert all(module.training for module in model.modules())
     assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())

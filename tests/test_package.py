@@ -61,7 +61,7 @@ def names(requirements: list[str]) -> dict[str, str]:
 def test_conda_asks_for_the_same_packages():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     text = (ROOT / "environment.yml").read_text()
-    conda = names(re.findall(r"^  - (\S+>=\S+)$", text, re.MULTILINE))
+    conda = names(re.findall(r"^ +- (\S+>=\S+)$", text, re.MULTILINE))
     assert conda.pop("python") == project["requires-python"]
     conda["torch"] = conda.pop("pytorch")
     assert conda == names(project["dependencies"])

@@ -85,3 +85,32 @@ def test_shift_finds_a_planted_one():
 def test_shift_needs_two_scales():
     with pytest.raises(SkvizError, match="two scales"):
         stats.shift(made(np.full((3, 1, 1, 2), 0.5), [[3, 5]]))
+
+
+def test_paired_against_scipy_by_hand():
+    values = np.random.default_rng(3).normal(0.3, 1, (40, 3))
+    change = xr.DataArray(values, dims=("image", "unit"))
+    found = stats.paired(change)
+    for unit in range(3):
+        own = values[:, unit]
+        assert found["p"].item(unit) == pytest.approx(scipy.stats.wilcoxon(own).pvalue)
+        assert found["effect"].item(unit) == pytest.approx(own.mean() / own.std(ddof=1))
+        assert found["share"].item(unit) == pytest.approx((own > 0).mean())
+    by_hand = sorted((p, i) for i, p in enumerate(found["p"].values))
+    largest = 0.0
+    for rank, (p, unit) in enumerate(by_hand):
+        largest = max(largest, min(1.0, p * (3 - rank)))
+        assert found["p_holm"].item(unit) == pytest.approx(largest)
+
+
+def test_holm_on_the_textbook_example():
+    # Holm 1979: compare the k-th smallest p with alpha / (n − k + 1).
+    p = np.array([[0.01, 0.04, 0.03, 0.005]])
+    np.testing.assert_allclose(stats.holm(p), [[0.03, 0.06, 0.06, 0.02]])
+
+
+def test_no_change_is_no_surprise():
+    change = xr.DataArray(np.zeros((5, 2)), dims=("image", "unit"))
+    found = stats.paired(change)
+    assert found["p"].values.tolist() == [1, 1]
+    assert found["effect"].values.tolist() == [0, 0]

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
 from skviz import stats
+from skviz.errors import SkvizError
 from skviz.plot import style
 
 __all__ = ["scale_response"]
@@ -14,6 +15,7 @@ THUMBNAIL = 0.34  # inches
 MOST = 8  # thumbnails and tick labels that fit beside each other
 
 
+@style.drawing
 def scale_response(
     ds: xr.DataTree, *, example: int = 0, ax: Axes | None = None
 ) -> Figure | list[Axes]:
@@ -22,7 +24,7 @@ def scale_response(
     Parameters
     ----------
     ds
-        A sweep over at least two images.
+        A sweep over at least two images and two scales.
     example
         Which of the kept scenes is shown under the axis.
     ax
@@ -32,34 +34,40 @@ def scale_response(
     -------
     Figure or list of Axes
         The figure made, or the axes drawn into. Bands are 95 % bootstrap intervals over images.
+
+    Raises
+    ------
+    SkvizError
+        If there is one scale or image only.
     """
-    with style.context():
-        if ax is not None:
-            return [_lines(ds, ax)]
-        made = style.figure(style.COLUMN, 2.85)
-        top, bottom = made.subplots(2, 1, sharex=True, height_ratios=(1, 0.2))
-        _lines(ds, top)
-        top.tick_params(labelbottom=False)
-        top.set_xlabel("")
-        _thumbnails(ds, example, bottom)
-        made.legend(
-            *top.get_legend_handles_labels(),
-            loc="outside upper center",
-            ncols=3,
-            columnspacing=1,
-            handlelength=2.4,
-            handletextpad=0.5,
-        )
-        return made
-
-
-def _lines(ds: xr.DataTree, ax: Axes) -> Axes:
-    found = stats.interval(stats.attention_difference(ds))
     root = stats.root(ds)
-    scales = root["scale"].values
-    for unit, look in zip(root["unit"].values, style.series(root.sizes["unit"]), strict=True):
+    if root.sizes["scale"] < 2:
+        raise SkvizError("a response needs at least two scales; sweep over more")
+    found = stats.interval(stats.attention_difference(ds))
+    if ax is not None:
+        return [_lines(found, ax)]
+    made = style.figure("column", 2.5 + 0.045 * root.sizes["unit"])
+    top, bottom = made.subplots(2, 1, sharex=True, height_ratios=(1, 0.2))
+    _lines(found, top)
+    top.tick_params(labelbottom=False)
+    top.set_xlabel("")
+    _thumbnails(root, example, bottom)
+    style.legend(made, top)
+    style.describe(
+        made,
+        "Attention difference (mean weight of the largest kernel minus that of the smallest) of "
+        f"each SK unit against the scale of the object: mean and 95 % bootstrap interval, "
+        f"{style.sample(ds)}. Below: one of the scenes.",
+        response=found,
+    )
+    return made
+
+
+def _lines(found: xr.Dataset, ax: Axes) -> Axes:
+    scales = found["scale"].values
+    for unit, look in zip(found["unit"].values, style.series(found.sizes["unit"]), strict=True):
         here = found.sel(unit=unit)
-        ax.plot(scales, here["estimate"], label=str(unit), **look)
+        ax.plot(scales, here["estimate"], label=style.short(str(unit)), **look)
         ax.fill_between(scales, here["low"], here["high"], color=look["color"], alpha=0.2, lw=0)
     style.zero_line(ax)
     shown = style.apart(scales.tolist(), MOST)
@@ -69,8 +77,7 @@ def _lines(ds: xr.DataTree, ax: Axes) -> Axes:
     return ax
 
 
-def _thumbnails(ds: xr.DataTree, example: int, ax: Axes) -> None:
-    root = stats.root(ds)
+def _thumbnails(root: xr.Dataset, example: int, ax: Axes) -> None:
     for scale in style.apart(root["scale"].values.tolist(), MOST):
         picture = root["thumbnail"].isel(example=example).sel(scale=scale).values  # (y, x, rgb)
         image = OffsetImage(picture, zoom=THUMBNAIL * 72 / picture.shape[0], dpi_cor=True)

@@ -1,22 +1,32 @@
-"""One look for all figures: sizes, fonts, colours, and figures made without pyplot."""
+"""One look for all figures: page, fonts, colours, and figures made without pyplot."""
 
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from functools import cache, partial, wraps
 from itertools import cycle, islice
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, cast
 
 import matplotlib as mpl
+import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.font_manager import fontManager
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-__all__ = ["COLUMN", "TEXT", "InlineFigure", "context", "figure", "series"]
+from skviz import stats, venues
+from skviz.errors import SkvizError
 
-COLUMN = 3.25  # inches: a column of CVPR's two-column page
-TEXT = 6.875  # inches: its full text width
+__all__ = ["InlineFigure", "context", "describe", "drawing", "figure", "series"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+COLUMN, TEXT = "column", "text"  # widths, of whatever page is drawn for
 SCREEN = 120  # dots per inch in a notebook
 
 # Okabe and Ito's palette, apart from its yellow, which is too light for lines.
@@ -24,43 +34,125 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 DASHES = ("-", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
+# Asked in turn for what matplotlib's own font does not have, where they are installed.
+FALLBACKS = ("Droid Sans Fallback", "WenQuanYi Zen Hei", "Noto Sans CJK JP", "Noto Sans CJK SC")
+
+LABELS: tuple[Any, ...] = ("axes.labelsize", "axes.titlesize", "figure.titlesize", "font.size")
+SMALL: tuple[Any, ...] = (
+    "legend.fontsize",
+    "legend.title_fontsize",
+    "xtick.labelsize",
+    "ytick.labelsize",
+)
 RC: dict[Any, Any] = {
-    "axes.labelsize": 8,
     "axes.linewidth": 0.6,
     "axes.spines.right": False,
     "axes.spines.top": False,
-    "axes.titlesize": 8,
     "figure.dpi": 150,
-    "font.family": "DejaVu Sans",
-    "font.size": 8,
-    "legend.fontsize": 7,
     "legend.frameon": False,
     "lines.linewidth": 1.1,
     "lines.markersize": 3.2,
     "mathtext.fontset": "dejavusans",
     "pdf.fonttype": 42,  # TrueType; matplotlib's default is Type 3
+    "pgf.rcfonts": False,  # the document's own font
     "ps.fonttype": 42,
     "savefig.dpi": 300,
     "svg.fonttype": "none",
     "svg.hashsalt": "skviz",
-    "xtick.labelsize": 7,
+    "text.parse_math": False,  # a dollar in a name is a dollar
     "xtick.major.width": 0.6,
-    "ytick.labelsize": 7,
     "ytick.major.width": 0.6,
 }
 
 
+@dataclass(frozen=True)
+class Page:
+    """Where figures are drawn now: a venue, perhaps another width, perhaps part of a panel."""
+
+    venue: venues.Venue = venues.VENUES["cvpr"]
+    width: str | float | None = None
+    room: SubFigure | None = None
+
+
+_page: ContextVar[Page] = ContextVar("page", default=Page())  # noqa: B039 (it is frozen)
+
+
 @contextmanager
-def context() -> Iterator[None]:
-    """Draw in skviz's style inside the block, whatever the user's settings are."""
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(RC)
-        yield
+def context(
+    *,
+    venue: str | None = None,
+    width: str | float | None = None,
+    room: SubFigure | None = None,
+) -> Iterator[None]:
+    """Draw in skviz's style inside the block, whatever the user's settings are.
+
+    Parameters
+    ----------
+    venue
+        For whose page; by default that of the block around this one, outermost CVPR's.
+    width
+        ``"column"``, ``"text"`` or inches; by default each figure's own choice.
+    room
+        Part of a figure, drawn into instead of making one.
+
+    Raises
+    ------
+    SkvizError
+        If there is no such venue or width.
+    """
+    known = width in (None, COLUMN, TEXT)
+    if not known and not (isinstance(width, int | float) and 1 <= width <= 40):
+        raise SkvizError(f"width must be 'column', 'text' or 1 to 40 inches, got {width!r}")
+    page = _page.get()
+    if venue is not None:
+        page = Page(venues.venue(venue))
+    token = _page.set(replace(page, width=width or page.width, room=room or page.room))
+    size = page.venue.font
+    try:
+        with mpl.rc_context():
+            mpl.rcdefaults()
+            mpl.rcParams.update(RC | {"font.family": fonts()})
+            mpl.rcParams.update(dict.fromkeys(LABELS, size) | dict.fromkeys(SMALL, size - 1))
+            yield
+    finally:
+        _page.reset(token)
+
+
+@cache
+def fonts() -> list[str]:
+    """Return matplotlib's own font, then those installed that know more characters."""
+    installed = set(fontManager.get_font_names())
+    return ["DejaVu Sans", *(name for name in FALLBACKS if name in installed)]
+
+
+def small() -> float:
+    """Size in points of tick labels and legends."""
+    return float(mpl.rcParams["legend.fontsize"])
+
+
+def inches(width: str) -> float:
+    """Width of the figure that is drawn now, which asks for ``"column"`` or ``"text"``."""
+    page = _page.get()
+    asked = page.width or width
+    return float(getattr(page.venue, asked) if isinstance(asked, str) else asked)
 
 
 class InlineFigure(Figure):
-    """A figure that a notebook shows when it ends a cell, although pyplot knows nothing of it."""
+    """A figure that a notebook shows when it ends a cell, although pyplot knows nothing of it.
+
+    Attributes
+    ----------
+    again
+        Draws it anew, on the page of the `context` around the call; None if nobody can.
+    caption
+        What it shows, with n, interval and protocol.
+    tables
+        The numbers that it shows, by name.
+    """
+
+    again: Callable[[], Figure] | None = None
+    caption: str = ""
+    tables: dict[str, xr.Dataset] = {}  # noqa: RUF012 (replaced, never changed)
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
@@ -69,10 +161,76 @@ class InlineFigure(Figure):
         return buffer.getvalue()
 
 
-def figure(width: float, height: float) -> InlineFigure:
-    """Make an empty figure of this size in inches; nothing global knows of it."""
+def drawing(function: Callable[P, R]) -> Callable[P, R]:
+    """Make a plot draw in skviz's style, refuse data that cannot be drawn, and be repeatable."""
+
+    @wraps(function)
+    def draw(*args: P.args, **kwargs: P.kwargs) -> R:
+        for value in args:
+            if isinstance(value, xr.DataTree | xr.Dataset):
+                check(stats.root(value))
+        with context():
+            made = function(*args, **kwargs)
+        if isinstance(made, InlineFigure):
+            made.again = cast("Callable[[], Figure]", partial(draw, *args, **kwargs))
+        return made
+
+    return draw
+
+
+def check(ds: xr.Dataset) -> None:
+    """Refuse a sweep that is empty, or has weights that are not numbers, with `SkvizError`."""
+    empty = [str(name) for name, size in ds.sizes.items() if size == 0 and name != "example"]
+    if empty:
+        raise SkvizError(f"nothing to draw: the data have no {', '.join(empty)}")
+    if {"weight", "kernel"} <= set(ds.variables):
+        # A branch that a unit does not have is NaN throughout; part of one cannot be.
+        missing = ds["weight"].isnull()  # (image, scale, unit, branch)
+        some = missing.any(("image", "scale"))
+        broken = (some & ~missing.all(("image", "scale"))).any("branch") | some.all("branch")
+        if bool(broken.any()):
+            raise SkvizError(
+                f"unit {str(ds['unit'].values[broken.values][0])!r} has weights that are NaN; "
+                "sweep again, or leave out those images or scales (ds.sel, ds.dropna)"
+            )
+
+
+def describe(made: Figure, caption: str, **tables: xr.Dataset | xr.DataArray) -> None:
+    """Attach to a figure what it shows: its caption, and its numbers by name."""
+    cast("InlineFigure", made).caption = caption
+    cast("InlineFigure", made).tables = {
+        name: table.to_dataset(name=table.name or name)
+        if isinstance(table, xr.DataArray)
+        else table
+        for name, table in tables.items()
+    }
+
+
+def sample(ds: xr.DataTree | xr.Dataset) -> str:
+    """Say for a caption what was sampled, and how."""
+    attrs, images = ds.attrs, ds.sizes["image"]
+    words = [f"n = {images} scene{'s' if images > 1 else ''}"]
+    words += [f"protocol {attrs['protocol']}"] if "protocol" in attrs else []
+    words += [f"network {attrs['model']}"] if "model" in attrs else []
+    return ", ".join(words)
+
+
+def figure(width: str, height: float) -> InlineFigure:
+    """Make an empty figure; nothing global knows of it.
+
+    Parameters
+    ----------
+    width
+        ``"column"`` or ``"text"`` of the page drawn for, unless the `context` says otherwise.
+    height
+        Inches, where labels have 8 points; with larger ones more, but never more than fits.
+    """
+    page = _page.get()
+    if page.room is not None:
+        return cast("InlineFigure", page.room)
     layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
-    made = InlineFigure(figsize=(width, height), layout=layout)
+    tall = min(height * page.venue.font / 8, page.venue.tall)
+    made = InlineFigure(figsize=(inches(width), tall), layout=layout)
     FigureCanvasAgg(made)
     return made
 
@@ -96,11 +254,56 @@ def apart(values: Sequence[float], count: int) -> list[float]:
     return kept
 
 
+def spread(names: Sequence[str], count: int) -> list[str]:
+    """Choose names evenly from first to last."""
+    most = min(count, len(names))
+    return [names[round(i * (len(names) - 1) / max(most - 1, 1))] for i in range(most)]
+
+
 def zero_line(ax: Axes) -> None:
     """Mark zero, behind the data."""
     ax.axhline(0, color="0.6", linewidth=0.6, zorder=0)
 
 
+def kernel_name(kernel: float) -> str:
+    """Name an effective kernel, such as ``5×5``."""
+    return f"{kernel:.0f}×{kernel:.0f}"
+
+
 def branch_label(index: int, kernel: float) -> str:
     """Name a branch by its index and, where it is known (not NaN), its effective kernel."""
-    return f"branch {index}" if math.isnan(kernel) else f"branch {index}\n{kernel:.0f}×{kernel:.0f}"
+    return f"branch {index}" if math.isnan(kernel) else f"branch {index}\n{kernel_name(kernel)}"
+
+
+def short(name: str, most: int = 24) -> str:
+    """Leave out the middle of a long name."""
+    kept = (most - 1) // 2
+    return name if len(name) <= most else f"{name[:kept]}…{name[-kept:]}"
+
+
+def legend(made: Figure, ax: Axes, *, width: str = COLUMN) -> None:
+    """Name what an axes shows above it, in as many columns as the figure is wide for."""
+    handles, names = ax.get_legend_handles_labels()
+    each = 0.4 + 0.0095 * small() * max(map(len, names))  # inches of a line and its name
+    made.legend(
+        handles,
+        names,
+        loc="outside upper center",
+        ncols=min(len(names), max(1, int(inches(width) / each))),
+        columnspacing=1,
+        handlelength=2.4,
+        handletextpad=0.5,
+        borderpad=0.2,
+        borderaxespad=0,
+    )
+
+
+def held(root: xr.Dataset, scales: Sequence[float], units: Sequence[str]) -> None:
+    """Refuse scales and units that a sweep does not hold, with `SkvizError`."""
+    missing = [f"scale {scale:g}" for scale in scales if scale not in root["scale"].values]
+    missing += [f"unit {name!r}" for name in units if name not in root["unit"].values]
+    if missing:
+        raise SkvizError(
+            f"the sweep holds no {', '.join(missing)}; its scales are "
+            f"{root['scale'].values.tolist()}, its units {[str(u) for u in root['unit'].values]}"
+        )

@@ -64,7 +64,7 @@ def unit_diagram(unit: SKConv | SKAttention, *, size: tuple[int, int] | None = N
     rows = [LANE + STEP * (len(convs) - index) for index in range(len(convs))]  # first on top
     middle, top = sum(rows) / len(rows), rows[0] + 9.5
     with style.context():
-        made = style.figure(style.TEXT, style.TEXT * (top + 5.5) / 124)
+        made = style.figure("text", style.inches("text") * (top + 5.5) / 124)
         ax = made.subplots()
         ax.set(xlim=(-3, 121), ylim=(LANE - 8, top), aspect="equal")
         ax.axis("off")
@@ -195,7 +195,7 @@ def impulse_response(unit: SKConv | SKAttention) -> Figure:
     convs = convolutions(unit)
     reach = max(map(effective_kernel, convs)) // 2 + 1
     with style.context():
-        made = style.figure(style.TEXT, 0.86 * style.TEXT / max(len(convs), 3) + 0.6)
+        made = style.figure("text", 0.86 * style.inches("text") / max(len(convs), 3) + 0.6)
         axes = made.subplots(1, len(convs), sharey=True)
         for ax, conv in zip(axes, convs, strict=True):
             response = _impulse(conv, 2 * reach + 1).cpu().numpy()

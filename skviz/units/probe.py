@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _probing = threading.Lock()  # a probe switches the model to evaluation mode for a moment
+
+
+class _Thread(threading.local):
+    """Whether this thread is probing: nothing is then recorded or changed."""
+
+    probing = False
+
+
+thread = _Thread()
 IMAGES = 3  # a batch of one hides a softmax over the batch
 
 
@@ -67,13 +76,24 @@ def _three_images(args: Any, kwargs: Any, first: Tensor) -> tuple[Any, Any]:
 
 def _run(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Graph:
     graph = Graph()
-    with _probing, _as_it_was(model), ExitStack() as stack:
+    with _alone(), _as_it_was(model), ExitStack() as stack:
         for handle in graph.hooks(model):
             stack.callback(handle.remove)
         graph.add_inputs((args, kwargs))
         with graph, Calls(graph):
             model(*args, **kwargs)
     return graph
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One probe at a time, unseen by any `skviz.record` or `skviz.intervene` around it."""
+    with _probing:
+        thread.probing = True
+        try:
+            yield
+        finally:
+            thread.probing = False
 
 
 @contextmanager

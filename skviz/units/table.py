@@ -63,6 +63,49 @@ class Unit:
         """Whether `skviz.record` can read its weights as a probability over branches."""
         return self.layout is not None
 
+    @property
+    def call_names(self) -> tuple[str, ...]:
+        """What its weights are recorded as: its name, with ``@0``, ``@1``, … if it runs often."""
+        if self.calls == 1:
+            return (self.name,)
+        return tuple(f"{self.name}@{call}" for call in range(self.calls))
+
+    def branch_index(self, *, kernel: int | None = None, branch: int | None = None) -> int:
+        """Return the index of the branch of that effective kernel, or check the index given.
+
+        Raises
+        ------
+        UnitError
+            If not exactly one of both is given, or the unit has no such branch, or several.
+        """
+        if (kernel is None) == (branch is None):
+            raise UnitError("say which branch: either kernel=… or branch=…, not both")
+        if branch is not None:
+            if not 0 <= branch < self.branches:
+                raise UnitError(
+                    f"unit {self.name!r} has branches 0 to {self.branches - 1}, got {branch}"
+                )
+            return branch
+        where = [i for i, known in enumerate(self.kernels or ()) if known == kernel]
+        if len(where) == 1:
+            return where[0]
+        if self.kernels is None:
+            problem = "kernels that are not known"
+        elif where:
+            problem = f"several branches of kernel {kernel}"
+        else:
+            problem = f"kernels {self.kernels}, not {kernel}"
+        raise UnitError(
+            f"unit {self.name!r} has {problem}; name the branch by its index, branch=0 … "
+            f"branch={self.branches - 1}"
+        )
+
+    def branch_name(self, branch: int) -> str:
+        """Name a branch by its kernel where that says which it is, else by its index."""
+        if self.kernels is None or self.kernels.count(self.kernels[branch]) > 1:
+            return f"branch {branch}"
+        return f"{self.kernels[branch]}×{self.kernels[branch]}"
+
 
 class Units(Sequence[Unit]):
     """The units of a model in forward order; printed as a table, indexed by number or name."""

@@ -1,0 +1,74 @@
+"""What stands for "nothing there" in an attribution, and where the object is."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2.functional import gaussian_blur
+
+from skviz.errors import AttributionError
+
+__all__ = ["checked_mask", "make_baselines"]
+
+
+def make_baselines(
+    asked: str | float | Tensor,
+    images: Tensor,
+    *,
+    backgrounds: Tensor | None = None,
+    distribution: bool = False,
+) -> Tensor:
+    """Return what `skviz.attribute` takes as ``baseline`` as tensors (K, image or 1, 3, H, W).
+
+    Parameters
+    ----------
+    asked
+        See `skviz.attribute`.
+    images
+        (image, 3, H, W).
+    backgrounds
+        (image, 3, H, W), of scenes that have them.
+    distribution
+        Whether a tensor (K, 3, H, W) is K baselines for every image, not one for each of them.
+    """
+    if isinstance(asked, Tensor):
+        given = asked.to(images)
+        try:
+            if distribution and given.ndim == 4:
+                return given.expand(-1, *images.shape[1:])[:, None]
+            return given.expand_as(images)[None]
+        except RuntimeError:
+            raise AttributionError(
+                f"the baseline, {tuple(given.shape)}, does not fit the images, "
+                f"{tuple(images.shape)}"
+            ) from None
+    if isinstance(asked, int | float) and not isinstance(asked, bool):
+        return torch.full_like(images, asked)[None]
+    if asked == "mean":
+        return images.mean((2, 3), keepdim=True).expand_as(images)[None]
+    if asked == "blur":
+        sigma = min(images.shape[-2:]) / 8
+        size = 2 * max(1, round(3 * sigma)) + 1
+        return gaussian_blur(images, [size, size], [sigma, sigma])[None]
+    if asked == "background" and backgrounds is not None:
+        return backgrounds.to(images)[None]
+    raise AttributionError(
+        "a baseline is 'mean', 'blur', a number, a tensor that fits the images, or for scenes "
+        f"with objects 'background'; got {asked!r}"
+    )
+
+
+def checked_mask(mask: Tensor | None, images: Tensor) -> Tensor | None:
+    """Return a mask as (image, H, W) floats in 0…1 beside the images, or raise."""
+    if mask is None:
+        return None
+    mask = mask[:, 0] if mask.ndim == 4 and mask.shape[1] == 1 else mask
+    expected = (len(images), *images.shape[-2:])
+    if mask.shape != expected:
+        raise AttributionError(
+            f"the mask must be {expected}, one for each image, got {tuple(mask.shape)}"
+        )
+    mask = mask.to(images.device, torch.float32)
+    if not bool(((mask >= 0) & (mask <= 1)).all()):  # NaN too
+        raise AttributionError("a mask's values lie in 0…1; divide a picture of 0…255 by 255")
+    return mask

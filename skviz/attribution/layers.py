@@ -1,0 +1,222 @@
+"""Methods that look inside the network: Grad-CAM at a unit, DeepLift, guided backpropagation."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from captum.attr import DeepLift, GuidedBackprop
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from skviz.errors import AttributionError
+from skviz.interventions import force, intervene
+from skviz.recording import record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from skviz.attribution.probe import Probe
+    from skviz.units import Unit
+
+__all__ = ["deep_lift", "grad_cam", "guided_backprop", "unit_output"]
+
+
+def grad_cam(probe: Probe, images: Tensor, *, unit: Unit, branch: int | None = None) -> Tensor:
+    """Grad-CAM (Selvaraju et al. 2017) at a unit's output, or of what one branch adds to it.
+
+    The output is V = Σ over branches of weight · U, and Grad-CAM is linear in it: with the same
+    channel importances, the maps of the branches add up to the map of the unit. What a branch adds
+    is its weight times the output that the unit has when all weight is given to it.
+
+    Parameters
+    ----------
+    probe
+        The model and T targets.
+    images
+        (image, 3, H, W).
+    unit
+        Where.
+    branch
+        Only this branch; by default the whole unit.
+
+    Returns
+    -------
+    Tensor
+        (T, image, 3, H, W), signed (no ReLU), enlarged bilinearly, split evenly over colours.
+
+    Raises
+    ------
+    AttributionError
+        If the unit's module gives no feature map, or its output is not the weighted sum of the
+        branches, so that a branch has no part of its own.
+    """
+    everyone = torch.arange(len(images), device=images.device)
+    with torch.enable_grad(), unit_output(probe.model, unit) as seen:
+        values = probe.values(images.detach().requires_grad_(), everyone)
+    (output,) = seen
+    parts = output.detach() if branch is None else _added(probe, images, unit, output)[branch]
+    maps = []
+    for index, value in enumerate(values):
+        gradient = None
+        if value.requires_grad:
+            more = index + 1 < len(values)
+            (gradient,) = torch.autograd.grad(
+                value.sum(), output, retain_graph=more, allow_unused=True
+            )
+        if gradient is None:
+            raise AttributionError(
+                f"target {probe.targets[index].label!r} does not depend on the output of unit "
+                f"{unit.name!r}: it is made before; look at an earlier unit, unit=…"
+            )
+        importance = gradient.mean((2, 3), keepdim=True)  # (image, C, 1, 1)
+        maps.append((importance * parts).sum(1, keepdim=True))  # (image, 1, h, w)
+    large = F.interpolate(
+        torch.cat(maps), images.shape[-2:], mode="bilinear", align_corners=False
+    )  # (T · image, 1, H, W)
+    colours = images.shape[1]
+    return large.reshape(len(maps), *images[:, :1].shape).expand(-1, -1, colours, -1, -1) / colours
+
+
+@contextmanager
+def unit_output(model: nn.Module, unit: Unit) -> Iterator[list[Tensor]]:
+    """Keep what the unit's module gives, (image, C, h, w)."""
+    seen: list[Tensor] = []
+
+    def keep(_module: nn.Module, _args: Any, output: Any) -> Tensor:
+        if not isinstance(output, Tensor) or output.ndim != 4:
+            raise AttributionError(
+                f"Grad-CAM needs a feature map (image, channel, y, x), but module {unit.name!r} "
+                f"gives {tuple(output.shape) if isinstance(output, Tensor) else type(output)}"
+            )
+        seen.append(output)
+        return output.clone()  # what follows may work in place
+
+    module = dict(model.named_modules()).get(unit.name)
+    if module is None:
+        raise AttributionError(
+            f"unit {unit.name!r} is no module of its own, so it has no output to look at"
+        )
+    handle = module.register_forward_hook(keep)
+    try:
+        yield seen
+    finally:
+        handle.remove()
+    if len(seen) != 1:
+        raise AttributionError(f"Grad-CAM needs a unit that runs once, {unit.name!r} did not")
+
+
+def _added(probe: Probe, images: Tensor, unit: Unit, output: Tensor) -> list[Tensor]:
+    """Return what each branch adds to the output, M × (image, C, h, w)."""
+    with torch.no_grad():
+        with record(probe.model, [unit]) as recording:
+            probe.model(images)
+        weights = recording.weights[unit.name]  # (image, branch, channel[, y, x])
+        added = []
+        for index in range(unit.branches):
+            with (
+                unit_output(probe.model, unit) as seen,
+                intervene(probe.model, {unit.name: force(branch=index)}, units=[unit]),
+            ):
+                probe.model(images)
+            weight = weights[:, index]  # (image, channel[, y, x])
+            added.append(seen[0] * weight.reshape(*weight.shape, *[1] * (4 - weight.ndim)))
+        error = float((sum(added) - output).norm() / output.norm().clamp(min=1e-12))
+    if not error < 1e-3:
+        raise AttributionError(
+            f"the output of module {unit.name!r} is not the weighted sum of its branches (off by "
+            f"{error:.0%}): something follows inside the module; leave branch= and kernel= out"
+        )
+    return added
+
+
+def deep_lift(probe: Probe, images: Tensor, baseline: Tensor) -> Tensor:
+    """DeepLift's rescale rule (Shrikumar et al. 2017), Captum's; returns (T, image, 3, H, W).
+
+    It has no rule for a product of two activations, such as weight times branch, and sees no
+    functional operations. Whether it holds is for the completeness error to say.
+    """
+    everyone = torch.arange(len(images), device=images.device)
+    inputs, maps = images.clone().requires_grad_(), []
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Setting forward, backward hooks")
+        for index in range(len(probe.targets)):
+            maps.append(
+                DeepLift(probe)
+                .attribute(inputs, baseline, target=index, additional_forward_args=(everyone,))
+                .detach()
+            )
+    return torch.stack(maps)
+
+
+def guided_backprop(probe: Probe, images: Tensor) -> Tensor:
+    """Guided backpropagation (Springenberg et al. 2015), Captum's; returns (T, image, 3, H, W).
+
+    Raises
+    ------
+    AttributionError
+        If the network rectifies other than by modules of its own that do not work in place.
+    """
+    everyone = torch.arange(len(images), device=images.device)
+    _only_relu_modules(probe, images[:1], everyone[:1])
+    inputs, maps = images.clone().requires_grad_(), []
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Setting backward hooks on ReLU")
+        for index in range(len(probe.targets)):
+            maps.append(
+                GuidedBackprop(probe)
+                .attribute(inputs, target=index, additional_forward_args=(everyone,))
+                .detach()
+            )
+    return torch.stack(maps)
+
+
+class _Rectifiers(TorchDispatchMode):
+    """Counts the rectifying operations that really run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        self.count += func.overloadpacket in RECTIFIERS
+        return func(*args, **(kwargs or {}))
+
+
+RECTIFIERS = {
+    torch.ops.aten.relu,
+    torch.ops.aten.relu_,
+    torch.ops.aten.hardtanh,
+    torch.ops.aten.hardtanh_,
+    torch.ops.aten.leaky_relu,
+    torch.ops.aten.clamp_min,
+    torch.ops.aten.clamp_min_,
+}
+
+
+def _only_relu_modules(probe: Probe, image: Tensor, number: Tensor) -> None:
+    modules, calls = [], [0]
+
+    def count(_module: nn.Module, _args: Any, _output: Any) -> None:
+        calls[0] += 1
+
+    for module in probe.model.modules():
+        if isinstance(module, nn.ReLU) and not module.inplace:
+            modules.append(module.register_forward_hook(count))
+    try:
+        with torch.no_grad(), _Rectifiers() as counted:
+            probe(image, number)
+    finally:
+        for handle in modules:
+            handle.remove()
+    if calls[0] != counted.count or not calls[0]:
+        raise AttributionError(
+            f"guided backpropagation changes nn.ReLU modules, but of the {counted.count} "
+            f"rectifications of this model {counted.count - calls[0]} are functions or in place, "
+            "which it would silently leave as they are; use 'smoothgrad' or 'integrated_gradients'"
+        )

@@ -1,0 +1,319 @@
+"""``attribute``: which pixels made a class likely, or a unit prefer a kernel.
+
+The result is one `xarray.Dataset`. For scenes its variables also have the dimension ``scale``:
+
+======================  =====================  ====================================================
+``attribution``         target, image, y, x    signed, summed over colours
+``value``               target, image          the target at the image
+``delta``               target, image          Σ attribution − (value − value at the baseline)
+``completeness_error``  target, image          its size, as a share of that change (at least 0.01)
+``inside``              target, image          share of Σ |attribution| that lies on the object
+``area``                image                  share of the image that is the object
+``scene``               image, y, x, rgb       what was attributed, uint8; of scenes only
+======================  =====================  ====================================================
+
+``delta`` and ``completeness_error`` are NaN for methods that promise no sum, ``inside`` and
+``area`` where it is not known where the object is.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+import xarray as xr
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from skviz import data
+from skviz import device as devices
+from skviz.attribution.baselines import checked_mask, make_baselines
+from skviz.attribution.methods import COMPLETE, METHODS, Job, check_options, completeness_error
+from skviz.attribution.probe import Probe, rows_that_fit
+from skviz.attribution.targets import Target, resolve
+from skviz.errors import AttributionError
+from skviz.sweeps import as_scenes, at_rest, category_index, checked, provenance
+from skviz.units import Units, find_units
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from skviz.scenes import Source
+
+__all__ = ["attribute"]
+
+MOST_ERROR = 0.05
+HALF = (torch.float16, torch.bfloat16)
+
+
+def attribute(
+    model: nn.Module,
+    images: Tensor | data.Objects | Source,
+    *,
+    target: Any = "predicted",
+    method: str = "integrated_gradients",
+    scales: Sequence[float] | None = None,
+    baseline: str | float | Tensor = "mean",
+    mask: Tensor | None = None,
+    check: Literal["raise", "warn"] = "raise",
+    seed: int = 0,
+    device: str = "auto",
+    progress: bool = True,
+    **options: Any,
+) -> xr.Dataset:
+    """Attribute classes or branch weights to the pixels of images.
+
+    Parameters
+    ----------
+    model
+        Any model; branch weights need units that `skviz.find_units` finds. It comes back as it was.
+    images
+        (image, 3, H, W) as the model takes them, or what `skviz.sweep` takes.
+    target
+        One or a list of: ``"predicted"``, the class that the model predicts for each image;
+        ``"category"``, the true one; a class by number or name; numbers, one for each image;
+        `skviz.branch_weight`; `skviz.attribution.attention_difference`. Many targets cost little
+        more than one.
+    method
+        ``saliency``, ``input_x_gradient``, ``integrated_gradients`` (option ``steps``; by default
+        as many as completeness asks for), ``gradient_shap`` (``samples``, ``noise``),
+        ``smoothgrad`` (``samples``, ``noise``), ``occlusion`` (``window``, ``stride`` in pixels),
+        ``feature_ablation`` (the object, and all else), ``grad_cam`` (``unit``, and ``kernel`` or
+        ``branch``), ``deep_lift``, ``guided_backprop``.
+    scales
+        Of scenes; by default 1.
+    baseline
+        What stands for "nothing there": ``"mean"``, each image's mean colour; ``"blur"``, the
+        image blurred by an eighth of its side; ``"background"``, scenes without their object; a
+        number; or a tensor that fits the images. For gradient SHAP a tensor (K, 3, H, W) is a
+        distribution.
+    mask
+        (image, H, W) in 0…1 where the object is; scenes know it.
+    check
+        What to do where attributions miss their promised sum by more than 5 %.
+    seed
+        Of the methods that sample.
+    device
+        See `skviz.device.resolve`.
+    progress
+        Show a progress bar once it has taken two seconds.
+    **options
+        Of the method.
+
+    Returns
+    -------
+    xarray.Dataset
+        As the module's documentation lists it.
+
+    Raises
+    ------
+    AttributionError
+        If the method, target, baseline, mask or an option does not fit, or completeness fails.
+    UnitError
+        If there is no such unit or branch.
+    """
+    check_options(method, options)
+    if check not in ("raise", "warn"):
+        raise AttributionError(f"check is 'raise' or 'warn', got {check!r}")
+    several = isinstance(target, list) and not all(isinstance(one, int) for one in target)
+    run = _Run(
+        model,
+        tuple(target) if several else (target,),
+        method,
+        baseline,
+        options,
+        devices.resolve(device),
+        seed,
+        progress,
+    )
+    with at_rest(model, run.device), torch.inference_mode(mode=False):  # gradients, come what may
+        if isinstance(images, Tensor):
+            if scales is not None:
+                raise AttributionError("scales are for scenes; these images are as they are")
+            ds = run(images.to(run.device), mask=mask)
+        elif mask is not None:
+            raise AttributionError("scenes know where their objects are; leave mask= out")
+        else:
+            ds = _over_scales(run, as_scenes(model, images), [1.0] if scales is None else scales)
+    ds.attrs = provenance(model) | ds.attrs
+    ds.attrs |= {
+        "method": method,
+        "baseline": "given" if isinstance(baseline, Tensor) else baseline,
+        "options": json.dumps(options, sort_keys=True),
+        "seed": seed,
+    }
+    _check(ds, check)
+    return ds
+
+
+def _over_scales(run: _Run, scenes: Source, scales: Sequence[float]) -> xr.Dataset:
+    """Attribute scenes at every scale."""
+    grid, here = checked(scales), scenes.to(run.device)
+    truth = category_index(run.model, scenes)
+    backgrounds = getattr(here, "backgrounds", None)
+    parts = []
+    for scale in grid:
+        images = here.render(scale)
+        parts.append(run(images, mask=here.coverage(scale), truth=truth, backgrounds=backgrounds))
+        shown = (images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        parts[-1]["scene"] = (("image", "y", "x", "rgb"), shown)
+    ds = xr.concat(parts, "scale").assign_coords(
+        scale=grid, image=list(scenes.ids), category=("image", list(scenes.category))
+    )
+    return ds.transpose("target", "image", "scale", "y", "x", "rgb").assign_attrs(scenes.attrs)
+
+
+@dataclass
+class _Run:
+    """Attributes sets of images with the same settings; arguments as of `attribute`."""
+
+    model: nn.Module
+    asked: tuple[Any, ...]
+    method: str
+    baseline: str | float | Tensor
+    options: dict[str, Any]
+    device: torch.device
+    seed: int
+    progress: bool
+    rows: int = 0  # that fit in one pass
+    dtype: torch.dtype | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        kinds = (p.dtype for p in self.model.parameters() if p.is_floating_point())
+        self.dtype = next(kinds, None)
+        if self.dtype in HALF and self.method in COMPLETE:
+            raise AttributionError(
+                f"{self.method!r} promises a sum that {self.dtype} cannot hold; use model.float()"
+            )
+
+    def __call__(
+        self,
+        images: Tensor,
+        *,
+        mask: Tensor | None = None,
+        truth: Tensor | None = None,
+        backgrounds: Tensor | None = None,
+    ) -> xr.Dataset:
+        """Attribute images (image, 3, H, W)."""
+        if images.ndim != 4 or not images.is_floating_point() or not len(images):
+            raise AttributionError(
+                "images must be floats (image, channel, y, x), at least one, got "
+                f"{images.dtype} {tuple(images.shape)}"
+            )
+        images = images.detach().to(self.dtype or images.dtype, copy=True)
+        mask = checked_mask(mask, images)
+        targets = find_targets(self.model, self.asked, images, truth)
+        baselines = make_baselines(
+            self.baseline,
+            images,
+            backgrounds=backgrounds,
+            distribution=self.method == "gradient_shap",
+        )
+        probe = Probe(self.model, targets)
+        self.rows = self.rows or rows_that_fit(probe, images[:1])
+        # The same at every scale, and whatever number of rows fits.
+        seeds = torch.randint(
+            2**31, (len(images),), generator=torch.Generator().manual_seed(self.seed)
+        )
+        maps, values, changes = [], [], []
+        with tqdm(desc=self.method, unit="row", delay=2, disable=not self.progress) as bar:
+            for part in torch.arange(len(images), device=self.device).split(self.rows):
+                here = images[part]
+                there = baselines[:, part] if baselines.shape[1] > 1 else baselines
+                some = probe.only(part)
+                values.append(evaluate(some, here))
+                reference = torch.stack([evaluate(some, one.expand_as(here)) for one in there])
+                changes.append(values[-1] - reference.mean(0))
+                job = Job(
+                    some,
+                    here,
+                    there,
+                    changes[-1],
+                    None if mask is None else mask[part],
+                    self.rows,
+                    tuple(seeds[part.cpu()].tolist()),
+                    bar,
+                )
+                maps.append(METHODS[self.method](job, **self.options))
+        made = _labelled(torch.cat(maps, 1), torch.cat(values, 1), mask)
+        if self.method in COMPLETE:
+            made |= _completeness(torch.cat(maps, 1), torch.cat(changes, 1))
+        return xr.Dataset(
+            made,
+            coords={
+                "target": [target.label for target in targets],
+                "image": range(len(images)),
+            },
+        )
+
+
+def find_targets(
+    model: nn.Module, asked: Sequence[Any], images: Tensor, truth: Tensor | None = None
+) -> list[Target]:
+    """Find what was asked for in a model and its images; see `attribute`."""
+    units = Units([])
+    if any(getattr(one, "unit", None) is not None for one in asked):
+        units = find_units(model, images[:3])
+    with torch.no_grad():
+        logits = [model(part) for part in images.split(64)]
+    whole = torch.cat(logits) if isinstance(logits[0], Tensor) else logits[0]
+    categories = getattr(getattr(model, "card", None), "categories", None)
+    return [resolve(one, units, whole, categories, truth) for one in asked]
+
+
+def evaluate(probe: Probe, images: Tensor) -> Tensor:
+    """Return the targets' values without gradients, (T, image), in float64."""
+    with torch.no_grad():
+        return probe(images, torch.arange(len(images), device=images.device)).T.double()
+
+
+def _labelled(maps: Tensor, values: Tensor, mask: Tensor | None) -> dict[str, Any]:
+    """Label maps (T, image, 3, H, W) and values (T, image)."""
+    each = ("target", "image")
+    flat = maps.sum(2)  # (T, image, H, W)
+    inside, area = torch.full_like(values, torch.nan), values.new_full(values.shape[1:], torch.nan)
+    if mask is not None:
+        size = flat.abs().double()
+        inside = (size * mask).sum((2, 3)) / size.sum((2, 3)).clamp(min=1e-30)
+        area = mask.double().mean((1, 2))
+    unknown = torch.full_like(values, torch.nan).cpu().numpy()
+    return {
+        "attribution": ((*each, "y", "x"), flat.float().cpu().numpy()),
+        "value": (each, values.cpu().numpy()),
+        "delta": (each, unknown),
+        "completeness_error": (each, unknown),
+        "inside": (each, inside.cpu().numpy()),
+        "area": ("image", area.cpu().numpy()),
+    }
+
+
+def _completeness(maps: Tensor, change: Tensor) -> dict[str, Any]:
+    """Say how far attributions miss the change of the target, (T, image)."""
+    delta = maps.double().sum((2, 3, 4)) - change
+    found = {"delta": delta, "completeness_error": completeness_error(maps, change)}
+    return {name: (("target", "image"), values.cpu().numpy()) for name, values in found.items()}
+
+
+def _check(ds: xr.Dataset, check: str) -> None:
+    """Raise or warn where completeness fails."""
+    error, method = ds["completeness_error"], ds.attrs["method"]
+    wrong = ~(error <= MOST_ERROR)  # NaN too
+    if method not in COMPLETE or not bool(wrong.any()):
+        return
+    worst = ds.isel(error.fillna(torch.inf).argmax(...))
+    instead = {
+        "integrated_gradients": "Take more steps=, or leave it out",
+        "gradient_shap": "Take more samples=, or use 'integrated_gradients'",
+    }.get(method, "Use 'integrated_gradients'")
+    message = (
+        f"{method!r} misses completeness by {float(worst['completeness_error']):.0%} of the change "
+        f"(target {worst['target'].item()!r}, image {worst['image'].item()!r}); "
+        f"{int(wrong.sum())} of {error.size} maps are off by more than "
+        f"{MOST_ERROR:.0%}. {instead}"
+    )
+    if check == "raise":
+        raise AttributionError(f"{message}; check='warn' gives the maps all the same")
+    warnings.warn(message, stacklevel=3)

@@ -1,0 +1,99 @@
+"""A model as a function from images to the numbers that are attributed."""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from skviz.recording import record
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from skviz.attribution.targets import Target
+
+__all__ = ["Probe", "rows_that_fit"]
+
+MOST_ROWS = 64  # beyond this a pass is not faster, but needs more memory
+BUDGET = 2 * 2**30  # bytes of activations that one pass may keep
+
+
+class Probe(nn.Module):
+    """Maps rows (R, 3, H, W), versions of some images, to the values of T targets, (R, T).
+
+    Captum attributes this module as it would any other.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode.
+    targets
+        What is attributed.
+    """
+
+    def __init__(self, model: nn.Module, targets: Sequence[Target]) -> None:
+        super().__init__()
+        self.model, self.targets = model, targets
+        self.recorded = list({t.unit.name: t.unit for t in targets if t.unit is not None}.values())
+        self.which: Tensor | None = None
+
+    def only(self, images: Tensor, targets: Tensor | None = None) -> Probe:
+        """Return the probe of some of the images and targets, by index, numbered anew."""
+        chosen = self.targets if targets is None else [self.targets[i] for i in targets.tolist()]
+        part = Probe(self.model, chosen)
+        part.which = images if self.which is None else self.which[images]
+        return part
+
+    def values(self, rows: Tensor, image: Tensor) -> list[Tensor]:
+        """Return the value of each target, T × (R,); ``image`` (R,) says whose row it is."""
+        grad = torch.is_grad_enabled()
+        watching = record(self.model, self.recorded, grad=grad) if self.recorded else nullcontext()
+        with watching as recording:
+            logits = self.model(rows)
+        weights = recording.weights if recording is not None else {}
+        image = image if self.which is None else self.which[image]
+        values = [target.value(logits, weights, image) for target in self.targets]
+        return [v.to(torch.promote_types(v.dtype, torch.float32)) for v in values]
+
+    def forward(self, rows: Tensor, image: Tensor) -> Tensor:
+        """Return the value of every target for every row, (R, T)."""
+        return torch.stack(self.values(rows, image), 1)
+
+
+def rows_that_fit(probe: nn.Module, row: Tensor) -> int:
+    """Return how many rows one forward pass with gradients may take, from what one row keeps.
+
+    Parameters
+    ----------
+    probe
+        To be run.
+    row
+        (1, 3, H, W).
+    """
+    image = torch.zeros(1, dtype=torch.long, device=row.device)
+    own = {parameter.untyped_storage().data_ptr() for parameter in probe.parameters()}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        alive = probe(row.detach().requires_grad_(), image)  # noqa: F841 (so that no storage is reused)
+    per_row = max(sum(kept.values()), row.nbytes)
+    return max(1, min(MOST_ROWS, int(budget(row.device) // (2 * per_row))))
+
+
+def budget(device: torch.device) -> float:
+    """Return the bytes that one pass may keep: 2 GiB, or a quarter of what is free if less."""
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+    else:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(BUDGET, free / 4)

@@ -1,0 +1,253 @@
+"""``attribute`` as a whole: completeness, where the object is, scales, and a model left alone."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import skviz
+from skviz.attribution import branch_weight
+from skviz.attribution.probe import rows_that_fit
+from skviz.errors import AttributionError, SkvizError
+
+from .peer import mean_weight
+
+
+@pytest.mark.parametrize(("name", "unit"), [("objects", "stage1.1.sk"), ("objects-3", None)])
+def test_integrated_gradients_are_complete(name, unit, scenes):
+    model, images = skviz.load(name), scenes.render(1.0)[:2]
+    unit = unit or skviz.find_units(model, images)[2].name
+    ds = skviz.attribute(model, images, target=["predicted", branch_weight(unit, branch=1)])
+    baseline = images.mean((2, 3), keepdim=True).expand_as(images)
+    weight = mean_weight(model, unit, 1)
+    with torch.no_grad():
+        classes = model(images).argmax(1)
+        changes = [
+            (model(images) - model(baseline))[range(2), classes],
+            weight(images) - weight(baseline),
+        ]
+    for index, change in enumerate(changes):
+        total = ds["attribution"][index].sum(("y", "x"), dtype=float)
+        np.testing.assert_allclose(ds["delta"][index], total - change, atol=1e-5)
+        error = abs(total - change.numpy()) / abs(change).clamp(min=0.01).numpy()
+        np.testing.assert_allclose(ds["completeness_error"][index], error, atol=1e-3)
+        assert float(error.max()) <= 0.01
+
+
+def test_too_few_steps_are_refused(shipped):
+    with pytest.raises(AttributionError, match=r"target 'predicted class', image \d.*more steps"):
+        skviz.attribute(shipped.model, shipped.images, steps=1)
+
+
+def test_inside_and_area(shipped, scenes):
+    ds = skviz.attribute(shipped.model, scenes, target=[1, "predicted"], method="saliency")
+    mask = scenes.coverage(1.0).double().numpy()
+    size = abs(ds["attribution"].isel(scale=0).values.astype(float))  # (target, image, y, x)
+    np.testing.assert_allclose(
+        ds["inside"].isel(scale=0), (size * mask).sum((2, 3)) / size.sum((2, 3)), rtol=1e-5
+    )
+    np.testing.assert_allclose(ds["area"].isel(scale=0), mask.mean((1, 2)), rtol=1e-6)
+    plain = skviz.attribute(
+        shipped.model,
+        shipped.images,
+        target=[1, "predicted"],
+        method="saliency",
+        mask=torch.tensor(mask),
+    )
+    np.testing.assert_allclose(plain["inside"], ds["inside"].isel(scale=0), rtol=1e-5)
+    unknown = skviz.attribute(shipped.model, shipped.images, method="saliency")
+    assert np.isnan(unknown["inside"]).all()
+    assert np.isnan(unknown["area"]).all()
+    assert np.isnan(unknown["delta"]).all()
+
+
+@pytest.mark.parametrize("method", ["saliency", "smoothgrad"])
+def test_scales_are_as_if_asked_one_by_one(small_net, scenes, method):
+    options = {"target": ["predicted", branch_weight("stage2.0.sk", kernel=5)], "method": method}
+    options |= {"samples": 3} if method == "smoothgrad" else {}
+    ds = skviz.attribute(small_net, scenes, scales=[0.5, 1.0, 2.0], **options)
+    assert ds["attribution"].dims == ("target", "image", "scale", "y", "x")
+    assert list(ds["image"].values) == list(scenes.ids)
+    for scale in (0.5, 2.0):
+        alone = skviz.attribute(small_net, scenes, scales=[scale], **options)
+        plain = skviz.attribute(small_net, scenes.render(scale), **options)
+        for name in ("attribution", "value"):
+            here = ds[name].sel(scale=scale)
+            np.testing.assert_allclose(alone[name].sel(scale=scale), here, atol=1e-7)
+            np.testing.assert_allclose(plain[name], here, atol=1e-7)
+
+
+def test_the_background_as_baseline(small_net, scenes):
+    ds = skviz.attribute(small_net, scenes, baseline="background", target=1, check="warn")
+    with torch.no_grad():
+        change = small_net(scenes.render(1.0))[:, 1] - small_net(scenes.backgrounds)[:, 1]
+    total = ds["attribution"][0, :, 0].sum(("y", "x"))
+    np.testing.assert_allclose(total, change, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.* misses completeness")
+@pytest.mark.parametrize("method", ["input_x_gradient", "integrated_gradients", "occlusion"])
+def test_the_order_of_images_whatever_fits(shipped, scenes, method, monkeypatch):
+    images = torch.cat([scenes.render(0.7), scenes.render(1.4)])[torch.randperm(6)]
+    classes = [5, 4, 3, 2, 1, 0]
+    options = {"steps": 3} if method == "integrated_gradients" else {}
+
+    def run():
+        return skviz.attribute(
+            shipped.model,
+            images,
+            target=[classes, branch_weight("stage2.1.sk", kernel=5)],
+            method=method,
+            baseline=0.5,
+            mask=torch.rand(6, 32, 32, generator=torch.Generator().manual_seed(0)),
+            check="warn",
+            **options,
+        )
+
+    whole = run()
+    monkeypatch.setattr("skviz.attribution.probe.MOST_ROWS", 3)
+    parts = run()
+    size = float(abs(whole["attribution"]).max())
+    for name in ("attribution", "value", "inside", "area"):
+        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-4, atol=1e-5 * size)
+    values = shipped.model(images)[range(6), classes].detach()
+    np.testing.assert_allclose(whole["value"][0], values, rtol=1e-5)
+
+
+EVERY = {
+    "saliency": {},
+    "input_x_gradient": {},
+    "integrated_gradients": {"steps": 2},
+    "gradient_shap": {"samples": 2, "noise": 0.1},
+    "smoothgrad": {"samples": 2},
+    "occlusion": {"window": 16},
+    "feature_ablation": {},
+    "grad_cam": {"kernel": 3},
+    "deep_lift": {},
+    "guided_backprop": {},
+}
+
+
+@pytest.mark.filterwarnings("ignore:.* misses completeness")
+@pytest.mark.parametrize("method", EVERY)
+def test_the_model_comes_back_as_it_was(small_net, scenes, method):
+    model = copy.deepcopy(small_net).train()
+    model.stage1.eval()
+    next(model.parameters()).requires_grad_(False)
+    model.fc.weight.grad = torch.ones_like(model.fc.weight)
+
+    def everything():
+        return [
+            [module.training for module in model.modules()],
+            [(p.requires_grad, p.grad is None) for p in model.parameters()],
+            [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()],
+            [len(m._backward_hooks) + len(m._backward_pre_hooks) for m in model.modules()],
+            torch.get_rng_state().tolist(),
+            [tensor.tolist() for tensor in model.state_dict().values()],
+            torch.is_grad_enabled(),
+        ]
+
+    before = everything()
+    options = EVERY[method] | {"method": method, "check": "warn", "target": [1, "predicted"]}
+    with torch.no_grad():
+        try:
+            ds = skviz.attribute(model, scenes, **options)
+        except AttributionError as refused:
+            assert method == "guided_backprop", refused  # noqa: PT017 (its hooks too are gone)
+        else:
+            assert ds["attribution"].any()
+    assert everything() == before
+    assert bool((model.fc.weight.grad == 1).all())
+
+
+def test_gradients_are_taken_wherever_it_is_called(small_net, scenes):
+    images = scenes.render(1.0)
+    expected = skviz.attribute(small_net, images, target=1, method="saliency")
+    with torch.inference_mode():
+        found = skviz.attribute(small_net, images + 0, target=1, method="saliency")
+    np.testing.assert_array_equal(found["attribution"], expected["attribution"])
+
+
+def test_a_larger_network_gets_fewer_rows(monkeypatch):
+    monkeypatch.setattr("skviz.attribution.probe.BUDGET", 64 * 2**20)
+    monkeypatch.setattr("skviz.attribution.probe.MOST_ROWS", 10**6)
+
+    class Squares(nn.Module):
+        """What is kept is known: the input of each squaring."""
+
+        def __init__(self, count: int) -> None:
+            super().__init__()
+            self.count = count
+
+        def forward(self, rows, image):  # noqa: ARG002
+            for _ in range(self.count):
+                rows = rows**2
+            return rows
+
+    row = torch.rand(1, 3, 32, 32)
+    for count in (1, 10, 100):
+        assert rows_that_fit(Squares(count), row) == 64 * 2**20 // (2 * count * row.nbytes)
+    assert rows_that_fit(Squares(10), torch.rand(1, 3, 1024, 1024)) == 1
+
+
+REFUSED = [
+    ({"method": "gradcam"}, "method 'gradcam' is not known; use one of saliency"),
+    ({"method": "saliency", "steps": 3}, "has no option 'steps'; it takes no options"),
+    ({"stepps": 3}, "has no option 'stepps'; it takes steps"),
+    ({"steps": 0}, "steps must be a positive whole number, got 0"),
+    ({"method": "smoothgrad", "samples": 1.5}, "samples must be"),
+    ({"method": "smoothgrad", "noise": -0.1}, "noise must be"),
+    ({"method": "gradient_shap", "noise": "much"}, "noise must be"),
+    ({"method": "occlusion", "window": 0}, "window must be"),
+    ({"method": "occlusion", "window": 33}, "larger than the image"),
+    ({"method": "occlusion", "window": 4, "stride": 5}, "leaves gaps"),
+    ({"method": "feature_ablation"}, "where the object is"),
+    ({"baseline": "black"}, "a baseline is 'mean'"),
+    ({"baseline": "background"}, "a baseline is 'mean'"),
+    ({"baseline": True}, "a baseline is 'mean'"),
+    ({"baseline": torch.zeros(2, 3, 32, 32)}, r"\(2, 3, 32, 32\), does not fit the images"),
+    ({"baseline": torch.zeros(3, 16, 16)}, "does not fit the images"),
+    (
+        {"method": "gradient_shap", "baseline": torch.zeros(5, 3, 8, 8)},
+        "does not fit the images",
+    ),
+    ({"mask": torch.zeros(2, 32, 32)}, r"mask must be \(3, 32, 32\)"),
+    ({"mask": torch.full((3, 32, 32), 255)}, r"lie in 0…1"),
+    ({"mask": torch.full((3, 32, 32), torch.nan)}, r"lie in 0…1"),
+    ({"check": "ignore"}, "check is"),
+    ({"scales": [1.0]}, "scales are for scenes"),
+]
+
+
+@pytest.mark.parametrize(("options", "match"), REFUSED)
+def test_what_cannot_be_asked(small_net, shipped, options, match):
+    with pytest.raises(AttributionError, match=match):
+        skviz.attribute(small_net, shipped.images, **options)
+
+
+def test_images_that_cannot_be_attributed(small_net, scenes):
+    images = scenes.render(1.0)
+    for wrong in ((images * 255).byte(), images[0], images[:0]):
+        with pytest.raises(AttributionError, match="images must be floats"):
+            skviz.attribute(small_net, wrong)
+    with pytest.raises(AttributionError, match="scenes know"):
+        skviz.attribute(small_net, scenes, mask=torch.zeros(3, 32, 32))
+    with pytest.raises(SkvizError, match="increasing"):
+        skviz.attribute(small_net, scenes, scales=[])
+    with pytest.raises(AttributionError, match="misses completeness by nan"):
+        skviz.attribute(small_net, images * torch.nan)
+
+
+def test_half_precision(small_net, scenes):
+    half = copy.deepcopy(small_net).bfloat16()
+    images = scenes.render(1.0)
+    for method in ("integrated_gradients", "gradient_shap", "deep_lift"):
+        with pytest.raises(AttributionError, match=r"bfloat16 cannot hold; use model\.float"):
+            skviz.attribute(half, images, method=method)
+    found, expected = (
+        skviz.attribute(model, images, target=1, method="saliency")["attribution"]
+        for model in (half, small_net)
+    )
+    assert float(np.corrcoef(found.values.ravel(), expected.values.ravel())[0, 1]) > 0.9
