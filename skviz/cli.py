@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,13 +105,22 @@ def fetch(arguments: argparse.Namespace) -> None:
 def train(arguments: argparse.Namespace) -> None:
     """Train a shipped network and write its weights and card."""
     from skviz import cards, zoo
-    from skviz.train import RECIPES, train
+    from skviz.train import RECIPES, Training, train
 
-    recipe = RECIPES[arguments.name]
+    run = arguments.run / arguments.name
+    recipe: Training
+    if arguments.name == "cifar10":
+        from skviz import cards_cifar, train_cifar
+
+        recipe = train_cifar.CIFAR10
+        describe = partial(cards_cifar.write_card, recipe=train_cifar.CIFAR10, store=run / "study")
+    else:
+        recipe = RECIPES[arguments.name]
+        describe = partial(cards.write_card, recipe=RECIPES[arguments.name])
     start = time.monotonic()
     model = train(
         recipe,
-        arguments.run / recipe.name,
+        run,
         where=arguments.device,
         bfloat16=not arguments.float32,
     )
@@ -119,7 +129,7 @@ def train(arguments: argparse.Namespace) -> None:
     path = arguments.out / f"{recipe.name}.safetensors"
     zoo.save(model, cards.card_of(recipe), path)
     # What is measured is what was written.
-    path.with_suffix(".md").write_text(cards.write_card(zoo.load(path), recipe))
+    path.with_suffix(".md").write_text(describe(zoo.load(path)))
     print(path)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from skviz.cifar import CLASSES, Cifar10
 from skviz.nn import SKNet
-from skviz.train import Batches, Recipe, plain
+from skviz.train import Batches, Training
 
 __all__ = ["CIFAR10", "CifarRecipe"]
 
@@ -23,8 +23,8 @@ NETWORK: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class CifarRecipe(Recipe):
+@dataclass(frozen=True, kw_only=True)
+class CifarRecipe(Training):
     """Photographs of CIFAR-10, cropped at random (never resized) and mirrored or not.
 
     The learning rate rises over `warmup` steps, stays, and falls linearly to 0 over the last
@@ -41,8 +41,9 @@ class CifarRecipe(Recipe):
     batch: int = 128
     canvas: int = 32
     crop: int = 28
+    steps: int = 1600
     warmup: int = 200
-    cooldown: int = 1200
+    cooldown: int = 700
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -73,8 +74,8 @@ class CifarRecipe(Recipe):
     def continues(self, other: dict[str, Any], step: int) -> bool:
         """Whether `step` steps of the other recipe are the first `step` steps of this one."""
         lengths = ("steps", "cooldown")
-        held = min(r["steps"] - r["cooldown"] for r in (other, plain(self)))
-        same = {k: v for k, v in plain(self).items() if k not in lengths}
+        held = min(r["steps"] - r["cooldown"] for r in (other, self.plain()))
+        same = {k: v for k, v in self.plain().items() if k not in lengths}
         return super().continues(other, step) or (
             step <= held and same == {k: v for k, v in other.items() if k not in lengths}
         )
