@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import xarray as xr
+    from distributed import Client
 
 __all__ = ["main"]
 
@@ -85,6 +86,7 @@ def run_sweep(arguments: argparse.Namespace) -> None:
         chunk=arguments.chunk,
         channels=arguments.channels,
         on_error=arguments.on_error,
+        client=connected(arguments.scheduler) if arguments.scheduler else None,
     )
     print(arguments.out)
     skipped = ds["problem"].load().where(ds["problem"] != "", drop=True)
@@ -93,6 +95,18 @@ def run_sweep(arguments: argparse.Namespace) -> None:
     ds = ds.isel(image=(ds["problem"] == "").values)
     if len(scales) > 1 and ds.sizes["image"] > 1:
         print(shift_table(ds))
+
+
+def connected(address: str) -> Client:
+    """Connect to a Dask scheduler."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise SkvizError("--scheduler needs Dask: pip install skviz[cluster]") from error
+    try:
+        return Client(address)
+    except (OSError, ValueError) as error:
+        raise SkvizError(f"no Dask scheduler at {address} ({error})") from error
 
 
 def fetch(arguments: argparse.Namespace) -> None:
@@ -113,7 +127,12 @@ def train(arguments: argparse.Namespace) -> None:
         from skviz import cards_cifar, train_cifar
 
         recipe = train_cifar.CIFAR10
-        describe = partial(cards_cifar.write_card, recipe=train_cifar.CIFAR10, store=run / "study")
+        describe = partial(
+            cards_cifar.write_card,
+            recipe=train_cifar.CIFAR10,
+            store=run / "study.zarr",
+            keep=arguments.out.parent / "studies" / "cifar10.zarr",
+        )
     else:
         recipe = RECIPES[arguments.name]
         describe = partial(cards.write_card, recipe=RECIPES[arguments.name])
@@ -169,6 +188,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--chunk", type=int, default=128, help="images per task")
     made.add_argument("--channels", action="store_true", help="keep the weight of every channel")
     made.add_argument("--on-error", choices=["stop", "skip"], default="stop")
+    made.add_argument("--scheduler", metavar="tcp://…", help="a Dask scheduler whose workers do it")
 
     made = command(fetch, "data", "get a data set that does not ship, and check it")
     made.add_argument("name", choices=["cifar10"])

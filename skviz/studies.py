@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -43,6 +43,9 @@ from skviz.sweeps import (
     measurements,
     provenance,
 )
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 __all__ = ["Study", "run"]
 
@@ -208,8 +211,8 @@ def variables(tree: xr.DataTree, *, shown: bool = True) -> dict[str, xr.Variable
     }
 
 
-def run(study: Study, *, progress: bool = True) -> xr.DataTree:
-    """Do what is left of a study; return its store, read when it is used."""
+def run(study: Study, *, client: "Client | None" = None, progress: bool = True) -> xr.DataTree:
+    """Do what is left of a study, here or on a cluster; return its store, read when it is used."""
     with at_rest(study.model, study.where):
         left = study.prepare()
         size = {task: len(study.scenes[task * study.chunk :][: study.chunk]) for task in left}
@@ -221,8 +224,14 @@ def run(study: Study, *, progress: bool = True) -> xr.DataTree:
             delay=2,
             disable=not progress,
         )
+        if client is None:
+            done = study.compute(left)
+        else:
+            from skviz.cluster import spread
+
+            done = spread(study, left, client)
         with bar:
-            for task in study.compute(left):
+            for task in done:
                 bar.update(size[task])
     store.tidy(study.path)
     return store.load(study.path, lazy=True)

@@ -23,7 +23,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -38,6 +38,9 @@ from skviz.recording import record
 from skviz.scenes import Scenes, Source, place
 from skviz.sources import Pictures
 from skviz.units import Unit, find_units
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 __all__ = ["sweep"]
 
@@ -59,6 +62,7 @@ def sweep(
     chunk: int = 128,
     channels: bool = False,
     on_error: str = "stop",
+    client: "Client | None" = None,
 ) -> xr.DataTree:
     """Record the branch weights of a model for every scene at every scale.
 
@@ -90,6 +94,8 @@ def sweep(
     on_error
         With a store: ``"stop"`` at an image that cannot be read, or ``"skip"`` it and name it in
         the variable ``problem``.
+    client
+        With a store: a Dask client whose workers do the tasks (`skviz.cluster`).
 
     Returns
     -------
@@ -112,7 +118,7 @@ def sweep(
         study = Study(
             Path(store), model, scenes, grid, units, batch, chunk, channels, on_error, where
         )
-        return run(study, progress=progress)
+        return run(study, client=client, progress=progress)
     collected = []
     bar = tqdm(total=len(scenes), desc="sweep", unit="image", delay=2, disable=not progress)
     with at_rest(model, where), bar:
