@@ -8,13 +8,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from distributed import Client, WorkerPlugin, as_completed, get_worker
 
 from skviz import zoo
 from skviz.studies import Study
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["spread"]
 
@@ -29,12 +32,12 @@ class Workshop(WorkerPlugin):
     """
 
     def __init__(self, study: Study) -> None:
-        name = getattr(getattr(study.model, "card", None), "name", None)
+        name: Any = getattr(getattr(study.model, "card", None), "name", None)
         shipped = name in zoo.names()
         if shipped:
             shipped = zoo.weights_hash(zoo.load(name)) == zoo.weights_hash(study.model)
         self.name = f"skviz-{uuid4()}"
-        self.model = name if shipped else study.model
+        self.model: str | nn.Module = name if shipped else study.model
         self.study = replace(study, model=None)  # type: ignore[arg-type]
 
     def setup(self, worker: Any) -> None:  # noqa: ARG002
