@@ -99,6 +99,7 @@ def write_card(
     return TEMPLATE.format(
         recipe=recipe,
         parameters=sum(p.numel() for p in model.parameters()) / 1e6,
+        cycles=" and ".join(f"{steps} (the last {fall} down)" for steps, fall in recipe.cycles),
         epochs=recipe.steps * recipe.batch / 50_000,
         head="| photographs | " + " | ".join(f"{s:g}" for s in ZOOMS) + " |",
         rule="|" + "---|" * (len(ZOOMS) + 1),
@@ -138,7 +139,7 @@ Written by `skviz train cifar10`; every number below was measured by that comman
 | input | RGB in 0…1, 32×32 |
 | training | {recipe.steps} steps × {recipe.batch} photographs ({epochs:.1f} epochs) of the training set: random {recipe.crop}×{recipe.crop} crops, never resized, mirrored or not |
 | start | the stem whitens 3×3 patches; blocks add nothing |
-| optimiser | AdamW, {recipe.warmup} steps up to {recipe.learning_rate}, down to 0 over the last {recipe.cooldown}; weight decay {recipe.weight_decay}, label smoothing {recipe.label_smoothing}, float32 |
+| optimiser | AdamW, cycles of {cycles} steps, each {recipe.warmup} steps up to {recipe.learning_rate} and at its end down to 0; weight decay {recipe.weight_decay}, label smoothing {recipe.label_smoothing}, float32 |
 | seed | {recipe.seed} |
 
 The checkpoint is the last one of the schedule; none was selected. The optimiser and the start were

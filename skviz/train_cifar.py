@@ -1,6 +1,7 @@
 """The recipe of the shipped network `cifar10`."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -23,17 +24,33 @@ NETWORK: dict[str, Any] = {
 }
 
 
+class Trapezoids(torch.optim.lr_scheduler.LambdaLR):
+    """A schedule that, resumed, goes on with its own next rate and not with the one it was left."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load the state, and set the rate of the next step."""
+        super().load_state_dict(state_dict)
+        for group, peak, height in zip(
+            self.optimizer.param_groups, self.base_lrs, self.lr_lambdas, strict=True
+        ):
+            group["lr"] = peak * height(self.last_epoch)
+
+
 @dataclass(frozen=True, kw_only=True)
 class CifarRecipe(Training):
     """Photographs of CIFAR-10, cropped at random (never resized) and mirrored or not.
 
-    The learning rate rises over `warmup` steps, stays, and falls linearly to 0 over the last
-    `cooldown`; until then a stopped run may be resumed with another number of steps.
+    In each cycle the learning rate rises over `warmup` steps, stays, and falls linearly to 0. A
+    stopped run may be resumed with other cycles, as long as the steps done would be the same.
 
     Attributes
     ----------
     crop
         Side in pixels of what is cut out of the 32×32 photographs.
+    warmup
+        Steps of the rise.
+    cycles
+        Steps of each cycle, and of its fall; their sum is `steps`.
     """
 
     name: str = "cifar10"
@@ -41,9 +58,9 @@ class CifarRecipe(Training):
     batch: int = 128
     canvas: int = 32
     crop: int = 28
-    steps: int = 1600
     warmup: int = 200
-    cooldown: int = 700
+    cycles: Sequence[Sequence[int]] = ((1600, 700),)
+    steps: int = 1600
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -63,22 +80,22 @@ class CifarRecipe(Training):
                     value.zero_()
 
     def schedule(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
-        """Return the trapezoid."""
-        return torch.optim.lr_scheduler.LambdaLR(
-            optimizer,
-            lambda step: min(
-                1, (step + 1) / self.warmup, max(0, self.steps - step) / self.cooldown
-            ),
-        )
+        """Return the trapezoids."""
+        return Trapezoids(optimizer, lambda step: self.height(step))
+
+    def height(self, step: int) -> float:
+        """Return the learning rate of a step, as a fraction of its peak."""
+        for steps, fall in self.cycles:
+            if step < steps:
+                return min(1, (step + 1) / self.warmup, (steps - step) / fall)
+            step -= steps
+        return 0
 
     def continues(self, other: dict[str, Any], step: int) -> bool:
         """Whether `step` steps of the other recipe are the first `step` steps of this one."""
-        lengths = ("steps", "cooldown")
-        held = min(r["steps"] - r["cooldown"] for r in (other, self.plain()))
-        same = {k: v for k, v in self.plain().items() if k not in lengths}
-        return super().continues(other, step) or (
-            step <= held and same == {k: v for k, v in other.items() if k not in lengths}
-        )
+        theirs = CifarRecipe(**other)
+        same = replace(theirs, cycles=self.cycles, steps=self.steps).plain() == self.plain()
+        return same and all(self.height(s) == theirs.height(s) for s in range(step))
 
     def batches(self, where: torch.device) -> Batches:
         """Return what makes the images and labels of a step."""
