@@ -52,10 +52,12 @@ def blurred_shift(model: nn.Module) -> xr.Dataset:
 
 
 def small(ds: xr.DataTree, untrained_shift: xr.DataArray, blurred: xr.Dataset) -> xr.Dataset:
-    """Keep of a study what fits into a repository, weights as float16, and its controls."""
-    types = {"weight": "f2", "probability": "f2", "prediction": "u1", "correct": "?"}
-    kept = ds.to_dataset()[list(types)].load().drop_encoding()
-    kept = kept.assign({name: kept[name].astype(kind) for name, kind in types.items()})
+    """Keep of a study what fits into a repository, weights in steps of 1/4095, and its controls."""
+    names = ["weight", "probability", "prediction", "correct"]
+    kept = ds.to_dataset()[names].load().drop_encoding()
+    kept = kept.assign(prediction=kept["prediction"].astype("u1"))
+    for name in ("weight", "probability"):
+        kept[name].encoding = {"dtype": "u2", "scale_factor": 1 / 4095, "_FillValue": 65535}
     bounds = blurred[["estimate", "low", "high"]].rename(
         estimate="blurred_shift", low="blurred_low", high="blurred_high"
     )

@@ -1,5 +1,6 @@
 """What a study over many images says: who shifts most, what goes with area, what scale does."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,7 @@ def mixed_effects(ds: xr.DataTree | xr.Dataset, unit: str) -> dict[str, Any]:
     """
     try:
         from statsmodels.regression.mixed_linear_model import MixedLM
+        from statsmodels.tools.sm_exceptions import ConvergenceWarning
     except ImportError as error:
         raise SkvizError(
             "mixed_effects needs statsmodels: pip install skviz[population]"
@@ -126,7 +128,10 @@ def mixed_effects(ds: xr.DataTree | xr.Dataset, unit: str) -> dict[str, Any]:
         vc_formula={"image": "0 + C(image)"},
         data=table,
     )
-    fit = model.fit(method="lbfgs")
+    with warnings.catch_warnings():
+        # A variance that is 0, such as that of few categories, lies on the boundary: no failure.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fit = model.fit(method="lbfgs")
     if not fit.converged:
         raise SkvizError(f"the mixed-effects model of {unit!r} did not converge")
     low, high = fit.conf_int().loc["doublings"]

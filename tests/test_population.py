@@ -71,8 +71,6 @@ def test_area_must_be_known(study):
         area_correlation(study.drop_vars("area"))
 
 
-# Three categories say little about the variance between categories, and statsmodels says so.
-@pytest.mark.filterwarnings("ignore::statsmodels.tools.sm_exceptions.ConvergenceWarning")
 def test_mixed_effects_find_what_was_put_in(study):
     found = mixed_effects(study, "a")
     assert found["low"] < np.mean(list(SLOPES.values())) < found["high"]
