@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from functools import partial
@@ -17,24 +18,41 @@ if TYPE_CHECKING:
     import xarray as xr
     from distributed import Client
 
+    from skviz.figure_sets import FigureSet
+
 __all__ = ["main"]
 
 
 def figures(arguments: argparse.Namespace) -> None:
-    """Sweep the held-out objects and write the figures."""
-    from skviz import data, plot, zoo
-    from skviz.export import save_figure
-    from skviz.sweeps import SCALES, sweep
+    """Draw the shipped set of figures from the held-out objects, and print the shifts."""
+    config = Path(__file__).parent / "figures.toml"
+    made = write_set(config, arguments, model=arguments.model)
+    print(f"\n{shift_table(made.study('objects'))}")
 
-    cut_outs = data.objects(family=data.HELD_OUT_FAMILIES)
-    print(f"{arguments.model}: {len(cut_outs)} cut-outs of families it never saw, ", end="")
-    print(f"{len(SCALES)} scales")
-    ds = sweep(zoo.load(arguments.model), cut_outs, scales=SCALES, device=arguments.device)
-    for name in ("branch_heatmap", "scale_response", "three_scales"):
-        figure = getattr(plot, name)(ds)
-        for ending in (".pdf", ".png"):
-            print(save_figure(figure, arguments.out / f"{name}{ending}"))
-    print(f"\n{shift_table(ds)}")
+
+def export(arguments: argparse.Namespace) -> None:
+    """Draw the figures of a file, and print the LaTeX that shows them."""
+    write_set(arguments.config, arguments, show=True)
+
+
+def write_set(
+    config: Path, arguments: argparse.Namespace, *, model: str = "objects", show: bool = False
+) -> FigureSet:
+    """Draw the figures of a file, printing each path, and the LaTeX if asked to."""
+    from skviz.export import latex
+    from skviz.figure_sets import FigureSet
+
+    made = FigureSet(config, model=model, device=arguments.device)
+    for figure, path in made.write(arguments.out, only=arguments.only):
+        print(f"{path}\n{latex(figure, path)}\n" if show else path, flush=True)
+    return made
+
+
+def show_provenance(arguments: argparse.Namespace) -> None:
+    """Print what a figure was made from."""
+    from skviz.provenance import read
+
+    print(json.dumps(read(arguments.figure), indent=2, ensure_ascii=False))
 
 
 def shift_table(ds: xr.DataTree) -> str:
@@ -170,9 +188,18 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument("--device", default="auto", help="auto, cpu or cuda")
         return made
 
-    made = command(figures, "figures", "sweep the shipped objects and write the figures")
+    made = command(figures, "figures", "study the shipped objects and write the figures")
     made.add_argument("--model", default="objects", help="a shipped network or a .safetensors file")
     made.add_argument("--out", type=Path, default=Path("figures"), help="folder")
+    made.add_argument("--only", nargs="+", metavar="NAME", help="only these figures")
+
+    made = command(export, "export", "draw the figures that a file describes")
+    made.add_argument("config", type=Path, help="a TOML file; see skviz.figure_sets")
+    made.add_argument("--out", type=Path, help="folder, instead of the file's")
+    made.add_argument("--only", nargs="+", metavar="NAME", help="only these figures")
+
+    made = command(show_provenance, "provenance", "print what a figure was made from")
+    made.add_argument("figure", type=Path, help="a file that skviz wrote")
 
     made = command(run_sweep, "sweep", "sweep scenes into a store, or go on with a stopped sweep")
     made.add_argument("out", type=Path, help="a Zarr store, such as study.zarr")

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import xarray as xr
+from matplotlib import get_cachedir
 from matplotlib.collections import Collection
 from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
@@ -72,6 +73,8 @@ def save_figure(
     path = Path(path)
     if path.suffix not in FORMATS:
         raise SkvizError(f"cannot write {path.name}: a figure ends in {', '.join(FORMATS)}")
+    if path.is_dir():
+        raise SkvizError(f"cannot write {path}: it is a folder")
     made = sized(figure, venue, width)
     known = provenance.collect(made, anonymous=anonymous)
     try:
@@ -82,7 +85,7 @@ def save_figure(
             for name, table in tables(made).items():
                 table.to_csv(beside / f"{path.stem}{name}.csv", float_format="%.7g")
             if dataset:
-                keep(made, beside / f"{path.stem}.zarr")
+                keep(made, beside / f"{path.stem}.zarr", anonymous=anonymous)
             for part in sorted(beside.iterdir()):
                 if part.is_dir():
                     shutil.rmtree(path.parent / part.name, ignore_errors=True)
@@ -123,7 +126,7 @@ def write(figure: Figure, path: Path, known: str, dpi: float) -> None:
         except UserWarning as missing:
             raise SkvizError(
                 f"cannot write {path.name}: {missing}; install a font that has it, such as "
-                f"{style.FALLBACKS[0]}"
+                f"{style.FALLBACKS[0]}, and empty matplotlib's font cache ({get_cachedir()})"
             ) from missing
 
 
@@ -172,13 +175,16 @@ def tables(figure: Figure) -> dict[str, Any]:
     return frames
 
 
-def keep(figure: Figure, path: Path) -> None:
+def keep(figure: Figure, path: Path, *, anonymous: bool) -> None:
     """Write the data that a figure was drawn from as a Zarr store."""
     from skviz import store
 
     for value in getattr(getattr(figure, "again", None), "args", ()):
         if isinstance(value, xr.DataTree | xr.Dataset):
-            store.save(value if isinstance(value, xr.DataTree) else xr.DataTree(value), path)
+            tree = value.copy() if isinstance(value, xr.DataTree) else xr.DataTree(value)
+            if anonymous:
+                tree.attrs = {k: v for k, v in tree.attrs.items() if k in provenance.NAMELESS}
+            store.save(tree, path)
             return
     raise SkvizError("there is no Dataset to keep: the figure was not drawn from one")
 

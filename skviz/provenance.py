@@ -45,7 +45,7 @@ def collect(figure: Figure, *, anonymous: bool = False) -> str:
         options = {k: v for k, v in call.arguments.items() if call.signature.parameters[k].kind
                    == inspect.Parameter.KEYWORD_ONLY}  # fmt: skip
         known |= {"figure": again.func.__name__, "parameters": plain(options)}
-        for value in again.args:
+        for value in (*again.args, *getattr(figure, "tables", {}).values()):
             if isinstance(value, xr.DataTree | xr.Dataset):
                 attrs = stats.root(value).attrs
                 known |= {str(key): plain(attrs[key]) for key in attrs if key not in known}

@@ -31,12 +31,13 @@ def root(ds: xr.DataTree | xr.Dataset) -> xr.Dataset:
     return ds.to_dataset() if isinstance(ds, xr.DataTree) else ds
 
 
-def _kernels(ds: xr.Dataset) -> xr.DataArray:
-    kernels = ds["kernel"]
-    if bool(kernels.isnull().all("branch").any()):
-        nameless = kernels.unit.values[kernels.isnull().all("branch").values]
+def kernels(ds: xr.Dataset) -> xr.DataArray:
+    """Return the effective kernels, (unit, branch), or raise `SkvizError` if a unit has none."""
+    sizes = ds["kernel"]
+    if bool(sizes.isnull().all("branch").any()):
+        nameless = sizes.unit.values[sizes.isnull().all("branch").values]
         raise SkvizError(f"the kernels of {list(nameless)} are unknown; compare branches instead")
-    return kernels
+    return sizes
 
 
 def attention_difference(ds: xr.DataTree | xr.Dataset) -> xr.DataArray:
@@ -58,9 +59,9 @@ def attention_difference(ds: xr.DataTree | xr.Dataset) -> xr.DataArray:
         If a unit's kernels are unknown.
     """
     ds = root(ds)
-    kernels, weight = _kernels(ds), ds["weight"]
-    largest = weight.isel(branch=kernels.fillna(-np.inf).argmax("branch"))
-    smallest = weight.isel(branch=kernels.fillna(np.inf).argmin("branch"))
+    sizes, weight = kernels(ds), ds["weight"]
+    largest = weight.isel(branch=sizes.fillna(-np.inf).argmax("branch"))
+    smallest = weight.isel(branch=sizes.fillna(np.inf).argmin("branch"))
     difference = (largest.drop_vars("kernel") - smallest.drop_vars("kernel")).transpose(
         "image", "scale", "unit"
     )
@@ -70,7 +71,7 @@ def attention_difference(ds: xr.DataTree | xr.Dataset) -> xr.DataArray:
 def expected_kernel(ds: xr.DataTree | xr.Dataset) -> xr.DataArray:
     """Σ weight · kernel, (image, scale, unit), in pixels of the unit's feature map."""
     ds = root(ds)
-    return (ds["weight"] * _kernels(ds)).sum("branch").rename("expected kernel")
+    return (ds["weight"] * kernels(ds)).sum("branch").rename("expected kernel")
 
 
 def interval(

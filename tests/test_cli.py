@@ -1,17 +1,21 @@
-import pytest
+import json
+import re
+from pathlib import Path
 
-from skviz import cli, store
+import pytest
+from PIL import Image
+
+from skviz import cli, plot, store
+from skviz.figure_sets import FigureSet
 
 
 def test_figures(tmp_path, capsys):
-    assert cli.main(["figures", "--out", str(tmp_path / "out")]) == 0
+    words = ["figures", "--out", str(tmp_path / "out"), "--only", "scale_response", "overview"]
+    assert cli.main(words) == 0
     printed = capsys.readouterr().out
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {
-        f"{name}.{ending}"
-        for name in ("branch_heatmap", "scale_response", "three_scales")
-        for ending in ("pdf", "png")
-    }
+    assert {f"{name}.{ending}" for name in ("overview", "scale_response") for ending in
+            ("pdf", "png")} | {"scale_response.csv"} <= names  # fmt: skip
     rows = [line.split() for line in printed.splitlines() if line.startswith("stage")]
     assert [row[0] for row in rows] == [f"stage{s}.{u}.sk" for s in (1, 2, 3) for u in (0, 1)]
     for row in rows:
@@ -30,6 +34,86 @@ def test_sweep_keeps_a_store(tmp_path, capsys):
     assert "towards larger" in capsys.readouterr().out
 
 
+CONFIG = """
+formats = ["svg", "png"]
+venue = "neurips"
+
+[study.buses]
+family = ["fxemoji"]
+first = 3
+scales = [1.0, 1.5]
+
+[study.kept]
+store = "{store}"
+
+[[figure]]
+plot = "scale_response"
+study = "buses"
+name = "response"
+example = 1
+
+[[figure]]
+plot = "branch_heatmap"
+study = "kept"
+width = 4.0
+anonymous = true
+
+[[figure]]
+plot = "panel"
+of = ["response", "branch_heatmap"]
+"""
+
+
+def test_export_draws_what_a_file_says_and_prints_latex(ds, tmp_path, capsys):
+    kept = store.save(ds, tmp_path / "kept.zarr")
+    (tmp_path / "set.toml").write_text(CONFIG.format(store=kept))
+    assert cli.main(["export", str(tmp_path / "set.toml"), "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    for name in ("response", "branch_heatmap", "panel"):
+        assert rf"\includegraphics{{{name}.svg}}" in printed
+        assert (tmp_path / "out" / f"{name}.png").is_file()
+    assert cli.main(["provenance", str(tmp_path / "out" / "response.svg")]) == 0
+    known = json.loads(capsys.readouterr().out)
+    assert (known["figure"], known["model"]) == ("scale_response", "objects")
+    assert known["parameters"]["example"] == 1
+    cli.main(["provenance", str(tmp_path / "out" / "branch_heatmap.png")])
+    assert "model" not in json.loads(capsys.readouterr().out)
+    cli.main(["provenance", str(tmp_path / "out" / "panel.svg")])
+    assert len(json.loads(capsys.readouterr().out)["parts"]) == 2
+    with Image.open(tmp_path / "out" / "branch_heatmap.png") as picture:
+        assert picture.width == 4 * 300
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("[[figure]]", "[figure"), "TOML"),
+        (('venue = "neurips"', 'place = "neurips"'), "place"),
+        (('venue = "neurips"', 'venue = "nurips"'), "no venue 'nurips'"),
+        (('plot = "scale_response"', 'plot = "pie"'), "'response' needs .* plot of"),
+        (('study = "buses"', 'study = "cars"'), "no study 'cars'"),
+        (("example = 1", "exemple = 1"), "'response' cannot be drawn.*exemple"),
+        (("first = 3", 'run = "dance"'), "run is one of"),
+        (("first = 3", "scale = 3"), "'buses' cannot be run.*scale"),
+        (('["response", "branch_heatmap"]', '["nothing"]'), "no figure 'nothing'"),
+    ],
+)
+def test_mistakes_in_the_file_are_named(change, message, ds, tmp_path, capsys):
+    kept = store.save(ds, tmp_path / "kept.zarr")
+    (tmp_path / "set.toml").write_text(CONFIG.format(store=kept).replace(*change))
+    only = ["--only", "panel"] if "nothing" in message else []
+    words = ["export", str(tmp_path / "set.toml"), "--out", str(tmp_path / "out"), *only]
+    assert cli.main(words) == 1
+    assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_shipped_set_holds_every_figure_of_studies():
+    made = FigureSet(Path(cli.__file__).parent / "figures.toml")
+    drawn = {entry["plot"] for entry in made.entries.values()}
+    assert set(plot.__all__) - drawn == {"faithfulness", "impulse_response"}
+
+
 def test_a_mistake_is_one_line(tmp_path, capsys):
     assert cli.main(["figures", "--model", "nothing", "--out", str(tmp_path)]) == 1
     error = capsys.readouterr().err
@@ -41,4 +125,4 @@ def test_help_names_the_commands(capsys):
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     printed = capsys.readouterr().out
-    assert all(name in printed for name in ("figures", "sweep", "train"))
+    assert all(name in printed for name in ("export", "figures", "provenance", "sweep", "train"))

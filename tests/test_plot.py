@@ -1,65 +1,20 @@
 import itertools
 import subprocess
 import sys
+import warnings
 
+import figure_types
 import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.text import Text
+from textboxes import texts
 
 from skviz import plot, stats
 from skviz.errors import SkvizError
-
-FIGURES = [getattr(plot, name) for name in plot.__all__]
-
-
-def texts(figure: Figure) -> list[Text]:
-    """Every piece of text that is drawn."""
-    figure.canvas.draw()
-    beyond = set()  # labels of ticks outside the axis limits exist but are not drawn
-    for ax in figure.axes:
-        for axis in (ax.xaxis, ax.yaxis):
-            low, high = sorted(axis.get_view_interval())
-            beyond |= {t.label1 for t in axis.get_major_ticks() if not low <= t.get_loc() <= high}
-    return [
-        text
-        for text in figure.findobj(Text)
-        if text.get_visible()
-        and text.get_text().strip()
-        and text not in beyond
-        and np.isfinite(text.get_window_extent().x0)
-    ]
-
-
-@pytest.fixture(params=FIGURES, ids=plot.__all__)
-def figure(request, ds) -> Figure:
-    return request.param(ds)
-
-
-def test_text_is_inside_the_page_and_large_enough(figure):
-    page = figure.bbox
-    for text in texts(figure):
-        box = text.get_window_extent()
-        assert text.get_fontsize() >= 6, text.get_text()
-        assert box.x0 >= page.x0 - 1, text.get_text()
-        assert box.x1 <= page.x1 + 1, text.get_text()
-        assert box.y0 >= page.y0 - 1, text.get_text()
-        assert box.y1 <= page.y1 + 1, text.get_text()
-
-
-def test_no_two_texts_overlap(figure):
-    shown = [t for t in texts(figure) if t.get_text()]
-    for one, other in itertools.combinations(shown, 2):
-        a, b = one.get_window_extent(), other.get_window_extent()
-        wide = min(a.x1, b.x1) - max(a.x0, b.x0)
-        high = min(a.y1, b.y1) - max(a.y0, b.y0)
-        assert wide <= 1 or high <= 1, (one.get_text(), other.get_text())
-
-
-def test_fits_a_column(figure):
-    assert figure.get_size_inches()[0] == pytest.approx(3.25)
+from skviz.plot import style
 
 
 def test_scale_response_draws_the_means_and_intervals(ds):
@@ -142,6 +97,109 @@ def test_the_users_settings_neither_matter_nor_change(ds):
         figure = plot.scale_response(ds)
         assert mpl.rcParams["font.size"] == 30
     assert max(text.get_fontsize() for text in texts(figure)) < 9
+
+
+def test_expected_kernel_draws_the_means_and_intervals(ds):
+    ax = plot.expected_kernel(ds, scales=[0.5, 2.0]).axes[0]
+    weights = ds["weight"].fillna(0)
+    by_hand = (weights * ds["kernel"].fillna(0)).sum("branch").mean("image")  # (scale, unit)
+    for container, scale in zip(ax.containers, (0.5, 2.0), strict=True):
+        np.testing.assert_allclose(container.lines[0].get_ydata(), by_hand.sel(scale=scale))
+        bars = container.lines[2][0].get_segments()
+        found = stats.interval(stats.expected_kernel(ds)).sel(scale=scale)
+        np.testing.assert_allclose([bar[0][1] for bar in bars], found["low"], atol=1e-12)
+        np.testing.assert_allclose([bar[1][1] for bar in bars], found["high"], atol=1e-12)
+
+
+def test_class_curves_are_means_by_class():
+    ds = figure_types.made_up(images=12, categories=4, units=3)
+    axes = plot.class_curves(ds).axes
+    assert len(axes) == 3
+    weight = ds["weight"].sel(unit="stage1.1.sk", scale=1.5)
+    difference = (weight.isel(branch=1) - weight.isel(branch=0)).values  # (image,)
+    by_hand = difference.reshape(3, 4).mean(0)  # image i is of category i % 4
+    np.testing.assert_allclose(axes[1].lines[1].get_ydata(), by_hand)
+    gains = int(axes[1].get_title(loc="left").split(" in ")[1].split(" of ")[0])
+    assert gains == (by_hand > axes[1].lines[0].get_ydata()).sum()
+
+
+def test_raster_rows_are_channels_sorted_by_weight():
+    ds = figure_types.made_up(units=3, channels=9)
+    figure = plot.channel_raster(ds, units=["stage1.1.sk"])
+    image = figure.axes[0].images[0]
+    weight = ds["stage1.1.sk"]["weight"].isel(branch=1).mean("image").values  # (scale, channel)
+    order = np.argsort(-weight.mean(0))
+    np.testing.assert_allclose(image.get_array(), weight.T[order])
+    assert image.norm.vcenter == 0.5
+
+
+def test_points_of_the_triangle_are_where_their_weights_say():
+    from skviz.plot.ternary import CORNERS, place
+
+    np.testing.assert_allclose(place(np.eye(3), 0.0), CORNERS)
+    np.testing.assert_allclose(place(np.full(3, 1 / 3), 0.2), CORNERS.mean(0))
+    np.testing.assert_allclose(place(np.array([0.6, 0.2, 0.2]), 0.2), CORNERS[0], atol=1e-12)
+    ds = figure_types.made_up(branches=3, units=2)
+    ways = [line for line in plot.ternary(ds).axes[0].lines if line.get_label()[0] != "_"]
+    height = ways[1].get_ydata()
+    third = ds["weight"].mean("image").isel(unit=1, branch=2).values  # (scale,)
+    # The height above the side opposite to a corner is that branch's weight, up to one factor.
+    np.testing.assert_allclose(np.diff(height) / np.ptp(height), np.diff(third) / np.ptp(third))
+
+
+def test_triangles_need_three_branches():
+    with pytest.raises(SkvizError, match="three branches"):
+        plot.ternary(figure_types.made_up())
+
+
+def test_empty_and_broken_sweeps_are_refused():
+    ds = figure_types.made_up().to_dataset()
+    broken = ds.copy(deep=True)
+    broken["weight"][0, 0, 1, 0] = np.nan
+    for function in (plot.scale_response, plot.branch_heatmap, plot.expected_kernel):
+        with pytest.raises(SkvizError, match="no image"):
+            function(ds.isel(image=slice(0)))
+        with pytest.raises(SkvizError, match=r"unit 'stage1\.1\.sk' has weights that are NaN"):
+            function(broken)
+
+
+def test_one_scale_is_drawn_where_it_can_be():
+    ds = figure_types.made_up().sel(scale=[1.0])
+    with pytest.raises(SkvizError, match="two scales"):
+        plot.scale_response(ds)
+    with pytest.raises(SkvizError, match=r"scale 1\.5"):
+        plot.class_curves(ds)
+    assert plot.branch_heatmap(ds).axes[0].images[0].get_array().shape == (6, 1)
+    assert len(plot.expected_kernel(ds).axes[0].containers) == 1
+    assert plot.channel_raster(ds).axes[0].images[0].get_array().shape == (12, 1)
+
+
+def test_one_image_has_no_interval():
+    with pytest.raises(SkvizError, match="at least two"):
+        plot.scale_response(figure_types.made_up().isel(image=[0]))
+
+
+def test_branches_stay_apart_without_colour_vision():
+    """Machado et al. 2009, as the package colorspacious has it; distances in CAM02-UCS."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an escape in a docstring of theirs
+        import colorspacious
+
+    looks = style.series(len(style.COLOURS))
+    rgb = np.array([to_rgb(look["color"]) for look in looks])
+    grey = np.repeat(colorspacious.cspace_convert(rgb, "sRGB1", "CIELab")[:, :1], 3, 1)
+    seen = {"greyscale": grey * [1, 0, 0]}
+    for kind in ("deuteranomaly", "protanomaly"):
+        space = {"name": "sRGB1+CVD", "cvd_type": kind, "severity": 100}
+        found = np.clip(colorspacious.cspace_convert(rgb, space, "sRGB1"), 0, 1)
+        seen[kind] = colorspacious.cspace_convert(found, "sRGB1", "CAM02-UCS")
+    for kind, colours in seen.items():
+        for one, other in itertools.combinations(range(4), 2):  # more branches are not known
+            differ = [k for k in ("linestyle", "marker") if looks[one][k] != looks[other][k]]
+            distance = np.linalg.norm(colours[one] - colours[other])
+            assert distance > 8 or len(differ) == 2, (kind, one, other)
+            if kind != "greyscale":
+                assert distance > 8, (kind, one, other)
 
 
 def test_pyplot_is_never_imported():

@@ -1,5 +1,6 @@
 """What the README says must be so."""
 
+import json
 import re
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def test_its_code_runs(tmp_path, monkeypatch, capsys):
 def test_its_table_is_what_make_figures_prints(tmp_path, capsys):
     from skviz import cli
 
-    cli.main(["figures", "--out", str(tmp_path)])
+    cli.main(["figures", "--out", str(tmp_path), "--only", "scale_response"])
     printed = re.findall(
         r"^(stage\S+) +3, 5 +([+-][\d.]+) +([+-][\d.]+) … ([+-][\d.]+) +(\d+)%",
         capsys.readouterr().out,
@@ -42,6 +43,25 @@ def test_its_table_is_what_make_figures_prints(tmp_path, capsys):
         for one, other in zip(said[1:4], measured[1:4], strict=True):
             assert float(one) == pytest.approx(float(other), abs=0.0011)
         assert int(said[4]) == pytest.approx(int(measured[4]), abs=1)
+
+
+def test_its_table_of_controls_is_what_the_notebook_shows():
+    notebook = json.loads((ROOT / "notebooks" / "03_attributions.ipynb").read_text())
+    outputs = [o.get("data", {}) for cell in notebook["cells"] for o in cell.get("outputs", [])]
+    measured: dict[str, list[float]] = {}
+    for text in ("".join(data.get("text/plain", "")) for data in outputs):
+        for name, row in re.findall(r"^(\w+) {2,}((?:-?0\.\d{3} *)+)$", text, re.MULTILINE):
+            measured.setdefault(name, []).extend(map(float, row.split()))
+    stated = dict(
+        zip(
+            ("object", "scrambled", "silhouette", "blur", "background", "position"),
+            re.findall(r"^\|[^|]+\|((?: [+−]0\.\d{3} \|){6})$", README, re.MULTILINE),
+            strict=True,
+        )
+    )
+    for name, row in stated.items():
+        numbers = [float(n.replace("−", "-")) for n in re.findall(r"[+−]0\.\d{3}", row)]
+        assert numbers == pytest.approx(measured[name], abs=0.0015), name
 
 
 def test_every_path_in_it_exists():

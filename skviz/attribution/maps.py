@@ -136,6 +136,10 @@ def attribute(
             ds = run(images.to(run.device), mask=mask)
         elif mask is not None:
             raise AttributionError("scenes know where their objects are; leave mask= out")
+        elif not hasattr(images, "render") and not isinstance(images, data.Objects):
+            raise AttributionError(
+                f"expected a tensor of images, cut-outs or scenes, got {type(images).__name__}"
+            )
         else:
             ds = _over_scales(run, as_scenes(model, images), [1.0] if scales is None else scales)
     ds.attrs = provenance(model) | ds.attrs
@@ -305,7 +309,7 @@ def _check(ds: xr.Dataset, check: str) -> None:
         return
     worst = ds.isel(error.fillna(torch.inf).argmax(...))
     instead = {
-        "integrated_gradients": "Take more steps=, or leave it out",
+        "integrated_gradients": "Take more steps= (1024 are tried where none are given)",
         "gradient_shap": "Take more samples=, or use 'integrated_gradients'",
     }.get(method, "Use 'integrated_gradients'")
     message = (

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["COMPLETE", "METHODS", "Job", "check_options", "completeness_error"]
 
 FLOOR = 0.01  # a change smaller than this (of a logit or a weight) is compared with this
-FEW_STEPS, MOST_STEPS = 32, 512  # of integrated gradients
+FEW_STEPS, MOST_STEPS = 32, 1024  # of integrated gradients
 CLOSE = 0.01  # completeness error at which integrated gradients stop refining
 
 

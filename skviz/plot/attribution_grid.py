@@ -59,21 +59,24 @@ def attribution_grid(
     rows, columns = 1 + shown.sizes["target"], shown.sizes["scale"]
     side = style.inches("text") / (columns + 1.1)
     made = style.figure("text", rows * (side + 0.24) + 0.1)
-    axes = made.subplots(rows, columns, squeeze=False)
+    places = made.subplots(rows, columns + 1, width_ratios=[1] * columns + [0.07], squeeze=False)
+    axes, bars = places[:, :-1], places[:, -1]
+    bars[0].axis("off")
     for ax, scale in zip(axes[0], shown["scale"].values, strict=True):
         ax.imshow(shown["scene"].sel(scale=scale).values)
         ax.set_title(f"scale {scale:g}", pad=2)
     _label(axes[0, 0], str(shown["image"].item()))
-    for line, target in zip(axes[1:], shown["target"].values, strict=True):
+    for line, place, target in zip(axes[1:], bars[1:], shown["target"].values, strict=True):
         maps = shown.sel(target=target)
         limit = float(np.quantile(np.abs(maps["attribution"].values), quantile)) or 1e-12
         for ax, scale in zip(line, shown["scale"].values, strict=True):
             here = maps.sel(scale=scale)
-            drawn = ax.imshow(here["attribution"], cmap="RdBu_r", vmin=-limit, vmax=limit)
+            drawn = ax.imshow(here["attribution"], cmap="RdBu_r", vmin=-limit, vmax=limit,
+                              interpolation="nearest")  # fmt: skip
             inside = f", {here['inside'].item():.0%} inside" if here["inside"].notnull() else ""
             ax.set_title(f"{here['value'].item():.3g}{inside}", pad=2, fontsize=style.small())
         _label(line[0], str(target))
-        bar = made.colorbar(drawn, ax=list(line), pad=0.01, aspect=12, ticks=[-limit, 0, limit])
+        bar = made.colorbar(drawn, cax=place, ticks=[-limit, 0, limit])
         bar.ax.set_yticklabels([f"{-limit:.1g}", "0", f"{limit:.1g}"])
         bar.outline.set_linewidth(0.6)
     for ax in axes.flat:

@@ -33,9 +33,9 @@ def branch_heatmap(ds: xr.DataTree) -> Figure:
     offset = weight - 1 / counts
     reach = float(np.nanmax(np.abs(offset.values))) or 1e-6
     branches, scales = root.sizes["branch"], root["scale"].values
-    made = style.figure("column", 1.1 + 0.17 * root.sizes["unit"])
+    narrow = style.inches("column") < 1.3 * branches
+    made = style.figure("column", 1.1 + 0.45 * narrow + 0.17 * root.sizes["unit"])
     axes = np.atleast_1d(made.subplots(1, branches, sharey=True))
-    each = 1 + len(scales) // (6 if branches < 3 else 3)  # every how many-th scale has a label
     for branch, ax in enumerate(axes):
         image = ax.imshow(
             offset.isel(branch=branch).transpose("unit", "scale").values,
@@ -45,14 +45,13 @@ def branch_heatmap(ds: xr.DataTree) -> Figure:
         )
         kernels = np.unique(root["kernel"].isel(branch=branch).dropna("unit").values)
         ax.set_title(style.branch_label(branch, kernels[0] if len(kernels) == 1 else np.nan))
-        shown = range(0, len(scales), each)
-        ax.set_xticks(list(shown), [f"{scales[i]:g}" for i in shown])
-        ax.set_xlabel("scale")
+        style.scale_ticks(ax, scales, branches)
         ax.tick_params(length=2)
     axes[0].set_yticks(
         range(root.sizes["unit"]), [style.short(str(u)) for u in root["unit"].values]
     )
-    bar = made.colorbar(image, ax=list(axes), pad=0.02, aspect=12)
+    where = {"location": "bottom", "aspect": 30} if narrow else {"pad": 0.02, "aspect": 12}
+    bar = made.colorbar(image, ax=list(axes), **where)
     bar.set_label("weight − 1/M")
     bar.outline.set_linewidth(0.6)
     style.describe(

@@ -97,7 +97,7 @@ def _by_depth(found: xr.Dataset, looks: dict[str, dict[str, Any]], ax: Axes) -> 
         _band(ax, places, found.sel(selection=name), look, name)
     ax.set_xticks(places, [style.short(str(u), 16) for u in found["unit"].values], rotation=30,
                   ha="right", rotation_mode="anchor")  # fmt: skip
-    ax.set(ylabel="radius of 95 % (pixels)", ylim=(0, None))
+    ax.set(ylabel="95 % radius (px)", ylim=(0, None))
 
 
 def _by_scale(found: xr.Dataset, looks: dict[str, dict[str, Any]], ax: Axes) -> None:

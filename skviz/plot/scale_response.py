@@ -12,7 +12,6 @@ from skviz.plot import style
 __all__ = ["scale_response"]
 
 THUMBNAIL = 0.34  # inches
-MOST = 8  # thumbnails and tick labels that fit beside each other
 
 
 @style.drawing
@@ -70,7 +69,7 @@ def _lines(found: xr.Dataset, ax: Axes) -> Axes:
         ax.plot(scales, here["estimate"], label=style.short(str(unit)), **look)
         ax.fill_between(scales, here["low"], here["high"], color=look["color"], alpha=0.2, lw=0)
     style.zero_line(ax)
-    shown = style.apart(scales.tolist(), MOST)
+    shown = style.apart(scales.tolist(), _most())
     ax.set_xticks(shown, [f"{scale:g}" for scale in shown])
     ax.set_xlabel("scale")
     ax.set_ylabel("attention difference")
@@ -78,11 +77,16 @@ def _lines(found: xr.Dataset, ax: Axes) -> Axes:
 
 
 def _thumbnails(root: xr.Dataset, example: int, ax: Axes) -> None:
-    for scale in style.apart(root["scale"].values.tolist(), MOST):
+    for scale in style.apart(root["scale"].values.tolist(), _most()):
         picture = root["thumbnail"].isel(example=example).sel(scale=scale).values  # (y, x, rgb)
         image = OffsetImage(picture, zoom=THUMBNAIL * 72 / picture.shape[0], dpi_cor=True)
         ax.add_artist(AnnotationBbox(image, (scale, 0.5), frameon=False, pad=0))
     ax.set_ylim(0, 1)
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
-    ax.set_xlabel("scale (object's side relative to its reference)")
+    ax.set_xlabel("scale (object's side ÷ reference)")
+
+
+def _most() -> int:
+    """How many thumbnails and tick labels fit beside each other."""
+    return int((style.inches("column") - 0.7) / (THUMBNAIL + 0.02))

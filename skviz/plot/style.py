@@ -2,6 +2,7 @@
 
 import io
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,8 +16,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.font_manager import fontManager
+from matplotlib.font_manager import findfont, fontManager, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.text import Text
 
 from skviz import stats, venues
 from skviz.errors import SkvizError
@@ -25,6 +27,7 @@ __all__ = ["InlineFigure", "context", "describe", "drawing", "figure", "series"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 COLUMN, TEXT = "column", "text"  # widths, of whatever page is drawn for
 SCREEN = 120  # dots per inch in a notebook
@@ -35,7 +38,7 @@ DASHES = ("-", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 # Asked in turn for what matplotlib's own font does not have, where they are installed.
-FALLBACKS = ("Droid Sans Fallback", "WenQuanYi Zen Hei", "Noto Sans CJK JP", "Noto Sans CJK SC")
+FALLBACKS = ("Droid Sans Fallback",)  # TrueType, so that PDF can hold it as such
 
 LABELS: tuple[Any, ...] = ("axes.labelsize", "axes.titlesize", "figure.titlesize", "font.size")
 SMALL: tuple[Any, ...] = (
@@ -49,6 +52,7 @@ RC: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "figure.dpi": 150,
+    "font.family": "DejaVu Sans",
     "legend.frameon": False,
     "lines.linewidth": 1.1,
     "lines.markersize": 3.2,
@@ -101,17 +105,17 @@ def context(
         If there is no such venue or width.
     """
     known = width in (None, COLUMN, TEXT)
-    if not known and not (isinstance(width, int | float) and 1 <= width <= 40):
+    if not known and (not isinstance(width, int | float) or not 1 <= width <= 40 or width is True):
         raise SkvizError(f"width must be 'column', 'text' or 1 to 40 inches, got {width!r}")
     page = _page.get()
     if venue is not None:
         page = Page(venues.venue(venue))
-    token = _page.set(replace(page, width=width or page.width, room=room or page.room))
+    token = _page.set(replace(page, width=width or page.width, room=room if width else page.room))
     size = page.venue.font
     try:
         with mpl.rc_context():
             mpl.rcdefaults()
-            mpl.rcParams.update(RC | {"font.family": fonts()})
+            mpl.rcParams.update(RC)
             mpl.rcParams.update(dict.fromkeys(LABELS, size) | dict.fromkeys(SMALL, size - 1))
             yield
     finally:
@@ -125,9 +129,44 @@ def fonts() -> list[str]:
     return ["DejaVu Sans", *(name for name in FALLBACKS if name in installed)]
 
 
+@cache
+def characters() -> set[int]:
+    """Return the characters that matplotlib's own font has."""
+    return set(get_font(findfont("DejaVu Sans")).get_charmap())
+
+
+def settle(made: Figure) -> None:
+    """Lay a figure out, with other fonts where its own lacks a character.
+
+    Ticks change with the layout, which needs a second round; that is the one of whoever saves it.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font")  # said when it is saved
+        made.draw_without_rendering()
+        foreign: list[Any] = [
+            text
+            for text in made.findobj(Text)
+            if not {ord(c) for c in text.get_text() if c != "\n"} <= characters()
+        ]
+        for text in foreign:
+            text.set_fontfamily(fonts())
+        if foreign:
+            made.draw_without_rendering()
+
+
 def small() -> float:
     """Size in points of tick labels and legends."""
     return float(mpl.rcParams["legend.fontsize"])
+
+
+def least() -> float:
+    """Size in points of the smallest text: never below 6."""
+    return max(6.0, small() - 1)
+
+
+def enlarged() -> float:
+    """How much larger text is on the page drawn for than at 8 points, and so are figures high."""
+    return _page.get().venue.font / 8
 
 
 def inches(width: str) -> float:
@@ -171,6 +210,8 @@ def drawing(function: Callable[P, R]) -> Callable[P, R]:
                 check(stats.root(value))
         with context():
             made = function(*args, **kwargs)
+            if isinstance(made, InlineFigure):
+                settle(made)
         if isinstance(made, InlineFigure):
             made.again = cast("Callable[[], Figure]", partial(draw, *args, **kwargs))
         return made
@@ -229,7 +270,7 @@ def figure(width: str, height: float) -> InlineFigure:
     if page.room is not None:
         return cast("InlineFigure", page.room)
     layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
-    tall = min(height * page.venue.font / 8, page.venue.tall)
+    tall = min(height * enlarged(), page.venue.tall)
     made = InlineFigure(figsize=(inches(width), tall), layout=layout)
     FigureCanvasAgg(made)
     return made
@@ -254,8 +295,8 @@ def apart(values: Sequence[float], count: int) -> list[float]:
     return kept
 
 
-def spread(names: Sequence[str], count: int) -> list[str]:
-    """Choose names evenly from first to last."""
+def spread(names: Sequence[T], count: int) -> list[T]:
+    """Choose evenly from first to last."""
     most = min(count, len(names))
     return [names[round(i * (len(names) - 1) / max(most - 1, 1))] for i in range(most)]
 
@@ -293,8 +334,7 @@ def legend(made: Figure, ax: Axes, *, width: str = COLUMN) -> None:
         columnspacing=1,
         handlelength=2.4,
         handletextpad=0.5,
-        borderpad=0.2,
-        borderaxespad=0,
+        borderaxespad=0.2,
     )
 
 
@@ -307,3 +347,25 @@ def held(root: xr.Dataset, scales: Sequence[float], units: Sequence[str]) -> Non
             f"the sweep holds no {', '.join(missing)}; its scales are "
             f"{root['scale'].values.tolist()}, its units {[str(u) for u in root['unit'].values]}"
         )
+
+
+def scale_ticks(ax: Axes, scales: Any, beside: int) -> None:
+    """Label columns of a map, one of so many beside each other, with as many scales as fit."""
+    room = (inches(COLUMN) - 1.4) / beside
+    most = min(len(scales), max(2, int(room / (0.055 * small()))))
+    shown = sorted({round(i * (len(scales) - 1) / max(most - 1, 1)) for i in range(most)})
+    ax.set_xticks(shown, [f"{scales[i]:g}" for i in shown])
+    ax.set_xlabel("scale")
+
+
+def name_units(ax: Axes, names: Sequence[str]) -> None:
+    """Label places 0, 1, … on the x axis with units: by name if these fit, else by number."""
+    if len(names) > 16:
+        ax.set_xlabel("unit (first to last)")
+        ax.set_xticks(*zip(*[(i, str(i + 1)) for i in range(0, len(names), 4)], strict=True))
+        return
+    turned = len(names) * max(map(len, names)) * small() * 0.0095 > inches(COLUMN) - 0.6
+    look: dict[str, Any] = (
+        {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if turned else {}
+    )
+    ax.set_xticks(range(len(names)), [short(name) for name in names], **look)

@@ -1,24 +1,131 @@
-"""A Selective-Kernel unit as a drawing, and what its branches do to a single pixel."""
+"""A Selective-Kernel unit as a drawing, with the kernels and weights that it has."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import BoxStyle, Circle, FancyBboxPatch, Rectangle
-from matplotlib.ticker import MultipleLocator
 from torch import Tensor, nn
 
-from skviz.nn import SKAttention, SKConv
+from skviz.errors import SkvizError
 from skviz.plot import style
+from skviz.recording import record
+from skviz.sweeps import at_rest, provenance
+from skviz.units import Unit, find_units
 
-__all__ = ["impulse_response", "kernel_label", "unit_diagram"]
+__all__ = ["effective_kernel", "kernel_label", "unit_diagram"]
 
-BANDS = (("Split", 8, 41, "#E8F1F8"), ("Fuse", 41, 80, "#EAF5EC"), ("Select", 80, 111, "#FBEEE3"))
-LANE = 2.5  # height of the descriptor's path, below the branches
-STEP = 9.0  # from one branch to the next
+UNIT = 1 / 18  # inches of one unit of the drawing, where labels have 8 points
+STEP = 8.5  # from one branch to the next
+LANE = 4.0  # height of the descriptor's path, below the branches
+BOX = 4.6  # width of the descriptor's boxes
+SPLIT, FUSE, SELECT = "#E8F1F8", "#EAF5EC", "#FBEEE3"
+
+
+@style.drawing
+def unit_diagram(model: nn.Module, images: Tensor, *, unit: str | None = None) -> Figure:
+    """Draw Split, Fuse and Select of one unit of any model, as it is while it sees some images.
+
+    Parameters
+    ----------
+    model
+        Any model with SK units, or a unit by itself.
+    images
+        What to call it with, (image, channel, H, W).
+    unit
+        Its name, as `skviz.find_units` gives it; by default the middle unit.
+
+    Returns
+    -------
+    Figure
+        Of text width. Of each branch: its kernel (taps shaded by the mean absolute weight of the
+        convolution, where it has one of its own), and its weight in every channel, mean over
+        images and places, from 0 to 1; a dotted line is 1/M.
+
+    Raises
+    ------
+    SkvizError
+        If the model has no such unit, or the page is too narrow.
+    """
+    found = find_units(model, images)
+    if not found:
+        raise SkvizError(f"{type(model).__name__} has no unit to draw")
+    chosen = found[len(found) // 2] if unit is None else found[unit]
+    module = model.get_submodule(chosen.name)
+    weights, sizes = _run(model, images, chosen, module)
+    count = chosen.branches
+    wide = style.inches("text") / UNIT / style.enlarged()
+    least = 76 + 2.6 * count
+    if wide < least:
+        raise SkvizError(
+            f"a unit of {count} branches needs {least * UNIT * style.enlarged():.1f} inches, got "
+            f"{style.inches('text'):.1f}; use width='text'"
+        )
+    rows = [LANE + 4 + STEP * (count - index) for index in range(count)]  # first on top
+    middle, top, low = sum(rows) / count, rows[0] + 9.3, LANE - 4
+    gate = wide - 18 - 2.6 * count  # of the first branch
+    end = wide - 14.8  # the sum
+    made = style.figure("text", (top - low + 0.5) * UNIT)
+    ax = made.subplots()
+    ax.set(xlim=(0, wide), ylim=(low, top + 0.5))
+    ax.set_aspect("equal")
+    ax.axis("off")
+    floor, edge = LANE + 4.2, wide - 9  # between the branches and the descriptor; of Select
+    _area(ax, (9, floor + 0.4, 25, top - floor - 0.4), SPLIT, "Split")
+    _area(ax, (9, low, gate - 13.4, floor - low), FUSE, "Fuse")
+    _area(ax, (34.4, floor + 0.4, edge - 34.4, top - floor - 0.4), SELECT, "Select")
+    _area(ax, (gate - 4, low, edge - gate + 4, floor - low + 0.5), SELECT, "")
+    shapes = [f"{c}×\n{h}×{w}" for c, h, w in sizes] or ["", ""]
+    _map(ax, 4, middle, "X", shapes[0])
+    _map(ax, wide - 4.6, middle, "V", shapes[-1])
+    kernels = chosen.kernels or (None,) * count
+    for index, (y, kernel) in enumerate(zip(rows, kernels, strict=True)):
+        colour = style.COLOURS[index % len(style.COLOURS)]
+        _arrow(ax, (7.2, middle), (9.8, y), colour)
+        _kernel(ax, y, kernel, _taps(module, kernel, kernels.count(kernel)), colour)
+        _weights(ax, weights[index], (39, y, gate - 42), f"branch {index}", colour, 1 / count)
+        _way(ax, (y, gate + 2.6 * index), (end, middle), colour)
+    _circle(ax, end, middle, "+")
+    _arrow(ax, (end + 1.6, middle), (wide - 7.3, middle))
+    _fuse(ax, rows[0], gate, weights.shape, _descriptor(module))
+    table = xr.Dataset(
+        {"weight": (("branch", "channel"), weights)},
+        coords={"kernel": ("branch", [np.nan if k is None else k for k in kernels])},
+        attrs=provenance(model),
+    )
+    style.describe(
+        made,
+        f"Model structure of SK unit {chosen.name or type(model).__name__}: {count} branches and "
+        f"their weight in each of {weights.shape[1]} channels, mean over {len(images)} images; "
+        "dotted: 1/M. Squares: taps of each kernel.",
+        weights=table,
+    )
+    return made
+
+
+def _run(
+    model: nn.Module, images: Tensor, unit: Unit, module: nn.Module
+) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
+    """Return the weights (branch, channel), and (C, H, W) of the unit's input and output."""
+    sizes: list[tuple[int, int, int]] = []
+
+    def look(_: nn.Module, given: Any, made: Any) -> None:
+        if not sizes and all(isinstance(t, Tensor) and t.ndim == 4 for t in (*given[:1], made)):
+            sizes.extend(tuple(t.shape[1:]) for t in (given[0], made))
+
+    handle = module.register_forward_hook(look)
+    try:
+        with at_rest(model, images.device), torch.no_grad(), record(model, [unit]) as recording:
+            model(images)
+    finally:
+        handle.remove()
+    recorded = next(iter(recording.weights.values()))  # (image, branch, channel[, spatial…])
+    mean = recorded.double().flatten(3).mean(-1) if recorded.ndim > 3 else recorded.double()
+    return mean.mean(0).cpu().numpy(), sizes
 
 
 def effective_kernel(conv: nn.Conv2d) -> int:
@@ -34,99 +141,113 @@ def kernel_label(conv: nn.Conv2d) -> str:
     return f"{effective}×{effective}{made_of}"
 
 
-def convolutions(unit: SKConv | SKAttention) -> list[nn.Conv2d]:
-    """Return the convolution of each branch."""
-    return [branch.get_submodule("conv") for branch in unit.convs]  # type: ignore[misc]
+def _taps(module: nn.Module, kernel: int | None, branches: int) -> tuple[np.ndarray, str] | None:
+    """Return how strong each place of a kernel is (k, k), and what the kernel is made of.
 
-
-def unit_diagram(unit: SKConv | SKAttention, *, size: tuple[int, int] | None = None) -> Figure:
-    """Draw Split, Fuse and Select of a unit, with the shapes of one image's tensors.
-
-    Parameters
-    ----------
-    unit
-        Its branches, kernels, dilations, channels and descriptor length are drawn as they are.
-    size
-        Height and width of the unit's input; by default the letters H and W.
-
-    Returns
-    -------
-    Figure
-        Of text width.
+    None where no single convolution of the unit has this kernel.
     """
-    convs = convolutions(unit)
-    fuse = "fc" if isinstance(unit, SKAttention) else "fc, BN, ReLU"
-    descriptor = unit.d if isinstance(unit, SKAttention) else unit.select.in_features
-    channels, stride = convs[0].out_channels, convs[0].stride[0]
-    before, after = "H×W", "H×W" if stride == 1 else f"H/{stride}×W/{stride}"
-    if size is not None:
-        before, after = (f"{-(-size[0] // s)}×{-(-size[1] // s)}" for s in (1, stride))
-    rows = [LANE + STEP * (len(convs) - index) for index in range(len(convs))]  # first on top
-    middle, top = sum(rows) / len(rows), rows[0] + 9.5
-    with style.context():
-        made = style.figure("text", style.inches("text") * (top + 5.5) / 124)
-        ax = made.subplots()
-        ax.set(xlim=(-3, 121), ylim=(LANE - 8, top), aspect="equal")
-        ax.axis("off")
-        for name, left, right, colour in BANDS:
-            corner = (left + 0.4, LANE - 7.5)
-            ax.add_patch(Rectangle(corner, right - left - 0.8, top - corner[1], color=colour, lw=0))
-            ax.text(left + 2, top - 1, name, va="top", weight="bold")
-        _map(ax, 2, middle, "X", f"{channels}×{before}", style.COLOURS[-1])
-        for index, (conv, y) in enumerate(zip(convs, rows, strict=True)):
-            _branch(ax, conv, index, (middle, y, 88 + 2.6 * (len(convs) - index)))
-        _map(ax, 116, middle, "V", f"{channels}×{after}", style.COLOURS[-1])
-        _fuse(ax, rows, (channels, descriptor, after), fuse)
-        _circle(ax, 107, middle, "+")
-        _arrow(ax, (108.6, middle), (113.4, middle))
-        return made
+    convs = [m for m in module.modules() if isinstance(m, nn.Conv2d)]
+    square = [c for c in convs if len({*c.kernel_size}) == 1 == len({*c.dilation})]
+    mine = [c for c in square if effective_kernel(c) == kernel]
+    if len(mine) != 1 or branches > 1:
+        return None
+    conv, k = mine[0], effective_kernel(mine[0])
+    strength = np.zeros((k, k))
+    step = conv.dilation[0]
+    strength[::step, ::step] = conv.weight.detach().float().abs().mean((0, 1)).cpu()
+    made_of = kernel_label(conv).partition(" (")[2].rstrip(")") or "convolution"
+    groups = f"{conv.groups} groups" if conv.groups > 1 else ""
+    return strength / (strength.max() or 1), "\n".join(filter(None, (made_of, groups)))
 
 
-def _branch(ax: Axes, conv: nn.Conv2d, index: int, at: tuple[float, float, float]) -> None:
-    """Draw a branch's convolution, its way to the sum and to its weight."""
-    middle, y, gate = at
-    colour = style.COLOURS[index % len(style.COLOURS)]
-    _arrow(ax, (4.7, middle), (10.5, y), colour)
-    _box(ax, 10.7, y, 28.3, 6.8, colour)
-    _taps(ax, conv, 11.7, y, 5, colour)
-    groups = f", {conv.groups} groups" if conv.groups > 1 else ""
-    ax.text(18, y + 1.5, kernel_label(conv), va="center", fontsize=6.5, weight="bold")
-    ax.text(18, y - 1.5, f"conv{groups}, BN, ReLU", va="center", fontsize=6)
-    ax.plot([39.5, 45], [y, y], color=colour)
-    ax.plot(45, y, "o", color=colour, markersize=2.5)
-    _arrow(ax, (45, y), (gate - 1.7, y), colour)
-    ax.text(46.2, y + 0.6, f"branch {index}", color=colour, fontsize=6.5, va="bottom")
-    _arrow(ax, (gate, LANE + 3.3), (gate, y - 1.7), colour)
+def _descriptor(module: nn.Module) -> int | None:
+    """Return the length of the descriptor: the narrowest of the unit's dense layers."""
+    dense = [m.out_features for m in module.modules() if isinstance(m, nn.Linear)]
+    point = [
+        m.out_channels
+        for m in module.modules()
+        if isinstance(m, nn.Conv2d) and set(m.kernel_size) == {1}
+    ]
+    return min(dense or point, default=None)
+
+
+def _kernel(
+    ax: Axes, y: float, kernel: int | None, taps: tuple[np.ndarray, str] | None, colour: str
+) -> None:
+    """Draw a branch's kernel in its box."""
+    _box(ax, 10, y, 23, 7.2, colour)
+    strength = taps[0] if taps else np.zeros((kernel or 1, kernel or 1))
+    side = len(strength)
+    cell = 5.4 / max(side, 3)
+    left, high = 14 - side * cell / 2, y + side * cell / 2
+    for row, column in np.ndindex(side, side):
+        share = 0.25 + 0.75 * strength[row, column] if strength[row, column] else 0
+        face = 1 - share * (1 - np.array(to_rgb(colour)))
+        place = (left + column * cell, high - (row + 1) * cell)
+        ax.add_patch(Rectangle(place, cell, cell, facecolor=face, edgecolor="0.6", linewidth=0.4))
+    lines = taps[1].split("\n") if taps else []
+    name = style.kernel_name(kernel) if kernel else "unknown"
+    text: Any = {"va": "center", "fontsize": style.least()}
+    ax.text(17.8, y + len(lines), name, weight="bold", **text)
+    for number, line in enumerate(lines):
+        ax.text(17.8, y + len(lines) - 1.9 * (number + 1), line, **text)
+
+
+def _weights(
+    ax: Axes,
+    weights: np.ndarray,
+    at: tuple[float, float, float],
+    name: str,
+    colour: str,
+    equal: float,
+) -> None:
+    """Draw a branch's weight in every channel, from 0 to 1, above its way; dotted what is equal."""
+    left, low, wide, tall = at[0], at[1] + 0.6, at[2], 3.4
+    x = left + np.repeat(np.linspace(0, wide, len(weights) + 1), 2)[1:-1]
+    ax.add_patch(Rectangle((left, low), wide, tall, facecolor="white", edgecolor="0.6", lw=0.4))
+    ax.fill_between(x, low, low + tall * np.repeat(weights, 2), color=colour, lw=0, zorder=2)
+    ax.plot([left, left + wide], [low + tall * equal] * 2, ":", color="black", linewidth=0.6)
+    text = f"{name}: {weights.mean():.2f}"
+    ax.text(left, low + tall + 0.3, text, va="bottom", color=colour, fontsize=style.least())
+
+
+def _way(ax: Axes, start: tuple[float, float], end: tuple[float, float], colour: str) -> None:
+    """Draw a branch's way from its kernel past its weight to the sum."""
+    y, gate = start
+    ax.plot([33.2, 36.5], [y, y], color=colour)
+    ax.plot(36.5, y, "o", color=colour, markersize=2.5)
+    _arrow(ax, (36.5, y), (gate - 1.7, y), colour)
+    _arrow(ax, (gate, LANE + 3.2), (gate, y - 1.7), colour)
     _circle(ax, gate, y, "×", colour)
-    way = np.array([107 - gate, middle - y])
+    way = np.array([end[0] - gate, end[1] - y])
     way *= 1.7 / np.hypot(*way)
-    _arrow(ax, (gate + way[0], y + way[1]), (107 - way[0], middle - way[1]), colour)
+    _arrow(ax, (gate + way[0], y + way[1]), (end[0] - way[0], end[1] - way[1]), colour)
 
 
 def _fuse(
-    ax: Axes, rows: Sequence[float], shape: tuple[int, int, str], descriptor_layers: str
+    ax: Axes, top: float, gate: float, shape: tuple[int, ...], descriptor: int | None
 ) -> None:
-    """Draw the path from the branches' sum to their weights."""
-    channels, d, size = shape
-    ax.plot([45, 45], [rows[0], LANE + 1.6], color="0.25")
-    _circle(ax, 45, LANE, "+")
-    steps = (  # left, width, name, shape
-        (50, 8.5, "U", f"{channels}×{size}"),
-        (62.5, 5, "S", f"{channels}"),
-        (73.5, 5, "Z", f"{d}"),
-        (84.5, 25, f"softmax over {len(rows)} branches", f"weights: {len(rows)}×{channels}"),
-    )
-    for left, width, name, text in steps:
-        _box(ax, left, LANE, width, 6.4, "0.25")
-        bold = "bold" if len(name) == 1 else "normal"
-        ax.text(left + width / 2, LANE + 1.3, name, ha="center", va="center",
-                fontsize=7 if bold == "bold" else 6.5, weight=bold)  # fmt: skip
-        ax.text(left + width / 2, LANE - 1.5, text, ha="center", va="center", fontsize=6)
-    layers = ("", "mean", descriptor_layers, "fc")
-    starts = (46.6, 58.5, 67.5, 78.5)
-    for start, (end, *_), layer in zip(starts, steps, layers, strict=True):
-        _arrow(ax, (start, LANE), (end - 0.2, LANE))
-        ax.text((start + end) / 2, LANE - 4, layer, ha="center", va="top", fontsize=6)
+    """Draw the path from the branches' sum over its descriptor to their weights."""
+    ax.plot([36.5, 36.5], [top, LANE + 1.6], color="0.25")
+    _circle(ax, 36.5, LANE, "+")
+    count, channels = shape
+    step = (gate - 3 - 38.1) / 3  # from one box's end to the next one's
+    text: Any = {"ha": "center", "va": "center", "fontsize": style.least()}
+    for number, (name, size) in enumerate((("S", channels), ("Z", descriptor))):
+        left = 38.1 + step * (number + 1) - BOX
+        _box(ax, left, LANE, BOX, 6, "0.25")
+        _arrow(ax, (left - step + BOX, LANE), (left - 0.2, LANE))
+        ax.text(left + BOX / 2, LANE + (1.1 if size else 0), name, weight="bold", **text)
+        ax.text(left + BOX / 2, LANE - 1.4, str(size or ""), **text)
+    _arrow(ax, (gate - 3 - step, LANE), (gate - 3.2, LANE))
+    _box(ax, gate - 3, LANE, 14, 6, "0.25")
+    ax.text(gate + 4, LANE, f"softmax over\n{count} branches", linespacing=1.3, **text)
+
+
+def _area(ax: Axes, at: tuple[float, float, float, float], colour: str, name: str) -> None:
+    left, low, wide, tall = at
+    ax.add_patch(Rectangle((left, low), wide, tall, color=colour, lw=0))
+    ax.text(left + 0.8, low + tall - 0.6, name, va="top", weight="bold")
 
 
 def _arrow(
@@ -137,95 +258,21 @@ def _arrow(
     ax.annotate("", end, start, arrowprops=look)
 
 
-def _box(ax: Axes, left: float, y: float, width: float, height: float, colour: str) -> None:
+def _box(ax: Axes, left: float, y: float, wide: float, tall: float, colour: str) -> None:
     shape = BoxStyle("round", pad=0, rounding_size=0.8)
-    corner = (left, y - height / 2)
-    ax.add_patch(
-        FancyBboxPatch(
-            corner,
-            width,
-            height,
-            boxstyle=shape,
-            facecolor="white",
-            edgecolor=colour,
-            linewidth=0.9,
-        )
-    )
+    look: Any = {"facecolor": "white", "edgecolor": colour, "linewidth": 0.9, "boxstyle": shape}
+    ax.add_patch(FancyBboxPatch((left, y - tall / 2), wide, tall, **look))
 
 
 def _circle(ax: Axes, x: float, y: float, sign: str, colour: str = "0.25") -> None:
     ax.add_patch(Circle((x, y), 1.6, facecolor="white", edgecolor=colour, linewidth=0.9, zorder=3))
-    ax.text(x, y - 0.1, sign, ha="center", va="center_baseline", fontsize=8, zorder=4)
+    ax.text(x, y - 0.1, sign, ha="center", va="center_baseline", zorder=4)
 
 
-def _map(ax: Axes, x: float, y: float, name: str, text: str, colour: str) -> None:
+def _map(ax: Axes, x: float, y: float, name: str, text: str) -> None:
     """Draw a feature map as a few sheets, with its shape below."""
     for back in (1.2, 0.6, 0.0):
-        corner = (x - 2.5 + back, y - 2.5 + back)
-        ax.add_patch(Rectangle(corner, 5, 5, facecolor="white", edgecolor=colour, linewidth=0.8))
-    ax.text(x, y, name, ha="center", va="center", weight="bold")
-    ax.text(x, y - 3.4, text.replace("×", "×\n", 1), ha="center", va="top", fontsize=6)
-
-
-def _taps(ax: Axes, conv: nn.Conv2d, left: float, y: float, side: float, colour: str) -> None:
-    """Draw the square of the effective kernel with the convolution's taps filled."""
-    effective, step = effective_kernel(conv), conv.dilation[0]
-    cell = side / max(effective, 3)
-    low = y - effective * cell / 2
-    left = left + (side - effective * cell) / 2
-    for row, column in np.ndindex(effective, effective):
-        tap = row % step == 0 and column % step == 0
-        corner = (left + column * cell, low + row * cell)
-        face = colour if tap else "white"
-        ax.add_patch(Rectangle(corner, cell, cell, facecolor=face, edgecolor="0.6", linewidth=0.4))
-
-
-def impulse_response(unit: SKConv | SKAttention) -> Figure:
-    """Draw which outputs of each branch's convolution one input pixel reaches.
-
-    The convolutions run with their own weights, but without bias and at stride 1, on a map that is
-    zero but for its middle pixel, which is 1 in every channel.
-
-    Returns
-    -------
-    Figure
-        One map per branch: mean absolute response over the output channels, relative to the
-        branch's strongest.
-    """
-    convs = convolutions(unit)
-    reach = max(map(effective_kernel, convs)) // 2 + 1
-    with style.context():
-        made = style.figure("text", 0.86 * style.inches("text") / max(len(convs), 3) + 0.6)
-        axes = made.subplots(1, len(convs), sharey=True)
-        for ax, conv in zip(axes, convs, strict=True):
-            response = _impulse(conv, 2 * reach + 1).cpu().numpy()
-            edge = reach + 0.5
-            image = ax.imshow(
-                response / response.max(),
-                cmap="Blues",
-                vmin=0,
-                vmax=1,
-                extent=(-edge, edge, edge, -edge),
-            )
-            ax.set_title(kernel_label(conv))
-            ax.set_xlabel("pixels from the impulse")
-            ax.xaxis.set_major_locator(MultipleLocator(2))
-            ax.yaxis.set_major_locator(MultipleLocator(2))
-        bar = made.colorbar(image, ax=list(axes), pad=0.02, aspect=12)
-        bar.set_label("relative response")
-        return made
-
-
-def _impulse(conv: nn.Conv2d, side: int) -> Tensor:
-    """Mean absolute response over channels, (side, side), to one pixel in the middle."""
-    impulse = conv.weight.new_zeros((1, conv.in_channels, side, side))
-    impulse[:, :, side // 2, side // 2] = 1
-    with torch.no_grad():
-        response = F.conv2d(
-            impulse,
-            conv.weight,
-            padding=effective_kernel(conv) // 2,
-            dilation=conv.dilation,
-            groups=conv.groups,
-        )  # (1, C, side, side)
-    return response.abs().mean((0, 1))
+        corner = (x - 3.1 + back, y - 2.5 + back)
+        ax.add_patch(Rectangle(corner, 5, 5, facecolor="white", edgecolor="black", linewidth=0.8))
+    ax.text(x - 0.6, y, name, ha="center", va="center", weight="bold")
+    ax.text(x - 0.6, y - 3.2, text, ha="center", va="top", fontsize=style.least())

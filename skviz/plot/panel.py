@@ -1,0 +1,100 @@
+"""Several figures in one, aligned, with letters."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
+
+from skviz.errors import SkvizError
+from skviz.plot import style
+
+__all__ = ["panel"]
+
+LEAST = 2.7  # inches that a figure needs
+
+
+@style.drawing
+def panel(
+    figures: Sequence[Figure], *, labels: str = "abcdefgh", columns: int | None = None
+) -> Figure:
+    """Draw figures side by side in one, their axes in a row at the same height.
+
+    Parameters
+    ----------
+    figures
+        From `skviz.plot`; each is drawn anew at the width it has here.
+    labels
+        A letter for each.
+    columns
+        How many stand beside each other; by default as many as have 2.7 inches.
+
+    Returns
+    -------
+    Figure
+        Of text width, as high as its highest figure, row by row.
+
+    Raises
+    ------
+    SkvizError
+        If there are no figures, fewer labels than figures, one is not from `skviz.plot`, or the
+        panel would be higher than the page.
+    """
+    if not figures or len(labels) < len(figures) or (columns is not None and columns < 1):
+        raise SkvizError(
+            f"a panel needs figures, a label for each and at least one column; got {len(figures)} "
+            f"figures, labels {labels!r}, columns={columns}"
+        )
+    draw: list[Any] = [getattr(figure, "again", None) for figure in figures]
+    if None in draw:
+        raise SkvizError("a panel is made of figures of skviz.plot; draw others into axes of yours")
+    columns = min(columns or max(1, int(style.inches("text") / LEAST)), len(figures))
+    each = style.inches("text") / columns
+    with style.context(width=each):
+        alone = [again() for again in draw]
+    rows = [alone[i : i + columns] for i in range(0, len(alone), columns)]
+    heights = [max(figure.get_figheight() for figure in row) for row in rows]
+    made = style.figure("text", sum(heights) / style.enlarged())
+    if made.get_figheight() < sum(heights) - 0.01:
+        raise SkvizError(
+            f"a panel of {len(rows)} rows needs {sum(heights):.1f} inches, the page has "
+            f"{made.get_figheight():.1f}; use fewer figures, or more columns"
+        )
+    grid = made.add_gridspec(len(rows), columns, height_ratios=heights)
+    tables: dict[str, Any] = {}
+    captions, parts = [], []
+    for index, (again, letter) in enumerate(zip(draw, labels, strict=False)):
+        part: Any = made.add_subfigure(grid[index // columns, index % columns])
+        parts.append(part)
+        with style.context(width=each, room=part):
+            again()
+        part.text(0.005, 0.99, letter, weight="bold", ha="left", va="top")
+        captions.append(f"({letter}) {part.caption}")
+        tables |= {f"{letter}.{name}": table for name, table in part.tables.items()}
+    style.describe(made, " ".join(captions), **tables)
+    _align(made, [parts[i : i + columns] for i in range(0, len(parts), columns)])
+    return made
+
+
+def _align(made: Figure, rows: list[list[Any]]) -> None:
+    """Give the axes of a row the same bottom and top, once the layout has found room for all."""
+    made.draw_without_rendering()
+    made.set_layout_engine("none")
+    for row in rows:
+        spans = []
+        for part in row:
+            boxes = [ax.get_position(original=True).transformed(part.transSubfigure)
+                     for ax in part.axes]  # fmt: skip
+            spans.append((min(box.y0 for box in boxes), max(box.y1 for box in boxes)))
+        low, high = max(span[0] for span in spans), min(span[1] for span in spans)
+        for part, (bottom, top) in zip(row, spans, strict=True):
+            shrink = (high - low) / (top - bottom)
+            start, tall = part.bbox.y0, part.bbox.height
+            for ax in part.axes:
+                ax.yaxis.set_major_locator(FixedLocator(ax.get_yticks()))  # as the layout knows
+                box = ax.get_position(original=True)
+                y0, y1 = (
+                    (low + shrink * (start + y * tall - bottom) - start) / tall
+                    for y in (box.y0, box.y1)
+                )
+                ax.set_position((box.x0, y0, box.width, y1 - y0))

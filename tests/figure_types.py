@@ -1,0 +1,106 @@
+"""One small figure of every type, for the tests that all of them must pass."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from matplotlib.figure import Figure
+
+import skviz
+from skviz import plot
+from skviz.nn import SKConv
+
+
+def made_up(
+    *, units: int = 6, branches: int = 2, images: int = 12, categories: int = 4, channels: int = 12
+) -> xr.DataTree:
+    """A sweep of no network: weights from a formula and a seeded generator."""
+    rng = np.random.default_rng(0)
+    scales = [0.5, 1.0, 1.5, 2.0]
+    noise = rng.normal(0, 0.3, (images, len(scales), units, branches, channels))
+    slope = np.linspace(-0.3, 1, branches)[:, None] * np.linspace(0.2, 1, units)[:, None, None]
+    grown = np.array(scales)[:, None, None, None] * slope  # (scale, unit, branch, 1)
+    raised = np.exp(noise + grown)
+    weight = raised / raised.sum(3, keepdims=True)  # (image, scale, unit, branch, channel)
+    names = [f"stage{1 + i // 2}.{i % 2}.sk" for i in range(units)]
+    y = np.linspace(0, 255, 16, dtype=np.uint8)
+    root = xr.Dataset(
+        {
+            "weight": (("image", "scale", "unit", "branch"), weight.mean(-1)),
+            "thumbnail": (
+                ("example", "scale", "y", "x", "rgb"),
+                np.broadcast_to(y[:, None, None], (2, len(scales), 16, 16, 3)),
+            ),
+        },
+        coords={
+            "image": [f"made-up/{i}" for i in range(images)],
+            "scale": scales,
+            "unit": names,
+            "kernel": (("unit", "branch"), np.tile(3.0 + 2 * np.arange(branches), (units, 1))),
+            "category": ("image", [f"category {i % categories}" for i in range(images)]),
+        },
+        attrs={"model": "made-up", "model_sha256": "0" * 64, "protocol": "rescale", "seed": 7,
+               "data_sha256": "1" * 64},
+    )  # fmt: skip
+    nodes = {
+        name: xr.DataTree(
+            xr.Dataset({"weight": (("image", "scale", "branch", "channel"), weight[:, :, i])})
+        )
+        for i, name in enumerate(names)
+    }
+    return xr.DataTree(root, children=nodes)
+
+
+def studies(model: Any, objects: Any) -> dict[str, Any]:
+    """Small studies of a real network, for the figures that are not drawn from a sweep."""
+    scenes, quiet = skviz.place(objects, canvas=32), {"progress": False, "device": "cpu"}
+    scales = [0.5, 1.0, 2.0]
+    changes = {"3×3": 3, "uniform": "uniform"}
+    effect = skviz.effect(model, scenes, changes, scales=scales, **quiet)
+    judged = effect.assign(
+        correct=effect["probability"] > effect["probability"].mean(),
+        category_probability=effect["probability"],
+    )
+    target = ["predicted", skviz.branch_weight("stage1.0.sk", kernel=5)]
+    images = scenes.render(1.0)
+    return {
+        "effect": judged,
+        "controls": skviz.controls(model, scenes, scales=scales, seeds=1, **quiet),
+        "fields": skviz.receptive_field(model, scenes, scales=scales, draws=1, **quiet),
+        "maps": skviz.attribute(
+            model, scenes, target=target, method="input_x_gradient", scales=scales, **quiet
+        ),
+        "trust": skviz.faithfulness(
+            model, images, target=target, method="input_x_gradient", points=4, groups=2,
+            device="cpu",
+        ),
+    }  # fmt: skip
+
+
+def drawings(found: dict[str, Any]) -> dict[str, Callable[[], Figure]]:
+    """Say how to draw one figure of every type."""
+    two, three = made_up(), made_up(branches=3)
+    torch.manual_seed(0)
+    unit = SKConv(16, kernels=(3, 5, 7), groups=4).eval()
+    images = torch.rand(2, 16, 14, 14)
+    made: dict[str, Callable[[], Any]] = {
+        "attribution_grid": lambda: plot.attribution_grid(found["maps"]),
+        "branch_heatmap": lambda: plot.branch_heatmap(three),
+        "channel_raster": lambda: plot.channel_raster(two),
+        "class_curves": lambda: plot.class_curves(two),
+        "control_shifts": lambda: plot.control_shifts(found["controls"]),
+        "expected_kernel": lambda: plot.expected_kernel(two),
+        "faithfulness": lambda: plot.faithfulness(found["trust"]),
+        "impulse_response": lambda: plot.impulse_response(unit),
+        "intervention_effect": lambda: plot.intervention_effect(found["effect"]),
+        "panel": lambda: plot.panel([plot.scale_response(two), plot.expected_kernel(two)]),
+        "receptive_field": lambda: plot.receptive_field(found["fields"]),
+        "scale_response": lambda: plot.scale_response(two),
+        "ternary": lambda: plot.ternary(three),
+        "three_scales": lambda: plot.three_scales(two),
+        "unit_diagram": lambda: plot.unit_diagram(unit, images),
+    }
+    assert made.keys() == set(plot.__all__)
+    return made
