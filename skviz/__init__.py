@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from skviz.receptive_fields import receptive_field
     from skviz.recording import record
     from skviz.scenes import place
+    from skviz.sources import from_dataset, from_folder
     from skviz.stats import attention_difference, expected_kernel, shift
     from skviz.sweeps import sweep
     from skviz.units import find_units
@@ -43,6 +44,8 @@ ENTRY_POINTS = {
     "faithfulness": "attribution",
     "find_units": "units",
     "force": "interventions",
+    "from_dataset": "sources",
+    "from_folder": "sources",
     "from_photographs": "photo_scenes",
     "intervene": "interventions",
     "load": "zoo",

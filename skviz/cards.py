@@ -13,7 +13,7 @@ from skviz.backgrounds import crops
 from skviz.nn import SKNet
 from skviz.scenes import Scenes, place
 from skviz.sweeps import sweep
-from skviz.train import Recipe, Studio, make_network, training_scenes
+from skviz.train import Recipe, Studio, Training, make_network, training_scenes
 from skviz.zoo import Card
 
 __all__ = ["calibrated", "card_of", "write_card"]
@@ -24,10 +24,10 @@ SEED = 1_000  # far from the seeds of training
 CONTROLS = 3
 
 
-def card_of(recipe: Recipe) -> Card:
+def card_of(recipe: Training) -> Card:
     """Make the card that travels inside the file."""
     training = {k: v for k, v in asdict(recipe).items() if k not in ("name", "network", "canvas")}
-    return Card(recipe.name, recipe.network, data.objects().categories, recipe.canvas, training)
+    return Card(recipe.name, recipe.network, recipe.categories, recipe.canvas, training)
 
 
 def scenes(families: tuple[str, ...], canvas: int, *, real: bool) -> list[Scenes]:

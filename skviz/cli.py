@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import xarray as xr
+    from distributed import Client
 
     from skviz.figure_sets import FigureSet
 
@@ -75,29 +77,87 @@ def shift_table(ds: xr.DataTree) -> str:
 
 
 def run_sweep(arguments: argparse.Namespace) -> None:
-    """Sweep the shipped objects and keep the result as a Zarr store."""
-    from skviz import data, zoo
-    from skviz.store import save
+    """Sweep objects, a folder or a data set into a Zarr store, or go on where one stopped."""
+    from skviz import data, sources, zoo
     from skviz.sweeps import SCALES, sweep
 
-    cut_outs = data.objects(category=arguments.category, family=arguments.family)
-    scales = arguments.scales or SCALES
-    ds = sweep(zoo.load(arguments.model), cut_outs, scales=scales, device=arguments.device)
-    print(save(ds, arguments.out))
-    if len(scales) > 1 and len(cut_outs) > 1:
+    model = zoo.load(arguments.model)
+    card = getattr(model, "card", None)
+    form = {"protocol": arguments.protocol, "canvas": card.canvas if card else 224}
+    source: data.Objects | sources.Pictures
+    if arguments.folder:
+        source = sources.from_folder(arguments.folder, **form)
+    elif arguments.cifar10:
+        from skviz.cifar import Cifar10
+
+        source = sources.from_dataset(Cifar10(train=False), **form)
+    else:
+        source = data.objects(category=arguments.category, family=arguments.family)
+    scales = arguments.scales or (SCALES if isinstance(source, data.Objects) else SCALES[2:])
+    ds = sweep(
+        model,
+        source,
+        scales=scales,
+        batch=arguments.batch,
+        device=arguments.device,
+        store=arguments.out,
+        chunk=arguments.chunk,
+        channels=arguments.channels,
+        on_error=arguments.on_error,
+        client=connected(arguments.scheduler) if arguments.scheduler else None,
+    )
+    print(arguments.out)
+    skipped = ds["problem"].load().where(ds["problem"] != "", drop=True)
+    for name, problem in zip(skipped["image"].values, skipped.values, strict=True):
+        print(f"skipped {name}: {problem}")
+    ds = ds.isel(image=(ds["problem"] == "").values)
+    if len(scales) > 1 and ds.sizes["image"] > 1:
         print(shift_table(ds))
+
+
+def connected(address: str) -> Client:
+    """Connect to a Dask scheduler."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise SkvizError("--scheduler needs Dask: pip install skviz[cluster]") from error
+    try:
+        return Client(address)
+    except (OSError, ValueError) as error:
+        raise SkvizError(f"no Dask scheduler at {address} ({error})") from error
+
+
+def fetch(arguments: argparse.Namespace) -> None:
+    """Get a data set that does not ship with the package."""
+    from skviz import cifar
+
+    print(cifar.fetch(arguments.source, arguments.out))
 
 
 def train(arguments: argparse.Namespace) -> None:
     """Train a shipped network and write its weights and card."""
     from skviz import cards, zoo
-    from skviz.train import RECIPES, train
+    from skviz.train import RECIPES, Training, train
 
-    recipe = RECIPES[arguments.name]
+    run = arguments.run / arguments.name
+    recipe: Training
+    if arguments.name == "cifar10":
+        from skviz import cards_cifar, train_cifar
+
+        recipe = train_cifar.CIFAR10
+        describe = partial(
+            cards_cifar.write_card,
+            recipe=train_cifar.CIFAR10,
+            store=run / "study.zarr",
+            keep=arguments.out.parent / "studies" / "cifar10.zarr",
+        )
+    else:
+        recipe = RECIPES[arguments.name]
+        describe = partial(cards.write_card, recipe=RECIPES[arguments.name])
     start = time.monotonic()
     model = train(
         recipe,
-        arguments.run / recipe.name,
+        run,
         where=arguments.device,
         bfloat16=not arguments.float32,
     )
@@ -106,7 +166,7 @@ def train(arguments: argparse.Namespace) -> None:
     path = arguments.out / f"{recipe.name}.safetensors"
     zoo.save(model, cards.card_of(recipe), path)
     # What is measured is what was written.
-    path.with_suffix(".md").write_text(cards.write_card(zoo.load(path), recipe))
+    path.with_suffix(".md").write_text(describe(zoo.load(path)))
     print(path)
 
 
@@ -141,15 +201,29 @@ def parser() -> argparse.ArgumentParser:
     made = command(show_provenance, "provenance", "print what a figure was made from")
     made.add_argument("figure", type=Path, help="a file that skviz wrote")
 
-    made = command(run_sweep, "sweep", "sweep the shipped objects and keep the result")
+    made = command(run_sweep, "sweep", "sweep scenes into a store, or go on with a stopped sweep")
     made.add_argument("out", type=Path, help="a Zarr store, such as study.zarr")
+    what = made.add_mutually_exclusive_group()
+    what.add_argument("--folder", type=Path, help="of images, one sub-folder for each class")
+    what.add_argument("--cifar10", action="store_true", help="the test set of CIFAR-10")
+    made.add_argument("--protocol", choices=["zoom", "rescale"], default="zoom", help="of images")
     made.add_argument("--model", default="objects", help="a shipped network or a .safetensors file")
     made.add_argument("--scales", type=numbers, metavar="0.5,1,2")
     made.add_argument("--category", nargs="+", help="only these categories")
     made.add_argument("--family", nargs="+", help="only these design families")
+    made.add_argument("--batch", type=int, default=32, help="images per forward pass")
+    made.add_argument("--chunk", type=int, default=128, help="images per task")
+    made.add_argument("--channels", action="store_true", help="keep the weight of every channel")
+    made.add_argument("--on-error", choices=["stop", "skip"], default="stop")
+    made.add_argument("--scheduler", metavar="tcp://…", help="a Dask scheduler whose workers do it")
+
+    made = command(fetch, "data", "get a data set that does not ship, and check it")
+    made.add_argument("name", choices=["cifar10"])
+    made.add_argument("--source", type=Path, help="folder that holds its files; else download")
+    made.add_argument("--out", type=Path, help="folder for data sets; by default in the cache")
 
     made = command(train, "train", "train a shipped network, or go on with a stopped run")
-    made.add_argument("name", choices=["objects", "objects-3"])
+    made.add_argument("name", choices=["objects", "objects-3", "cifar10"])
     made.add_argument("--run", type=Path, default=Path("runs"), help="folder for checkpoints")
     made.add_argument("--out", type=Path, default=Path("data/models"), help="folder for the result")
     made.add_argument("--float32", action="store_true", help="do not compute in bfloat16")

@@ -39,7 +39,7 @@ class Source(Protocol):
 
     def __getitem__(self, part: slice, /) -> Self: ...
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "Source":
         """Return the scenes on `device`."""
 
     def render(self, scale: float) -> Tensor:

@@ -16,9 +16,14 @@ The result is one `xarray.DataTree`. Its root holds what all units share:
 and one node per unit, named like it, holds ``weight`` (image, scale, branch, channel).
 """
 
-from collections.abc import Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache, partial
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,13 +35,18 @@ from skviz import data, zoo
 from skviz import device as devices
 from skviz.errors import SkvizError, UnitError
 from skviz.recording import record
-from skviz.scenes import Source, place
+from skviz.scenes import Scenes, Source, place
+from skviz.sources import Pictures
 from skviz.units import Unit, find_units
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 __all__ = ["sweep"]
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 EXAMPLES = 4
+AHEAD = 2  # batches of scenes that wait, ready, for the model
 
 
 def sweep(
@@ -48,6 +58,11 @@ def sweep(
     batch: int = 32,
     device: str = "auto",
     progress: bool = True,
+    store: str | os.PathLike[str] | None = None,
+    chunk: int = 128,
+    channels: bool = False,
+    on_error: str = "stop",
+    client: "Client | None" = None,
 ) -> xr.DataTree:
     """Record the branch weights of a model for every scene at every scale.
 
@@ -56,8 +71,9 @@ def sweep(
     model
         Any classifier with SK units; it comes back as it was, on the device it was on.
     source
-        Scenes (`skviz.place`, `skviz.zoom`, `skviz.from_photographs`), or cut-outs, which are
-        placed on procedural backgrounds of the model's canvas (96 pixels if it names none).
+        Scenes (`skviz.place`, `skviz.zoom`, `skviz.from_photographs`, `skviz.from_folder`,
+        `skviz.from_dataset`), or cut-outs, which are placed on procedural backgrounds of the
+        model's canvas (96 pixels if it names none).
     scales
         Increasing; ``1.0`` is the reference.
     units
@@ -68,38 +84,157 @@ def sweep(
         See `skviz.device.resolve`.
     progress
         Show a progress bar once the sweep has taken two seconds.
+    store
+        Keep the result in this Zarr store instead of in memory, and go on where a killed sweep
+        into it stopped; see `skviz.studies`.
+    chunk
+        With a store: images per task, which is one chunk of every array.
+    channels
+        With a store: keep the weight of every channel too (float16).
+    on_error
+        With a store: ``"stop"`` at an image that cannot be read, or ``"skip"`` it and name it in
+        the variable ``problem``.
+    client
+        With a store: a Dask client whose workers do the tasks (`skviz.cluster`).
 
     Returns
     -------
     xarray.DataTree
-        As the module's documentation lists it; provenance in ``attrs``.
+        As the module's documentation lists it; provenance in ``attrs``. From a store, read when
+        it is used, and with nodes for the units only if `channels` were kept.
 
     Raises
     ------
     SkvizError
-        If the scales are not increasing, or a scale cannot be rendered (`SceneError`), or the
-        model has no such unit (`UnitError`).
+        If the scales are not increasing, or a scale cannot be rendered (`SceneError`), an image
+        cannot be read (`DataError`), the store holds another study (`DataError`), or the model has
+        no such unit (`UnitError`).
     """
     grid, scenes = checked(scales), as_scenes(model, source)
     where = devices.resolve(device)
-    parts = [scenes[start : start + batch] for start in range(0, len(scenes), batch)]
-    collected: list[list[dict[str, np.ndarray]]] = []
-    bar = tqdm(
-        total=len(parts) * len(grid), desc="sweep", unit="batch", delay=2, disable=not progress
-    )
+    if store is not None:
+        from skviz.studies import Study, run
+
+        study = Study(
+            Path(store), model, scenes, grid, units, batch, chunk, channels, on_error, where
+        )
+        return run(study, client=client, progress=progress)
+    collected = []
+    bar = tqdm(total=len(scenes), desc="sweep", unit="image", delay=2, disable=not progress)
     with at_rest(model, where), bar:
-        found = choose(model, parts[0][:3].to(where).render(grid[-1]), units)
-        for part in parts:
-            here = part.to(where)
-            collected.append([])
-            for scale in grid:
-                collected[-1].append(measure(model, here.render(scale), found))
-                bar.update()
-    stacked = {
-        key: np.concatenate([np.stack([s[key] for s in p], 1) for p in collected])
-        for key in collected[0][0]
-    }  # each (image, scale, …)
+        found = choose(model, example(scenes, where).render(grid[-1]), units)
+        for measured, _ in measurements(model, cut(scenes, batch), grid, found, where):
+            collected.append(measured)
+            bar.update(len(measured["prediction"]))
+    stacked = {key: np.concatenate([part[key] for part in collected]) for key in collected[0]}
     return assemble(stacked, labels(found), scenes, grid, model)
+
+
+def cut(scenes: Source, size: int) -> list[Source]:
+    """Cut scenes into parts of a size."""
+    return [scenes[start : start + size] for start in range(0, len(scenes), size)]
+
+
+def loaded(
+    part: Source, device: torch.device, *, skip: bool = False
+) -> tuple[Source | None, dict[int, str]]:
+    """Bring scenes to a device; say what is wrong with those that cannot be had, by their place."""
+    if isinstance(part, Pictures):
+        return part.loaded(device, skip=skip)
+    return part.to(device), {}
+
+
+def example(scenes: Source, device: torch.device, *, skip: bool = False) -> Source:
+    """Return a few scenes for finding units: the first that can be had."""
+    for part in cut(scenes, 3):
+        here, _ = loaded(part, device, skip=skip)
+        if here is not None:
+            return here
+    raise SkvizError("there is no image to look at")
+
+
+def ahead(jobs: Iterable[Callable[[], Any]]) -> Iterator[Any]:
+    """Do the jobs one after the other in a thread, a few before their results are asked for."""
+    waiting: deque[Future[Any]] = deque()
+    pool = ThreadPoolExecutor(1)
+    try:
+        for job in jobs:
+            waiting.append(pool.submit(job))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def measurements(
+    model: nn.Module,
+    parts: Iterable[Source],
+    grid: Sequence[float],
+    found: Sequence[Unit],
+    device: torch.device,
+    *,
+    blank: dict[str, np.ndarray] | None = None,
+) -> Generator[tuple[dict[str, np.ndarray], dict[int, str]]]:
+    """Measure part after part, while the scenes of the next are made beside the model.
+
+    Images that cannot be had are skipped if `blank` has a row to put in their place.
+
+    Yields
+    ------
+    tuple
+        What `measure` gives, (image, scale, …), and the problems by place.
+    """
+
+    def scenes_of(part: Source, scale: float, load: Callable[[], Any]) -> Any:
+        here, problems = load()
+        if here is None:
+            return len(part), None, None, problems
+        return len(part), here.render(scale), areas(here), problems
+
+    def jobs() -> Iterator[Callable[[], Any]]:
+        for part in parts:
+            load = cache(partial(loaded, part, device, skip=blank is not None))
+            for scale in grid:
+                yield partial(scenes_of, part, scale, load)
+
+    rows: list[dict[str, np.ndarray]] = []
+    for count, images, area, problems in ahead(jobs()):
+        row = {} if images is None else measure(model, images, found) | {"area": area}
+        if problems and blank:
+            there = [place for place in range(count) if place not in problems]
+            row = {key: scattered(row.get(key), there, count, blank[key]) for key in blank}
+        rows.append(row)
+        if len(rows) == len(grid):
+            yield {key: np.stack([row[key] for row in rows], 1) for key in rows[0]}, problems
+            rows = []
+
+
+def blank_row(measured: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return what stands for an image that cannot be had: NaN, -1, black."""
+    nothing = {"f": np.nan, "i": -1, "u": 0}
+    row = {key: np.full_like(rows[0], nothing[rows.dtype.kind]) for key, rows in measured.items()}
+    return row | {"area": np.array(np.nan, np.float32)}
+
+
+def areas(scenes: Source) -> np.ndarray:
+    """Share of each scene that its object covers at scale 1, (N,); NaN if there is no mask."""
+    if not isinstance(scenes, Scenes):
+        return np.full(len(scenes), np.nan, np.float32)
+    alpha, side = scenes.objects[:, 3], scenes.reference / scenes.backgrounds.shape[-1]
+    pixel = side / max(alpha.shape[-2:])
+    return (alpha.sum((1, 2)) * pixel**2).float().cpu().numpy()
+
+
+def scattered(
+    values: np.ndarray | None, there: list[int], count: int, blank: np.ndarray
+) -> np.ndarray:
+    """Put rows where they belong among `count`, and blanks elsewhere."""
+    full = np.repeat(blank[None], count, 0)
+    if values is not None:
+        full[there[: len(values)]] = values
+    return full
 
 
 def checked(scales: Sequence[float]) -> list[float]:
@@ -195,6 +330,19 @@ def assemble(
     scales: list[float],
     model: nn.Module,
 ) -> xr.DataTree:
+    """Label the measurements, and say where they come from."""
+    tree = labelled(measured, kernels, scenes, scales, category_index(model, scenes))
+    tree.attrs = provenance(model) | scenes.attrs
+    return tree
+
+
+def labelled(
+    measured: dict[str, np.ndarray],
+    kernels: dict[str, tuple[float, ...]],
+    scenes: Source,
+    scales: Sequence[float],
+    truth: torch.Tensor | None,
+) -> xr.DataTree:
     """Label the measurements."""
     most = max(map(len, kernels.values()))
     shape = (len(scenes), len(scales), len(kernels), most)
@@ -223,14 +371,12 @@ def assemble(
         },
         coords={
             "image": list(scenes.ids),
-            "scale": scales,
+            "scale": list(scales),
             "unit": list(kernels),
             "kernel": (("unit", "branch"), kernel),
             "category": ("image", list(scenes.category)),
         },
-        attrs=provenance(model) | scenes.attrs,
     )
-    truth = category_index(model, scenes)
     if truth is not None:
         root["correct"] = (("image", "scale"), measured["prediction"] == truth.numpy()[:, None])
     return xr.DataTree(root, children={name: xr.DataTree(ds) for name, ds in nodes.items()})

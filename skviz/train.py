@@ -6,7 +6,7 @@ resumed sees the same scenes as one that was not.
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,12 @@ from skviz.resample import compose, premultiplied, warp
 __all__ = ["RECIPES", "Recipe", "train", "training_scenes"]
 
 CHECKPOINT_EVERY = 100
+Batches = Callable[[int], tuple[Tensor, Tensor]]
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides what a shipped network becomes.
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What every recipe decides.
 
     Attributes
     ----------
@@ -40,11 +41,9 @@ class Recipe:
     steps, batch, learning_rate, weight_decay, label_smoothing
         AdamW under a one-cycle schedule that peaks at `learning_rate`.
     canvas
-        Side of the scenes in pixels.
-    smallest, largest
-        The object's side as a fraction of the canvas, drawn log-uniformly.
+        Side in pixels of the images that the network is for.
     seed
-        Of the initial weights and of the scenes.
+        Of the initial weights and of the images.
     """
 
     name: str
@@ -55,10 +54,61 @@ class Recipe:
     weight_decay: float = 0.05
     label_smoothing: float = 0.1
     canvas: int = 96
+    seed: int = 0
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the logits."""
+        raise NotImplementedError
+
+    def batches(self, where: torch.device) -> Batches:
+        """Return what makes the images and labels of a step."""
+        raise NotImplementedError
+
+    def prepare(self, network: SKNet) -> None:
+        """Change the initial weights; nothing here."""
+
+    def schedule(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+        """Return what moves the learning rate."""
+        return torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self.learning_rate, total_steps=self.steps
+        )
+
+    def continues(self, other: dict[str, Any], step: int) -> bool:
+        """Whether `step` steps of the other recipe are the first `step` steps of this one."""
+        return other == self.plain() and step <= self.steps
+
+    def plain(self) -> dict[str, Any]:
+        """Return the recipe as JSON has it: lists for tuples."""
+        fields: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return fields
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Training):
+    """Drawn objects on backgrounds, at any scale.
+
+    Attributes
+    ----------
+    smallest, largest
+        The object's side as a fraction of the canvas, drawn log-uniformly.
+    families
+        The design families seen.
+    """
+
     smallest: float = 0.22
     largest: float = 1.0
-    seed: int = 0
     families: tuple[str, ...] = data.TRAIN_FAMILIES
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the logits."""
+        return data.objects().categories
+
+    def batches(self, where: torch.device) -> Batches:
+        """Return what makes the images and labels of a step."""
+        studio = Studio.of(self, where)
+        return lambda step: training_scenes(studio, step)
 
 
 # Two groups, not the paper's 32: with fewer than 16 channels per group, oneDNN's bfloat16 gradient
@@ -71,8 +121,8 @@ SMALL: dict[str, Any] = {
     "groups": 2,
 }
 RECIPES = {
-    "objects": Recipe("objects", SMALL | {"kernels": (3, 5)}),
-    "objects-3": Recipe("objects-3", SMALL | {"kernels": (3, 5, 7)}),
+    "objects": Recipe(name="objects", network=SMALL | {"kernels": (3, 5)}),
+    "objects-3": Recipe(name="objects-3", network=SMALL | {"kernels": (3, 5, 7)}),
 }
 
 
@@ -182,15 +232,17 @@ def training_scenes(studio: Studio, step: int) -> tuple[Tensor, Tensor]:
     return images.clamp(0, 1), studio.labels[chosen]
 
 
-def make_network(recipe: Recipe, *, seed: int | None = None) -> SKNet:
+def make_network(recipe: Training, *, seed: int | None = None) -> SKNet:
     """Build the untrained network of a recipe, by default from the recipe's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed if seed is None else seed)
-        return SKNet(**recipe.network, num_classes=len(data.objects().categories))
+        network = SKNet(**recipe.network, num_classes=len(recipe.categories))
+    recipe.prepare(network)
+    return network
 
 
 def train(
-    recipe: Recipe,
+    recipe: Training,
     run: Path,
     *,
     where: str = "auto",
@@ -227,15 +279,13 @@ def train(
     optimizer = torch.optim.AdamW(
         network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, total_steps=recipe.steps
-    )
+    schedule = recipe.schedule(optimizer)
     parts = {"network": network, "optimizer": optimizer, "schedule": schedule}
     run.mkdir(parents=True, exist_ok=True)
     first = resume(run / "checkpoint.pt", recipe, parts)
-    studio = Studio.of(recipe, on)
+    batches = recipe.batches(on)
     for step in steps(first, recipe, progress):
-        images, labels = training_scenes(studio, step)
+        images, labels = batches(step)
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(on.type, torch.bfloat16, enabled=bfloat16):
             logits = network(images)
@@ -256,7 +306,7 @@ def train(
     return network.eval().cpu()
 
 
-def steps(first: int, recipe: Recipe, progress: bool) -> Iterator[int]:
+def steps(first: int, recipe: Training, progress: bool) -> Iterator[int]:
     """Count the steps that are left, under a progress bar."""
     left = range(first, recipe.steps)
     return iter(
@@ -264,7 +314,7 @@ def steps(first: int, recipe: Recipe, progress: bool) -> Iterator[int]:
     )
 
 
-def save(path: Path, recipe: Recipe, parts: dict[str, Any], step: int) -> None:
+def save(path: Path, recipe: Training, parts: dict[str, Any], step: int) -> None:
     """Write a checkpoint beside the old one, then put it in its place."""
     states = {name: part.state_dict() for name, part in parts.items()}
     beside = path.with_suffix(".new")
@@ -272,12 +322,12 @@ def save(path: Path, recipe: Recipe, parts: dict[str, Any], step: int) -> None:
     beside.replace(path)
 
 
-def resume(path: Path, recipe: Recipe, parts: dict[str, Any]) -> int:
+def resume(path: Path, recipe: Training, parts: dict[str, Any]) -> int:
     """Load a checkpoint if there is one; return the number of steps done."""
     if not path.exists():
         return 0
     checkpoint = torch.load(path, weights_only=True)
-    if checkpoint["recipe"] != json.dumps(asdict(recipe)):
+    if not recipe.continues(json.loads(checkpoint["recipe"]), checkpoint["step"]):
         raise ModelError(
             f"{path} belongs to another recipe ({checkpoint['recipe']}); give another run folder"
         )

@@ -129,7 +129,7 @@ def test_the_manifest_lists_what_ships_and_its_hashes_are_right() -> None:
 
 
 def test_the_data_is_small() -> None:
-    assert sum((data.data_folder() / name).stat().st_size for name in shipped()) < 12e6
+    assert sum((data.data_folder() / name).stat().st_size for name in shipped()) < 18e6
 
 
 def test_every_file_is_attributed_and_every_attribution_has_a_file() -> None:

@@ -21,3 +21,10 @@ def test_never_overwrites(ds, tmp_path):
 def test_what_is_no_store(tmp_path):
     with pytest.raises(DataError, match="not a sweep"):
         store.load(tmp_path / "nothing.zarr")
+
+
+def test_read_when_used(ds, tmp_path):
+    path = store.save(ds, tmp_path / "study.zarr")
+    lazy = store.load(path, lazy=True)
+    assert not lazy["weight"].variable._in_memory
+    xr.testing.assert_identical(lazy.to_dataset().load(), ds.to_dataset())

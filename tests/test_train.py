@@ -8,8 +8,14 @@ from skviz import data, train
 from skviz.errors import ModelError
 
 TINY = train.Recipe(
-    "tiny",
-    {"depths": [1, 1], "widths": [8, 16], "stem_channels": 8, "stem_stride": 2, "groups": 2},
+    name="tiny",
+    network={
+        "depths": [1, 1],
+        "widths": [8, 16],
+        "stem_channels": 8,
+        "stem_stride": 2,
+        "groups": 2,
+    },
     steps=6,
     batch=4,
     canvas=32,

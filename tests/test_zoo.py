@@ -7,7 +7,8 @@ import safetensors.numpy
 import torch
 
 import skviz
-from skviz import data, zoo
+from skviz import data, store, zoo
+from skviz.cifar import CLASSES
 from skviz.errors import DataError, ModelError
 from skviz.nn import SKNet
 
@@ -19,11 +20,12 @@ def card() -> zoo.Card:
 
 
 def test_every_shipped_network_loads_and_names_the_categories():
-    assert {"objects", "objects-3"} <= set(zoo.names())
+    assert set(zoo.names()) == {"cifar10", "objects", "objects-3"}
     for name in zoo.names():
         model = skviz.load(name)
         assert not any(module.training for module in model.modules())
-        assert model.card.categories == data.objects().categories
+        expected = CLASSES if name == "cifar10" else data.objects().categories
+        assert model.card.categories == expected
         assert model(torch.rand(2, 3, 96, 96)).shape == (2, len(model.card.categories))
     kernels = {m.kernels for m in skviz.load("objects-3").modules() if hasattr(m, "kernels")}
     assert kernels == {(3, 5, 7)}
@@ -31,10 +33,19 @@ def test_every_shipped_network_loads_and_names_the_categories():
 
 def test_shipped_networks_recognise_families_they_never_saw():
     """The model card's claim, coarsely: two of three held-out objects at the reference scale."""
-    for name in zoo.names():
+    for name in ("objects", "objects-3"):
         objects = data.objects(family=data.HELD_OUT_FAMILIES)
         ds = skviz.sweep(skviz.load(name), objects, scales=[1.0])
         assert ds["correct"].mean() > 2 / 3
+
+
+def test_the_kept_study_is_that_of_the_shipped_network():
+    ds = store.load(data.data_folder() / "studies" / "cifar10.zarr")
+    assert ds.attrs["model_sha256"] == zoo.weights_hash(skviz.load("cifar10"))
+    card = (data.data_folder() / "models" / "cifar10.md").read_text()
+    accuracy = 100 * ds["correct"].mean("image").values
+    assert "| all | " + " | ".join(f"{a:.1f}" for a in accuracy) + " |" in card
+    assert accuracy[0] > 80
 
 
 def test_weights_are_plain_safetensors():

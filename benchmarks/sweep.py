@@ -1,0 +1,133 @@
+"""Throughput of a study beside the bare model and beside a loop with hooks, in one run.
+
+    python benchmarks/sweep.py [--images 512] [--rounds 5] [--threads 1] [--workers]
+
+In each round, in a new order:
+
+- bare: the model on ready tensors, batch after batch, in inference mode; nothing is recorded;
+- study: `skviz.sweep` into a new Zarr store, from cut-outs to chunks on the disk; `memory` is the
+  same without a store;
+- loop: image by image, scale by scale, forward hooks on the softmaxes, as scripts do it.
+
+Ratios are formed within a round; medians and quartiles over rounds are printed. Finding the units
+and hashing model and data happen once per study and are timed apart, as a study of one image.
+--workers compares one and two Dask workers of one thread each instead.
+"""
+
+import argparse
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+import skviz
+from skviz.nn import SKConv
+from skviz.scenes import Scenes
+
+SCALES = (0.5, 1.0, 1.5, 2.0)
+BATCH = 32
+
+
+def bare(model: torch.nn.Module, ready: list[torch.Tensor]) -> None:
+    with torch.inference_mode():
+        for images in ready:
+            model(images)
+
+
+def loop(model: torch.nn.Module, scenes: Scenes) -> None:
+    kept: list[torch.Tensor] = []
+    units = [module for module in model.modules() if isinstance(module, SKConv)]
+    hooks = [u.softmax.register_forward_hook(lambda _m, _i, out: kept.append(out)) for u in units]
+    with torch.inference_mode():
+        for index in range(len(scenes)):
+            for scale in SCALES:
+                model(scenes[index : index + 1].render(scale))
+    for hook in hooks:
+        hook.remove()
+
+
+def study(model: torch.nn.Module, scenes: Scenes, **options: object) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"store": Path(folder) / "study.zarr"} | options
+        skviz.sweep(
+            model, scenes, scales=SCALES, batch=BATCH, device="cpu", progress=False, **options
+        )
+
+
+def seconds(action: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def shown(values: list[float]) -> str:
+    low, middle, high = statistics.quantiles(values, n=4)
+    return f"{middle:.3f} ({low:.3f}–{high:.3f})"
+
+
+def throughput(images: int, rounds: int) -> None:
+    model = skviz.load("objects")
+    cut_outs = skviz.objects()
+    scenes = skviz.place(cut_outs.take(i % len(cut_outs) for i in range(images)))
+    scenes = replace(scenes, ids=tuple(f"{i}" for i in range(images)))
+    ready = [scenes[i : i + BATCH].render(s) for i in range(0, images, BATCH) for s in SCALES]
+    few, ways = scenes[: images // 8], {}
+    ways["bare"] = lambda: bare(model, ready)
+    ways["study"] = lambda: study(model, scenes)
+    ways["memory"] = lambda: study(model, scenes, store=None)
+    ways["loop"] = lambda: loop(model, few)
+    once = lambda: study(model, scenes[:1])  # noqa: E731
+    for way in (*ways.values(), once):
+        way()
+    rate: dict[str, list[float]] = {name: [] for name in ways}
+    fixed = []
+    for _ in range(rounds):
+        for name in random.sample(list(ways), len(ways)):
+            count = len(few) if name == "loop" else images
+            rate[name].append(count * len(SCALES) / seconds(ways[name]))
+        fixed.append(seconds(once))
+    print(f"bare model: {shown(rate['bare'])} images/s; once per study: {shown(fixed)} s")
+    for name in ("study", "memory", "loop"):
+        ratios = [a / b for a, b in zip(rate[name], rate["bare"], strict=True)]
+        print(f"{name} / bare: {shown(ratios)}")
+    print("study / loop:", shown([a / b for a, b in zip(rate["study"], rate["loop"], strict=True)]))
+
+
+def workers(images: int, rounds: int) -> None:
+    from distributed import Client, LocalCluster
+
+    model = skviz.load("objects")
+    cut_outs = skviz.objects()
+    scenes = skviz.place(cut_outs.take(range(images)))
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    taken: dict[int, list[float]] = {1: [], 2: []}
+    with (
+        LocalCluster(env={"OMP_NUM_THREADS": "1"}, **options) as cluster,
+        Client(cluster) as client,
+    ):
+        for _ in range(rounds + 1):  # the first round loads what workers need
+            for count in (1, 2):
+                cluster.scale(count)
+                client.wait_for_workers(count)
+                while len(client.scheduler_info()["workers"]) != count:
+                    time.sleep(0.1)
+                study(model, scenes[:64], client=client, chunk=32)
+                taken[count].append(seconds(lambda: study(model, scenes, client=client, chunk=32)))
+    ratios = [one / two for one, two in zip(taken[1][1:], taken[2][1:], strict=True)]
+    print(f"two workers / one: {shown(ratios)}; one takes {shown(taken[1][1:])} s")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", action="store_true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    (workers if arguments.workers else throughput)(arguments.images, arguments.rounds)

@@ -1,0 +1,77 @@
+"""Studies on the workers of a Dask cluster, which share the file system of the store.
+
+The model and the scenes go to each worker once, a shipped network as its name; a task is a number.
+A task that a dead worker left undone is done by another, with the same bytes.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from distributed import Client, WorkerPlugin, as_completed, get_worker
+
+from skviz import zoo
+from skviz.studies import Study
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["spread"]
+
+
+class Workshop(WorkerPlugin):
+    """A study on a worker: its model is made when the worker starts, and runs one task at a time.
+
+    Parameters
+    ----------
+    study
+        What is to be measured.
+    """
+
+    def __init__(self, study: Study) -> None:
+        name: Any = getattr(getattr(study.model, "card", None), "name", None)
+        shipped = name in zoo.names()
+        if shipped:
+            shipped = zoo.weights_hash(zoo.load(name)) == zoo.weights_hash(study.model)
+        self.name = f"skviz-{uuid4()}"
+        self.model: str | nn.Module = name if shipped else study.model
+        self.study = replace(study, model=None)  # type: ignore[arg-type]
+
+    def setup(self, worker: Any) -> None:  # noqa: ARG002
+        """Make the model and put it on its device."""
+        model = zoo.load(self.model) if isinstance(self.model, str) else self.model
+        self.study.model = model.eval().to(self.study.where)
+        self.lock = Lock()
+
+    def do(self, task: int) -> int:
+        """Do one task."""
+        with self.lock:
+            return next(self.study.compute([task]))
+
+
+def do(name: str, task: int) -> int:
+    """Do one task of the study that this worker knows by a name."""
+    workshop: Any = get_worker().plugins[name]
+    return int(workshop.do(task))
+
+
+def spread(study: Study, tasks: Sequence[int], client: Client) -> Iterator[int]:
+    """Have the workers do the tasks; yield each that is done.
+
+    A study on ``cuda`` uses workers that were started with ``--resources GPU=1``, one task at a
+    time on each.
+    """
+    workshop = Workshop(study)
+    client.register_plugin(workshop, name=workshop.name)
+    resources = {"GPU": 1} if study.where.type == "cuda" else None
+    try:
+        futures = client.map(
+            partial(do, workshop.name), tasks, pure=False, resources=resources, key=workshop.name
+        )
+        for future in as_completed(futures):
+            yield future.result()
+    finally:
+        client.unregister_worker_plugin(workshop.name)

@@ -1,0 +1,57 @@
+"""Studies on a local cluster, with and without a death."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+import torch
+
+import skviz
+from skviz import store
+from tests.chaos.test_killed import same
+
+distributed = pytest.importorskip("distributed")
+
+
+@pytest.fixture(scope="module")
+def client():
+    environment = {"OMP_NUM_THREADS": "1"}
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, env=environment
+        ) as cluster,
+        distributed.Client(cluster) as made,
+    ):
+        yield made
+
+
+def test_a_worker_that_dies_changes_nothing(client, tmp_path):
+    torch.set_num_threads(1)
+    model = skviz.load("objects")
+    scenes = skviz.place(skviz.objects(family="fxemoji").take(range(60)))
+    options = {"scales": [1.0, 2.0], "batch": 4, "chunk": 4, "progress": False, "device": "cpu"}
+    skviz.sweep(model, scenes, store=tmp_path / "here.zarr", **options)
+    path = tmp_path / "there.zarr"
+    killed = []
+
+    def kill() -> None:
+        while not path.exists() or len(store.pending(path)) > 12:
+            time.sleep(0.02)
+        victim = next(iter(client.run(os.getpid).values()))
+        killed.append(len(store.pending(path)))
+        os.kill(victim, signal.SIGKILL)
+
+    assassin = threading.Thread(target=kill)
+    assassin.start()
+    skviz.sweep(model, scenes, store=path, client=client, **options)
+    assassin.join()
+    assert killed[0] > 0
+    assert same(tmp_path / "here.zarr", path)
+    # What was done is not done again, and the workers forget the study.
+    done = (path / "done/0").stat().st_mtime_ns
+    skviz.sweep(model, scenes, store=path, client=client, **options)
+    assert (path / "done/0").stat().st_mtime_ns == done
+    known = client.run(lambda dask_worker: list(dask_worker.plugins))
+    assert not any(name.startswith("skviz") for names in known.values() for name in names)

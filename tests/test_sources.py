@@ -1,0 +1,223 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import Subset
+from torchvision import datasets, transforms
+
+import skviz
+from skviz import cifar, sources
+from skviz.errors import DataError, SceneError
+
+
+def photo(path: Path, seed: int, size: tuple[int, int] = (40, 50)) -> np.ndarray:
+    """Save a picture without loss, except as JPEG, and return its pixels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = np.random.default_rng(seed).integers(0, 255, (4, 5, 3), np.uint8)
+    picture = Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC)
+    picture.save(path, quality=95)
+    with Image.open(path) as saved:
+        return np.array(saved.convert("RGB"))
+
+
+def box(size: tuple[int, int] = (40, 50), value: int = 255, rest: int = 0) -> np.ndarray:
+    """A mask of a box of 16 × 20 pixels."""
+    mask = np.full(size, rest, np.uint8)
+    mask[12:28, 15:35] = value
+    return mask
+
+
+def shown(source: sources.Pictures, pixels: np.ndarray) -> None:
+    """Assert that the first scene at scale 1 is `pixels`' central square."""
+    edge = (pixels.shape[1] - pixels.shape[0]) // 2
+    square = Image.fromarray(pixels[:, edge : edge + pixels.shape[0]])
+    expected = np.array(square.resize((32, 32), Image.Resampling.BICUBIC)) / 255
+    image = source[:1].to("cpu").render(1.0)[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(image, expected, atol=0.02)
+
+
+def object_is_cut_out(source: sources.Pictures, area: float) -> None:
+    """Assert that a smaller scale makes the object smaller and that its mask is this large."""
+    scenes = source[:1].to("cpu")
+    alpha = scenes.objects[:, 3].mean() * (scenes.reference / 32) ** 2
+    np.testing.assert_allclose(alpha, area, rtol=0.1)
+    assert not torch.allclose(scenes.render(1.0), scenes.render(0.5), atol=0.05)
+
+
+def test_a_folder(tmp_path):
+    pixels = photo(tmp_path / "cat/a.png", 0)
+    photo(tmp_path / "dog/b.jpg", 1)
+    (tmp_path / "dog/notes.txt").write_text("no image")
+    Image.fromarray(box()).save(tmp_path / "cat/a.mask.png")
+    source = sources.from_folder(tmp_path, canvas=32)
+    assert source.ids == ("cat/a.png", "dog/b.jpg")
+    assert source.category == ("cat", "dog")
+    shown(source, pixels)
+    masked = sources.from_folder(tmp_path, canvas=32, protocol="rescale")
+    object_is_cut_out(masked, 16 * 20 / 40**2)
+    assert masked[:1].to("cpu").category == ("cat",)
+    with pytest.raises(DataError, match=r"dog/b.jpg.*needs a mask"):
+        masked.to("cpu")
+
+
+def test_the_hash_tells_data_apart(tmp_path):
+    photo(tmp_path / "cat/a.png", 0)
+    before = sources.from_folder(tmp_path).attrs["source_sha256"]
+    assert sources.from_folder(tmp_path).attrs["source_sha256"] == before
+    photo(tmp_path / "cat/a.png", 1)
+    assert sources.from_folder(tmp_path).attrs["source_sha256"] != before
+
+
+def test_image_folder_and_imagenet_layout(tmp_path):
+    pixels = photo(tmp_path / "n01440764/ILSVRC2012_val_00000293.JPEG", 0)
+    photo(tmp_path / "n01443537/ILSVRC2012_val_00000236.JPEG", 1)
+    source = skviz.from_dataset(datasets.ImageFolder(str(tmp_path)), canvas=32)
+    assert source.category == ("n01440764", "n01443537")
+    assert source.ids[0] == "n01440764/ILSVRC2012_val_00000293.JPEG"
+    shown(source, pixels)
+
+
+def cifar_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+    """Write the six files with 20 random photographs each."""
+    folder.mkdir(parents=True)
+    rows = np.random.default_rng(0).integers(0, 256, (6, 20, 3073)).astype(np.uint8)
+    rows[:, :, 0] %= 10
+    for name, content in zip(cifar.SHA256, rows, strict=True):
+        (folder / name).write_bytes(content.tobytes())
+        monkeypatch.setitem(cifar.SHA256, name, cifar.hashlib.sha256(content.tobytes()).hexdigest())
+    return rows
+
+
+def test_cifar10(tmp_path, monkeypatch):
+    rows = cifar_files(tmp_path / "from" / "anywhere", monkeypatch)
+    cifar.fetch(tmp_path / "from", tmp_path / "to")
+    train, test = cifar.Cifar10(tmp_path / "to"), cifar.Cifar10(tmp_path / "to", train=False)
+    assert (len(train), len(test)) == (100, 20)
+    picture, label = test[3]
+    assert label == rows[5, 3, 0]
+    planes = rows[5, 3, 1:].reshape(3, 32, 32)  # red, green, blue, row by row
+    np.testing.assert_array_equal(np.array(picture).transpose(2, 0, 1), planes)
+    source = skviz.from_dataset(test, canvas=32)
+    assert source.category[3] == cifar.CLASSES[label]
+    image = source[3:4].to("cpu").render(1.0)[0]
+    np.testing.assert_allclose(image, planes / 255, atol=1e-5)
+    some = skviz.from_dataset(Subset(test, [3, 5]), canvas=32)
+    assert some.ids == (source.ids[3], source.ids[5])
+    torch.testing.assert_close(some.to("cpu").render(1.0)[0], image)
+
+
+def test_cifar10_must_be_the_original(tmp_path, monkeypatch):
+    cifar_files(tmp_path / "to" / "cifar-10-batches-bin", monkeypatch)
+    path = tmp_path / "to/cifar-10-batches-bin/test_batch.bin"
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    with pytest.raises(DataError, match="sha256 differs"):
+        cifar.Cifar10(tmp_path / "to", train=False)
+    with pytest.raises(DataError, match="skviz data cifar10"):
+        cifar.Cifar10(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match=r"no data_batch_1.bin"):
+        cifar.fetch(tmp_path / "nothing", tmp_path / "new")
+
+
+def test_oxford_pets(tmp_path):
+    root = tmp_path / "oxford-iiit-pet"
+    pixels = photo(root / "images/Abyssinian_1.jpg", 0)
+    photo(root / "images/beagle_2.jpg", 1)
+    trimap = box(value=1, rest=2)
+    trimap[12, 15:35] = 3  # the border belongs to the animal
+    (root / "annotations/trimaps").mkdir(parents=True)
+    for name in ("Abyssinian_1", "beagle_2"):
+        Image.fromarray(trimap).save(root / f"annotations/trimaps/{name}.png")
+    (root / "annotations/trainval.txt").write_text("Abyssinian_1 1 1 1\nbeagle_2 2 2 1\n")
+    dataset = datasets.OxfordIIITPet(str(tmp_path))
+    source = skviz.from_dataset(dataset, protocol="rescale", canvas=32)
+    assert source.category == ("Abyssinian", "Beagle")
+    object_is_cut_out(source, 16 * 20 / 40**2)
+    shown(skviz.from_dataset(dataset, canvas=32), pixels)
+
+
+def test_voc_segmentation(tmp_path):
+    root = tmp_path / "VOCdevkit/VOC2012"
+    photo(root / "JPEGImages/2007_000032.jpg", 0)
+    mask = box(value=12)  # a dog
+    mask[2:4, 2:4] = 15  # and a smaller person
+    mask[11, 15:35] = 255  # the border
+    (root / "SegmentationClass").mkdir()
+    picture = Image.fromarray(mask)
+    picture.putpalette([i for value in range(256) for i in (value, value, value)])
+    picture.save(root / "SegmentationClass/2007_000032.png")
+    (root / "ImageSets/Segmentation").mkdir(parents=True)
+    (root / "ImageSets/Segmentation/train.txt").write_text("2007_000032\n")
+    dataset = datasets.VOCSegmentation(str(tmp_path))
+    source = skviz.from_dataset(dataset, protocol="rescale", canvas=32)
+    assert (source.category, source.ids) == (("dog",), ("2007_000032",))
+    object_is_cut_out(source, 16 * 20 / 40**2)
+
+
+# pycocotools 2.0.11 under numpy 2
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_coco_instances(tmp_path):
+    photo(tmp_path / "val2017/000000000139.jpg", 0)
+    photo(tmp_path / "val2017/000000000285.jpg", 1)
+    corners = [15, 12, 35, 12, 35, 28, 15, 28]
+    shared = {"image_id": 139, "iscrowd": 0}
+    large = {"id": 1, "category_id": 18, "segmentation": [corners], "area": 320.0,
+             "bbox": [15, 12, 20, 16], **shared}  # fmt: skip
+    small = {"id": 2, "category_id": 1, "segmentation": [[1, 1, 4, 1, 4, 4]], "area": 4.5,
+             "bbox": [1, 1, 3, 3], **shared}  # fmt: skip
+    images = [
+        {"id": i, "file_name": f"{i:012d}.jpg", "height": 40, "width": 50} for i in (139, 285)
+    ]
+    categories = [{"id": 1, "name": "person"}, {"id": 18, "name": "dog"}]
+    annotations = {"images": images, "annotations": [small, large], "categories": categories}
+    (tmp_path / "instances.json").write_text(json.dumps(annotations))
+    dataset = datasets.CocoDetection(str(tmp_path / "val2017"), str(tmp_path / "instances.json"))
+    source = skviz.from_dataset(dataset, protocol="rescale", canvas=32)
+    assert (source.category, source.ids) == (("dog",), ("000000000139",))
+    object_is_cut_out(source, 16 * 20 / 40**2)
+
+
+def test_an_empty_mask_is_named_and_the_others_remain(tmp_path):
+    for name in ("a", "b", "c"):
+        photo(tmp_path / f"cat/{name}.png", 0)
+        value = 0 if name == "b" else 255
+        Image.fromarray(box(value=value)).save(tmp_path / f"cat/{name}.mask.png")
+    source = sources.from_folder(tmp_path, canvas=32, protocol="rescale")
+    scenes, problems = source.loaded("cpu", skip=True)
+    assert list(problems) == [1]
+    assert "is empty" in problems[1]
+    assert scenes.ids == ("cat/a.png", "cat/c.png")
+    with pytest.raises(DataError, match="is empty"):
+        source.to("cpu")
+
+
+def test_tensors_and_unknown_classes(tmp_path):
+    class Bare:
+        def __getitem__(self, index):
+            return torch.full((3, 40, 40), 0.25 * index)
+
+        def __len__(self):
+            return 3
+
+    with pytest.raises(DataError, match="give `category`"):
+        skviz.from_dataset(Bare())
+    source = skviz.from_dataset(Bare(), category=["x", "y", "z"], canvas=32)
+    assert source.category == ("x", "y", "z")
+    np.testing.assert_allclose(source.render(1.0)[2].numpy(), 0.5, atol=0.01)
+    photo(tmp_path / "cat/a.png", 0)
+    normalised = transforms.Compose(
+        [transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.25,) * 3)]
+    )
+    dataset = datasets.ImageFolder(str(tmp_path), transform=normalised)
+    with pytest.raises(DataError, match="without normalisation"):
+        skviz.from_dataset(dataset, canvas=32).to("cpu")
+
+
+def test_wrong_requests(tmp_path):
+    with pytest.raises(DataError, match="one for each class"):
+        sources.from_folder(tmp_path)
+    photo(tmp_path / "cat/a.png", 0)
+    with pytest.raises(SceneError, match="'zoom' or 'rescale'"):
+        sources.from_folder(tmp_path, protocol="shrink")
