@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from skviz.stats import attention_difference, expected_kernel, shift
     from skviz.sweeps import sweep
     from skviz.units import find_units
+    from skviz.widget.explorer import explore
+    from skviz.widget.html import export_html
     from skviz.zoo import load
 
 # Modules are nouns and entry points verbs, so that no function hides a module of its own name.
@@ -37,6 +39,8 @@ ENTRY_POINTS = {
     "controls": "comparison",
     "effect": "effects",
     "expected_kernel": "stats",
+    "explore": "widget.explorer",
+    "export_html": "widget.html",
     "faithfulness": "attribution",
     "find_units": "units",
     "force": "interventions",
