@@ -114,6 +114,26 @@ def test_the_shipped_set_holds_every_figure_of_studies():
     assert set(plot.__all__) - drawn == {"faithfulness", "impulse_response"}
 
 
+def test_sweep_a_folder(tmp_path, capsys):
+    for name in ("cat/a.png", "dog/b.png", "dog/c.png"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), "red").save(tmp_path / "photos" / name)
+    (tmp_path / "photos/dog/c.png").write_text("no image")
+    words = ["sweep", str(tmp_path / "s.zarr"), "--folder", str(tmp_path / "photos")]
+    words += ["--scales", "1,2", "--on-error"]
+    assert cli.main([*words, "stop"]) == 1
+    assert "dog/c.png" in capsys.readouterr().err
+    assert cli.main([*words, "skip"]) == 0
+    printed = capsys.readouterr().out
+    assert "skipped dog/c.png: UnidentifiedImageError" in printed
+    assert "2 images" in printed
+
+
+def test_data_names_what_is_missing(tmp_path, capsys):
+    assert cli.main(["data", "cifar10", "--source", str(tmp_path)]) == 1
+    assert "no data_batch_1.bin" in capsys.readouterr().err
+
+
 def test_a_mistake_is_one_line(tmp_path, capsys):
     assert cli.main(["figures", "--model", "nothing", "--out", str(tmp_path)]) == 1
     error = capsys.readouterr().err
