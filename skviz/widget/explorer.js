@@ -718,7 +718,8 @@ function render({model, el}) {
       paint(map.canvas, paintMap(new Int8Array(bytes(maps.maps).buffer, maps.maps.byteOffset, maps.maps.byteLength),
         at * maps.size[0] * maps.size[1], maps.size, view.seen.picture(view.index)));
       map.caption.textContent = `${maps.method.replaceAll("_", " ")}, ±${maps.limit.toPrecision(2)}` +
-        (maps.inside[at] == null ? "" : `, ${Math.round(100 * maps.inside[at])} % on the object`);
+        (maps.inside[at] == null ? "" : `, ${Math.round(100 * maps.inside[at])} % on the object`) +
+        (maps.completeness_error[at] == null ? "" : `, completeness off by ${Math.round(100 * maps.completeness_error[at])} %`);
     } else map.caption.textContent = get("method") ? "not computed yet" : "";
     if (pinnedMap && pinned) {
       paint(keptMap.canvas, pinnedMap);
