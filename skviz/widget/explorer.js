@@ -400,7 +400,7 @@ function profilePart() {
 
 /** A picture of the user's own, with a mask painted on it. */
 function ownPart(send, close) {
-  const canvas = node("canvas", {tabindex: 0, "aria-label": "your picture: paint over its object"});
+  const canvas = node("canvas", {hidden: true, tabindex: 0, "aria-label": "your picture: paint over its object"});
   const tools = node("select", {"aria-label": "tool"},
     ...["box", "brush", "eraser"].map((name) => node("option", {value: name}, name)));
   const size = node("input", {type: "range", min: 2, max: 60, value: 18, "aria-label": "size of the brush"});
@@ -436,6 +436,7 @@ function ownPart(send, close) {
       name = (file.name || "pasted picture").replace(/\.\w+$/, "");
       note.textContent = "Mark the object; what is not marked becomes the background.";
     }
+    canvas.hidden = false;
     show();
     use.disabled = false;
   };
