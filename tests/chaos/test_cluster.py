@@ -17,6 +17,9 @@ distributed = pytest.importorskip("distributed")
 
 @pytest.fixture(scope="module")
 def client():
+    # Starting workers leaves settings for them in this process's environment.
+    before, threads = dict(os.environ), torch.get_num_threads()
+    torch.set_num_threads(1)
     environment = {"OMP_NUM_THREADS": "1"}
     with (
         distributed.LocalCluster(
@@ -25,10 +28,12 @@ def client():
         distributed.Client(cluster) as made,
     ):
         yield made
+    os.environ.clear()
+    os.environ.update(before)
+    torch.set_num_threads(threads)
 
 
 def test_a_worker_that_dies_changes_nothing(client, tmp_path):
-    torch.set_num_threads(1)
     model = skviz.load("objects")
     scenes = skviz.place(skviz.objects(family="fxemoji").take(range(60)))
     options = {"scales": [1.0, 2.0], "batch": 4, "chunk": 4, "progress": False, "device": "cpu"}
