@@ -47,11 +47,11 @@ def test_its_table_is_what_make_figures_prints(tmp_path, capsys):
 
 def test_its_table_of_controls_is_what_the_notebook_shows():
     notebook = json.loads((ROOT / "notebooks" / "03_attributions.ipynb").read_text())
-    outputs = [o.get("data", {}) for cell in notebook["cells"] for o in cell.get("outputs", [])]
+    (cell,) = (c for c in notebook["cells"] if 'compared["estimate"]' in "".join(c["source"]))
+    text = "".join(cell["outputs"][-1]["data"]["text/plain"])
     measured: dict[str, list[float]] = {}
-    for text in ("".join(data.get("text/plain", "")) for data in outputs):
-        for name, row in re.findall(r"^(\w+) {2,}((?:-?0\.\d{3} *)+)$", text, re.MULTILINE):
-            measured.setdefault(name, []).extend(map(float, row.split()))
+    for name, row in re.findall(r"^(\w+) {2,}((?:-?0\.\d{3} *)+)$", text, re.MULTILINE):
+        measured.setdefault(name, []).extend(map(float, row.split()))
     stated = dict(
         zip(
             ("object", "scrambled", "silhouette", "blur", "background", "position"),
