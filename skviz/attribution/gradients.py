@@ -186,13 +186,20 @@ def average_gradient(
         with torch.enable_grad():
             # Not stacked: through a stack every target would go down the network of all others.
             values = probe.values(points, image)
-        for index, value in enumerate(values):
+        implied = probe.implied(values)
+        asked = [index for index in range(len(values)) if index not in implied]
+        found = {}
+        for index in asked:
+            value = values[index]
             if not value.requires_grad:  # the weights of this unit were put there
+                found[index] = torch.zeros_like(points)
                 continue
-            more = index + 1 < len(values)
-            (gradient,) = torch.autograd.grad(
-                value.sum(), points, retain_graph=more, materialize_grads=True
+            (found[index],) = torch.autograd.grad(
+                value.sum(), points, retain_graph=index != asked[-1], materialize_grads=True
             )
+        for index, others in implied.items():
+            found[index] = -torch.stack([found[other] for other in others]).sum(0)
+        for index, gradient in found.items():
             total[index].index_add_(0, image, factor * gradient)
         bar.update(len(some))
     return total

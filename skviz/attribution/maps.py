@@ -35,8 +35,9 @@ from skviz.attribution.methods import COMPLETE, METHODS, Job, check_options, com
 from skviz.attribution.probe import Probe, rows_that_fit
 from skviz.attribution.targets import Target, resolve
 from skviz.errors import AttributionError
+from skviz.intercept import discover
 from skviz.sweeps import as_scenes, at_rest, category_index, checked, provenance
-from skviz.units import Units, find_units
+from skviz.units import Units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -229,8 +230,10 @@ class _Run:
                 there = baselines[:, part] if baselines.shape[1] > 1 else baselines
                 some = probe.only(part)
                 values.append(evaluate(some, here))
-                reference = torch.stack([evaluate(some, one.expand_as(here)) for one in there])
-                changes.append(values[-1] - reference.mean(0))
+                changes.append(values[-1])
+                if self.method in COMPLETE:
+                    reference = [evaluate(some, one.expand_as(here)) for one in there]
+                    changes[-1] = values[-1] - torch.stack(reference).mean(0)
                 job = Job(
                     some,
                     here,
@@ -260,7 +263,7 @@ def find_targets(
     """Find what was asked for in a model and its images; see `attribute`."""
     units = Units([])
     if any(getattr(one, "unit", None) is not None for one in asked):
-        units = find_units(model, images[:3])
+        units = discover(model, (images[:3],), {})
     with torch.no_grad():
         logits = [model(part) for part in images.split(64)]
     whole = torch.cat(logits) if isinstance(logits[0], Tensor) else logits[0]

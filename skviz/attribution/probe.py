@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +14,11 @@ from skviz.recording import record
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from skviz.attribution.targets import Target
 
 __all__ = ["Probe", "rows_that_fit"]
 
 MOST_ROWS = 64  # beyond this a pass is not faster, but needs more memory
+CLOSE = 1e-4  # distance from one at which weights may have been put there by an intervention
 BUDGET = 2 * 2**30  # bytes of activations that one pass may keep
 
 
@@ -35,7 +35,7 @@ class Probe(nn.Module):
         What is attributed.
     """
 
-    def __init__(self, model: nn.Module, targets: Sequence[Target]) -> None:
+    def __init__(self, model: nn.Module, targets: Sequence[Any]) -> None:
         super().__init__()
         self.model, self.targets = model, targets
         self.recorded = list({t.unit.name: t.unit for t in targets if t.unit is not None}.values())
@@ -58,6 +58,27 @@ class Probe(nn.Module):
         image = image if self.which is None else self.which[image]
         values = [target.value(logits, weights, image) for target in self.targets]
         return [v.to(torch.promote_types(v.dtype, torch.float32)) for v in values]
+
+    def implied(self, values: Sequence[Tensor]) -> dict[int, list[int]]:
+        """Name the targets whose gradient is minus the sum of others': a unit's weights sum to one.
+
+        Where all branches of a unit are targets, its last one needs no pass of its own.
+        """
+        groups: dict[Any, list[int]] = {}
+        for index, target in enumerate(self.targets):
+            if target.unit is not None and [sign for _, sign in target.signs] == [1.0]:
+                groups.setdefault((target.call, target.channels), []).append(index)
+        whole = {}
+        for indices in groups.values():
+            unit = self.targets[indices[0]].unit
+            branches = {self.targets[index].signs[0][0] for index in indices}
+            total = torch.stack([values[index].detach() for index in indices]).sum(0)
+            if (
+                len(branches) == len(indices) == unit.branches
+                and float((total - 1).abs().max()) < CLOSE
+            ):
+                whole[indices[-1]] = indices[:-1]
+        return whole
 
     def forward(self, rows: Tensor, image: Tensor) -> Tensor:
         """Return the value of every target for every row, (R, T)."""
