@@ -13,7 +13,8 @@ from skviz.backgrounds import crops
 from skviz.nn import SKNet
 from skviz.scenes import Scenes, place
 from skviz.sweeps import sweep
-from skviz.train import Recipe, Studio, Training, make_network, training_scenes
+from skviz.train import Training, make_network
+from skviz.train_objects import Recipe, Studio, training_scenes
 from skviz.zoo import Card
 
 __all__ = ["calibrated", "card_of", "write_card"]

@@ -136,8 +136,10 @@ def fetch(arguments: argparse.Namespace) -> None:
 
 def train(arguments: argparse.Namespace) -> None:
     """Train a shipped network and write its weights and card."""
-    from skviz import cards, zoo
-    from skviz.train import RECIPES, Training, train
+    from skviz import cards, plot, zoo
+    from skviz.export import save_figure
+    from skviz.train import Training, log, place, train
+    from skviz.train_objects import RECIPES
 
     run = arguments.run / arguments.name
     recipe: Training
@@ -161,6 +163,9 @@ def train(arguments: argparse.Namespace) -> None:
         where=arguments.device,
         bfloat16=not arguments.float32,
     )
+    if place()[0]:  # one of several processes: the first does the rest
+        return
+    print(save_figure(plot.training(log(run)), run / "training.pdf"))
     print(f"trained {(time.monotonic() - start) / 60:.0f} min")
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / f"{recipe.name}.safetensors"

@@ -1,31 +1,37 @@
-"""How the shipped networks came to be: the recipe, the scenes they saw, the training loop.
+"""Training: what a recipe decides, and a loop that stops and goes on exactly.
 
-Step s sees scenes drawn from seed (recipe seed, s) and nothing else, so a run that was stopped and
-resumed sees the same scenes as one that was not.
+Step s sees images that follow from (recipe seed, s) and nothing else, and nothing else is random,
+so a run that was stopped and resumed ends with the same bits as one that was not. Under
+``torchrun`` each process takes its share of every batch, and gradients are averaged over them
+(`torch.nn.parallel.DistributedDataParallel`); batch norm sees the share of its process.
 """
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+import xarray as xr
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from skviz import data, device
-from skviz.backgrounds import crops, procedural
+from skviz import device
 from skviz.errors import ModelError
 from skviz.nn import SKNet
-from skviz.resample import compose, premultiplied, warp
 
-__all__ = ["RECIPES", "Recipe", "train", "training_scenes"]
+__all__ = ["Training", "log", "make_network", "place", "train"]
 
 CHECKPOINT_EVERY = 100
-Batches = Callable[[int], tuple[Tensor, Tensor]]
+LOG = "log.jsonl"
+MEASURED = ("loss", "accuracy", "learning_rate")
+Batches = Callable[[int, slice], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +68,7 @@ class Training:
         raise NotImplementedError
 
     def batches(self, where: torch.device) -> Batches:
-        """Return what makes the images and labels of a step."""
+        """Return what makes the images and labels of a step, or of a share of its batch."""
         raise NotImplementedError
 
     def prepare(self, network: SKNet) -> None:
@@ -84,154 +90,6 @@ class Training:
         return fields
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe(Training):
-    """Drawn objects on backgrounds, at any scale.
-
-    Attributes
-    ----------
-    smallest, largest
-        The object's side as a fraction of the canvas, drawn log-uniformly.
-    families
-        The design families seen.
-    """
-
-    smallest: float = 0.22
-    largest: float = 1.0
-    families: tuple[str, ...] = data.TRAIN_FAMILIES
-
-    @property
-    def categories(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the logits."""
-        return data.objects().categories
-
-    def batches(self, where: torch.device) -> Batches:
-        """Return what makes the images and labels of a step."""
-        studio = Studio.of(self, where)
-        return lambda step: training_scenes(studio, step)
-
-
-# Two groups, not the paper's 32: with fewer than 16 channels per group, oneDNN's bfloat16 gradient
-# of a dilated channels_last convolution on a large map is not finite (torch 2.15, AVX-512 CPU).
-SMALL: dict[str, Any] = {
-    "depths": (2, 2, 2),
-    "widths": (32, 64, 128),
-    "stem_channels": 32,
-    "stem_stride": 2,
-    "groups": 2,
-}
-RECIPES = {
-    "objects": Recipe(name="objects", network=SMALL | {"kernels": (3, 5)}),
-    "objects-3": Recipe(name="objects-3", network=SMALL | {"kernels": (3, 5, 7)}),
-}
-
-
-@dataclass(frozen=True, eq=False)
-class Studio:
-    """The material that training scenes are made of, on one device."""
-
-    recipe: Recipe
-    cut_outs: Tensor  # premultiplied (N, 4, 128, 128)
-    labels: Tensor  # (N,)
-    pictures: list[Tensor] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, recipe: Recipe, where: torch.device) -> "Studio":
-        """Load the training families and backgrounds of a recipe."""
-        objects = data.objects(family=recipe.families)
-        order = {name: index for index, name in enumerate(data.objects().categories)}
-        labels = torch.tensor([order[name] for name in objects.category])
-        pictures = list(data.real_backgrounds(held_out=False).values())
-        return cls(recipe, premultiplied(objects.rgba).to(where), labels.to(where), pictures)
-
-
-def linear_maps(u: Tensor) -> Tensor:
-    """Random rotation within ±15°, aspect within ±15 %, shear within ±0.1, mirrored or not.
-
-    Parameters
-    ----------
-    u
-        (N, 4) uniform numbers.
-
-    Returns
-    -------
-    Tensor
-        (N, 2, 2).
-    """
-    angle = torch.deg2rad(30 * u[:, 0] - 15)
-    aspect = (0.3 * u[:, 1] - 0.15).exp()
-    shear = 0.2 * u[:, 2] - 0.1
-    mirror = torch.where(u[:, 3] < 0.5, -1.0, 1.0)
-    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-    turn = torch.stack([cos, -sin, sin, cos], -1).unflatten(-1, (2, 2))
-    stretch = torch.stack([mirror * aspect, shear, zero, 1 / aspect], -1).unflatten(-1, (2, 2))
-    return turn @ stretch
-
-
-def colour_maps(u: Tensor) -> Tensor:
-    """Random changes of hue, saturation and brightness, as matrices on (red, green, blue).
-
-    Parameters
-    ----------
-    u
-        (N, 3) uniform numbers.
-
-    Returns
-    -------
-    Tensor
-        (N, 3, 3). A linear map without offset keeps premultiplied colours premultiplied.
-    """
-    hue = math.pi * (u[:, 0] - 0.5) ** 3 * 8  # mostly small, rarely up to ±180°
-    saturation = 0.4 + 0.9 * u[:, 1]
-    brightness = 0.7 + 0.6 * u[:, 2]
-    grey = torch.full((3, 3), 1 / 3, device=u.device)  # projects onto the grey axis
-    root = 1 / math.sqrt(3)
-    cross = torch.tensor([[0, -root, root], [root, 0, -root], [-root, root, 0]], device=u.device)
-    eye = torch.eye(3, device=u.device)
-    chroma = hue.cos()[:, None, None] * (eye - grey) + hue.sin()[:, None, None] * cross
-    return brightness[:, None, None] * (grey + saturation[:, None, None] * chroma)
-
-
-def training_scenes(studio: Studio, step: int) -> tuple[Tensor, Tensor]:
-    """Make the scenes of one step.
-
-    Returns
-    -------
-    tuple of Tensor
-        Images (batch, 3, canvas, canvas) in 0…1 and labels (batch,).
-    """
-    recipe, where = studio.recipe, studio.cut_outs.device
-    count, canvas = recipe.batch, recipe.canvas
-    seed = recipe.seed * 1_000_003 + step
-    generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randint(len(studio.labels), (count,), generator=generator).to(where)
-    u = torch.rand((count, 14), generator=generator).to(where)
-    noise = torch.randn((count, 3, canvas, canvas), generator=generator).to(where)
-
-    seeds = [seed * count + i for i in range(count)]
-    backgrounds = procedural(seeds, canvas, device=where)
-    real = u[:, 0] < 0.4
-    if studio.pictures and bool(real.any()):
-        taken = crops(
-            studio.pictures, [s for s, yes in zip(seeds, real, strict=True) if yes], canvas
-        )
-        backgrounds[real] = taken.to(where)
-
-    cut_outs = studio.cut_outs[chosen]
-    colour = torch.einsum("nij,njhw->nihw", colour_maps(u[:, 1:4]), cut_outs[:, :3])
-    colour = torch.minimum(colour.clamp(min=0), cut_outs[:, 3:])
-    objects, growth = warp(torch.cat([colour, cut_outs[:, 3:]], 1), linear_maps(u[:, 4:8]))
-    span = math.log(recipe.largest / recipe.smallest)
-    side = canvas * recipe.smallest * (span * u[:, 8]).exp()  # (batch,) pixels
-    centre = side[:, None] / 2 + u[:, 9:11] * (canvas - side[:, None])
-    images = compose(objects, backgrounds, centre, side * growth)
-
-    contrast, offset = 0.7 + 0.6 * u[:, 11], 0.2 * u[:, 12] - 0.1
-    images = (images - 0.5) * contrast[:, None, None, None] + 0.5 + offset[:, None, None, None]
-    images = images + 0.06 * u[:, 13, None, None, None] * noise
-    return images.clamp(0, 1), studio.labels[chosen]
-
-
 def make_network(recipe: Training, *, seed: int | None = None) -> SKNet:
     """Build the untrained network of a recipe, by default from the recipe's seed."""
     with torch.random.fork_rng(devices=[]):
@@ -239,6 +97,30 @@ def make_network(recipe: Training, *, seed: int | None = None) -> SKNet:
         network = SKNet(**recipe.network, num_classes=len(recipe.categories))
     recipe.prepare(network)
     return network
+
+
+def place() -> tuple[int, int]:
+    """Return the number of this process, and how many of them torchrun started."""
+    if not distributed.is_torchelastic_launched():
+        return 0, 1
+    return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+
+
+@contextmanager
+def together(where: str) -> Iterator[torch.device]:
+    """Join the processes that torchrun started, if it did; give the device of this one."""
+    on = device.resolve(where)
+    if not distributed.is_torchelastic_launched():
+        yield on
+        return
+    if on.type == "cuda":
+        on = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(on)
+    distributed.init_process_group("nccl" if on.type == "cuda" else "gloo")
+    try:
+        yield on
+    finally:
+        distributed.destroy_process_group()
 
 
 def train(
@@ -256,9 +138,10 @@ def train(
     recipe
         What to train.
     run
-        Folder for the checkpoint and for ``log.jsonl`` (step, loss, accuracy on the batch).
+        Folder for the checkpoint and the log, see `log`. Under torchrun all processes see it. A run
+        resumed by another number of processes goes on, but to other bits.
     where
-        Device, see `skviz.device.resolve`.
+        Device, see `skviz.device.resolve`; under torchrun each process has a GPU of its own.
     bfloat16
         Compute under bfloat16 autocast; weights stay float32.
     progress
@@ -272,38 +155,60 @@ def train(
     Raises
     ------
     ModelError
-        If the folder holds a run of another recipe.
+        If the folder holds a run of another recipe, or the processes cannot share its batch.
     """
-    on = device.resolve(where)
-    network = make_network(recipe).to(on).to(memory_format=torch.channels_last).train()
-    optimizer = torch.optim.AdamW(
-        network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-    )
-    schedule = recipe.schedule(optimizer)
-    parts = {"network": network, "optimizer": optimizer, "schedule": schedule}
-    run.mkdir(parents=True, exist_ok=True)
-    first = resume(run / "checkpoint.pt", recipe, parts)
-    batches = recipe.batches(on)
-    for step in steps(first, recipe, progress):
-        images, labels = batches(step)
-        images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(on.type, torch.bfloat16, enabled=bfloat16):
-            logits = network(images)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
-        optimizer.zero_grad()
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        if not math.isfinite(norm):
-            raise ModelError(f"the gradient is not finite at step {step}; try bfloat16=False")
-        optimizer.step()
-        schedule.step()
-        if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == recipe.steps:
-            accuracy = float((logits.argmax(1) == labels).float().mean())
-            line = {"step": step + 1, "loss": round(float(loss.detach()), 4), "accuracy": accuracy}
-            with (run / "log.jsonl").open("a") as log:
-                log.write(json.dumps(line) + "\n")
-            save(run / "checkpoint.pt", recipe, parts, step + 1)
+    with together(where) as on:
+        number, count = place()
+        if recipe.batch % count:
+            raise ModelError(f"{count} processes cannot share batches of {recipe.batch} equally")
+        network = make_network(recipe).to(on).to(memory_format=torch.channels_last).train()
+        optimizer = torch.optim.AdamW(
+            network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+        )
+        schedule = recipe.schedule(optimizer)
+        parts = {"network": network, "optimizer": optimizer, "schedule": schedule}
+        run.mkdir(parents=True, exist_ok=True)
+        first = resume(run / "checkpoint.pt", recipe, parts)
+        model = DistributedDataParallel(network) if count > 1 else network
+        batches, share = recipe.batches(on), slice(number, None, count)
+        sums, since = torch.zeros(2, device=on), first
+        for step in steps(first, recipe, progress and not number):
+            rate = float(schedule.get_last_lr()[0])
+            sums += update(model, optimizer, *batches(step, share), recipe, bfloat16=bfloat16)
+            schedule.step()
+            if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == recipe.steps:
+                if count > 1:
+                    distributed.all_reduce(sums)
+                means = (sums / (step + 1 - since) / count).tolist()
+                if not number:
+                    note(run / LOG, step + 1, dict(zip(MEASURED, [*means, rate], strict=True)))
+                    save(run / "checkpoint.pt", recipe, parts, step + 1)
+                sums.zero_()
+                since = step + 1
     return network.eval().cpu()
+
+
+def update(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    recipe: Training,
+    *,
+    bfloat16: bool,
+) -> Tensor:
+    """Take one step of the optimizer; return the loss and the accuracy on its images, (2,)."""
+    images = images.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
+        logits = model(images)
+    loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+    optimizer.zero_grad()
+    loss.backward()
+    norm = float(nn.utils.clip_grad_norm_(model.parameters(), 1.0))
+    if not math.isfinite(norm):
+        raise ModelError("the gradient is not finite; try bfloat16=False")
+    optimizer.step()
+    return torch.stack([loss.detach(), (logits.argmax(1) == labels).float().mean()])
 
 
 def steps(first: int, recipe: Training, progress: bool) -> Iterator[int]:
@@ -312,6 +217,42 @@ def steps(first: int, recipe: Training, progress: bool) -> Iterator[int]:
     return iter(
         tqdm(left, recipe.name, recipe.steps, initial=first, unit="step", disable=not progress)
     )
+
+
+def lines(path: Path) -> list[dict[str, float]]:
+    """Read a log, if there is one."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def note(path: Path, step: int, measured: dict[str, float]) -> None:
+    """Add a line to the log, in place of those that a killed run wrote for steps it then lost."""
+    kept = [line for line in lines(path) if line["step"] < step]
+    beside = path.with_suffix(".new")
+    beside.write_text(
+        "".join(json.dumps(line) + "\n" for line in [*kept, {"step": step} | measured])
+    )
+    beside.replace(path)
+
+
+def log(run: str | os.PathLike[str]) -> xr.Dataset:
+    """Read the log of a run, to be drawn by `skviz.plot.training`.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``loss`` and ``accuracy`` on the training images, means since the step before, and
+        ``learning_rate``, each (step).
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
+    found = lines(Path(run) / LOG)
+    if not found:
+        raise ModelError(f"{run} holds no log of a training; give the folder of a run")
+    measured = {name: ("step", [line[name] for line in found]) for name in MEASURED}
+    return xr.Dataset(measured, coords={"step": [int(line["step"]) for line in found]})
 
 
 def save(path: Path, recipe: Training, parts: dict[str, Any], step: int) -> None:

@@ -102,24 +102,26 @@ class CifarRecipe(Training):
         dataset = Cifar10(train=True)
         images = pictures(dataset).to(where)
         labels = torch.tensor(dataset.targets, device=where)
-        return lambda step: self.photographs(images, labels, step)
+        return lambda step, share: self.photographs(images, labels, step, share)
 
-    def photographs(self, images: Tensor, labels: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """Make the images (batch, 3, crop, crop) in 0…1 and labels of one step."""
+    def photographs(
+        self, images: Tensor, labels: Tensor, step: int, share: slice = slice(None)
+    ) -> tuple[Tensor, Tensor]:
+        """Make the images (batch, 3, crop, crop) in 0…1 and labels of one step, or a share."""
         epoch, place = divmod(step, len(images) // self.batch)
         shuffle = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(len(images), generator=shuffle)
-        chosen = order[place * self.batch : (place + 1) * self.batch]
+        chosen = order[place * self.batch : (place + 1) * self.batch][share]
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + 500_000 + step)
         room = images.shape[-1] - self.crop + 1
-        corners = torch.randint(room, (self.batch, 2), generator=generator).tolist()
+        corners = torch.randint(room, (self.batch, 2), generator=generator)[share].tolist()
         cut = torch.stack(
             [
                 images[i, :, y : y + self.crop, x : x + self.crop]
                 for i, (y, x) in zip(chosen.tolist(), corners, strict=True)
             ]
         )
-        mirror = torch.rand(self.batch, 1, 1, 1, generator=generator).to(cut.device) < 0.5
+        mirror = torch.rand(self.batch, 1, 1, 1, generator=generator)[share].to(cut.device) < 0.5
         return torch.where(mirror, cut.flip(3), cut).float() / 255, labels[chosen]
 
 

@@ -39,7 +39,7 @@ class Card:
     canvas
         Side in pixels of the scenes it was trained on; inputs are RGB in 0…1.
     training
-        The recipe: arguments of `skviz.train.Recipe`.
+        The recipe: arguments of `skviz.train_objects.Recipe`.
     """
 
     name: str

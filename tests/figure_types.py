@@ -79,6 +79,17 @@ def studies(model: Any, objects: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def log() -> xr.Dataset:
+    """A training that went well."""
+    step = np.arange(100, 2100, 100)
+    measured = {
+        "loss": 2.3 * np.exp(-step / 900) + 0.5,
+        "accuracy": 1 - 0.9 * np.exp(-step / 700),
+        "learning_rate": 4e-3 * np.minimum(1, (2000 - step) / 1000),
+    }
+    return xr.Dataset({name: ("step", values) for name, values in measured.items()}, {"step": step})
+
+
 def drawings(found: dict[str, Any]) -> dict[str, Callable[[], Figure]]:
     """Say how to draw one figure of every type."""
     two, three = made_up(), made_up(branches=3)
@@ -100,6 +111,7 @@ def drawings(found: dict[str, Any]) -> dict[str, Callable[[], Figure]]:
         "scale_response": lambda: plot.scale_response(two),
         "ternary": lambda: plot.ternary(three),
         "three_scales": lambda: plot.three_scales(two),
+        "training": lambda: plot.training(log()),
         "unit_diagram": lambda: plot.unit_diagram(unit, images),
     }
     assert made.keys() == set(plot.__all__)

@@ -1,12 +1,15 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from skviz import cli, plot, store
+import skviz
+from skviz import cards, cli, plot, store, train, train_objects
 from skviz.figure_sets import FigureSet
+from tests.processes import TINY
 
 
 def test_figures(tmp_path, capsys):
@@ -111,7 +114,7 @@ def test_mistakes_in_the_file_are_named(change, message, ds, tmp_path, capsys):
 def test_the_shipped_set_holds_every_figure_of_studies():
     made = FigureSet(Path(cli.__file__).parent / "figures.toml")
     drawn = {entry["plot"] for entry in made.entries.values()}
-    assert set(plot.__all__) - drawn == {"faithfulness", "impulse_response"}
+    assert set(plot.__all__) - drawn == {"faithfulness", "impulse_response", "training"}
 
 
 def test_sweep_a_folder(tmp_path, capsys):
@@ -146,3 +149,33 @@ def test_help_names_the_commands(capsys):
         cli.main(["--help"])
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("export", "figures", "provenance", "sweep", "train"))
+
+
+def test_train_writes_weights_card_and_log(tmp_path, monkeypatch, capsys):
+    tiny = replace(TINY, name="objects", steps=2)
+    monkeypatch.setitem(train_objects.RECIPES, "objects", tiny)
+    monkeypatch.setattr(
+        cards, "write_card", lambda model, recipe: f"{recipe.name} {model.card.name}"
+    )
+    run, out = tmp_path / "runs", tmp_path / "models"
+    words = [
+        "train",
+        "objects",
+        "--run",
+        str(run),
+        "--out",
+        str(out),
+        "--float32",
+        "--device",
+        "cpu",
+    ]
+    assert cli.main(words) == 0
+    assert (out / "objects.md").read_text() == "objects objects"
+    assert skviz.load(out / "objects.safetensors").card.categories == tiny.categories
+    assert (run / "objects/training.pdf").exists()
+    assert "training.pdf" in capsys.readouterr().out
+    # Of several processes only the first writes.
+    monkeypatch.setattr(train, "place", lambda: (1, 2))
+    monkeypatch.setattr(train, "train", lambda *_, **__: None)
+    assert cli.main(["train", "objects", "--out", str(tmp_path / "nothing")]) == 0
+    assert not (tmp_path / "nothing").exists()

@@ -76,10 +76,10 @@ def test_a_run_may_be_resumed_with_other_cycles(tmp_path, monkeypatch, stopped):
     after = 6 if len(stopped) == 2 else 5
     batches = train_cifar.CifarRecipe.photographs
 
-    def stop(recipe, images, labels, step):
+    def stop(recipe, images, labels, step, share):
         if step == after:
             raise KeyboardInterrupt
-        return batches(recipe, images, labels, step)
+        return batches(recipe, images, labels, step, share)
 
     monkeypatch.setattr(train_cifar.CifarRecipe, "photographs", stop)
     with pytest.raises(KeyboardInterrupt):

@@ -4,7 +4,8 @@ from torch import nn
 
 from skviz.errors import ModelError
 from skviz.nn import SKNet
-from skviz.train import RECIPES, make_network
+from skviz.train import make_network
+from skviz.train_objects import RECIPES
 from skviz.untrained import untrained
 
 IMAGES = torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 3 - 1
