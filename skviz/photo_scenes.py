@@ -181,6 +181,14 @@ class Zoom:
     def coverage(self, scale: float) -> None:
         """Where the object is in these photographs is not known."""
 
+    def check(self, scale: float) -> None:
+        """Raise `SceneError` unless the scale is a number of at least 1."""
+        check_scale(scale)
+        if scale < 1:
+            raise SceneError(
+                f"zoom enlarges the centre of a photograph, so its scale is at least 1, got {scale}"
+            )
+
     def render(self, scale: float) -> Tensor:
         """Enlarge the central 1 / scale of every photograph to the canvas: (N, 3, S, S) in 0…1.
 
@@ -189,11 +197,7 @@ class Zoom:
         SceneError
             If the scale is not a number of at least 1.
         """
-        check_scale(scale)
-        if scale < 1:
-            raise SceneError(
-                f"zoom enlarges the centre of a photograph, so its scale is at least 1, got {scale}"
-            )
+        self.check(scale)
         made = []
         for picture in self.pictures:
             short, long = sorted(picture.shape[-2:])

@@ -132,14 +132,11 @@ class Scenes:
         alone = replace(self, objects=white, backgrounds=torch.zeros_like(self.backgrounds))
         return alone.render(scale)[:, 0]
 
-    def render(self, scale: float) -> Tensor:
-        """Render every scene with its object at `scale`: (N, 3, S, S) in 0…1.
+    def check(self, scale: float) -> None:
+        """Raise `SceneError` if the scenes cannot be rendered at `scale`.
 
-        Raises
-        ------
-        SceneError
-            If the scale is not a positive number, makes an object smaller than a pixel, or puts it
-            off its canvas.
+        That is so if it is not a positive number, makes an object smaller than a pixel, or puts it
+        off its canvas.
         """
         check_scale(scale)
         if scale > self.largest_scale * (1 + 1e-6):
@@ -152,6 +149,16 @@ class Scenes:
                 f"at scale {scale:g} an object would be smaller than a pixel; the smallest scale "
                 f"of these scenes is {rounded(self.smallest_scale, math.ceil):.3g}"
             )
+
+    def render(self, scale: float) -> Tensor:
+        """Render every scene with its object at `scale`: (N, 3, S, S) in 0…1.
+
+        Raises
+        ------
+        SceneError
+            If that cannot be, see `check`.
+        """
+        self.check(scale)
         return compose(self.objects, self.backgrounds, self.centre, scale * self.reference)
 
 

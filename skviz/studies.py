@@ -29,6 +29,7 @@ from tqdm import tqdm
 from skviz import store
 from skviz.errors import DataError
 from skviz.scenes import Source
+from skviz.sources import Pictures
 from skviz.sweeps import (
     EXAMPLES,
     at_rest,
@@ -92,8 +93,7 @@ class Study:
     @cached_property
     def examples(self) -> torch.Tensor:
         """A few images at the largest scale."""
-        few = example(self.scenes, self.where, skip=self.on_error == "skip")
-        return few.render(self.grid[-1])
+        return example(self.scenes, self.where, self.grid, skip=self.on_error == "skip")
 
     @cached_property
     def units(self) -> list[Any]:
@@ -241,6 +241,8 @@ def source_hash(scenes: Source) -> str:
     """Return the sha256 of all that scenes are made of."""
     digest = hashlib.sha256(repr((scenes.ids, scenes.category, sorted(scenes.attrs))).encode())
     digest.update(json.dumps(scenes.attrs, sort_keys=True).encode())
+    if isinstance(scenes, Pictures):
+        digest.update(scenes.sha256().encode())
     for value in vars(scenes).values():
         for tensor in value if isinstance(value, tuple) else (value,):
             if isinstance(tensor, torch.Tensor):

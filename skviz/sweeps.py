@@ -122,7 +122,7 @@ def sweep(
     collected = []
     bar = tqdm(total=len(scenes), desc="sweep", unit="image", delay=2, disable=not progress)
     with at_rest(model, where), bar:
-        found = choose(model, example(scenes, where).render(grid[-1]), units)
+        found = choose(model, example(scenes, where, grid), units)
         for measured, _ in measurements(model, cut(scenes, batch), grid, found, where):
             collected.append(measured)
             bar.update(len(measured["prediction"]))
@@ -136,21 +136,24 @@ def cut(scenes: Source, size: int) -> list[Source]:
 
 
 def loaded(
-    part: Source, device: torch.device, *, skip: bool = False
+    part: Source, device: torch.device, grid: Sequence[float], *, skip: bool = False
 ) -> tuple[Source | None, dict[int, str]]:
     """Bring scenes to a device; say what is wrong with those that cannot be had, by their place."""
     if isinstance(part, Pictures):
-        return part.loaded(device, skip=skip)
+        return part.loaded(device, scales=(grid[0], grid[-1]), skip=skip)
     return part.to(device), {}
 
 
-def example(scenes: Source, device: torch.device, *, skip: bool = False) -> Source:
-    """Return a few scenes for finding units: the first that can be had."""
+def example(
+    scenes: Source, device: torch.device, grid: Sequence[float], *, skip: bool = False
+) -> torch.Tensor:
+    """Render a few scenes for finding units, at the largest scale: the first that can be had."""
+    problems: dict[int, str] = {}
     for part in cut(scenes, 3):
-        here, _ = loaded(part, device, skip=skip)
+        here, problems = loaded(part, device, grid, skip=skip)
         if here is not None:
-            return here
-    raise SkvizError("there is no image to look at")
+            return here.render(grid[-1])
+    raise SkvizError(f"no image can be used; the last one: {problems[max(problems)]}")
 
 
 def ahead(jobs: Iterable[Callable[[], Any]]) -> Iterator[Any]:
@@ -195,7 +198,7 @@ def measurements(
 
     def jobs() -> Iterator[Callable[[], Any]]:
         for part in parts:
-            load = cache(partial(loaded, part, device, skip=blank is not None))
+            load = cache(partial(loaded, part, device, grid, skip=blank is not None))
             for scale in grid:
                 yield partial(scenes_of, part, scale, load)
 

@@ -1,5 +1,12 @@
+import hashlib
 import json
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -64,11 +71,45 @@ def test_a_folder(tmp_path):
 
 
 def test_the_hash_tells_data_apart(tmp_path):
-    photo(tmp_path / "cat/a.png", 0)
-    before = sources.from_folder(tmp_path).attrs["source_sha256"]
-    assert sources.from_folder(tmp_path).attrs["source_sha256"] == before
-    photo(tmp_path / "cat/a.png", 1)
-    assert sources.from_folder(tmp_path).attrs["source_sha256"] != before
+    def found() -> str:
+        return sources.from_folder(tmp_path).sha256()
+
+    Image.new("RGB", (40, 40), (200, 0, 0)).save(tmp_path / "a.bmp")
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "a.bmp").rename(tmp_path / "cat/a.bmp")
+    seen = [found()]
+    assert found() == seen[0]
+    before = (tmp_path / "cat/a.bmp").stat().st_size
+    Image.new("RGB", (40, 40), (201, 0, 0)).save(tmp_path / "cat/a.bmp")
+    assert (tmp_path / "cat/a.bmp").stat().st_size == before
+    seen.append(found())
+    Image.fromarray(box((40, 40))).save(tmp_path / "cat/a.mask.png")
+    seen.append(found())
+    (tmp_path / "cat").rename(tmp_path / "dog")
+    seen.append(found())
+    source = sources.from_folder(tmp_path)
+    (tmp_path / "dog/a.bmp").unlink()  # vanishes after it was listed
+    seen.append(source.sha256())
+    assert len(set(seen)) == len(seen)
+
+
+def test_the_hash_of_any_dataset_is_that_of_its_pictures():
+    class Pair:
+        def __init__(self, *values):
+            self.values = values
+
+        def __getitem__(self, index):
+            return torch.full((3, 8, 8), self.values[index])
+
+        def __len__(self):
+            return len(self.values)
+
+    def found(dataset, **options):
+        return skviz.from_dataset(dataset, category=["x"] * len(dataset), **options).sha256()
+
+    assert found(Pair(0.0, 0.2)) == found(Pair(0.0, 0.2), canvas=32)
+    assert found(Pair(0.0, 0.2)) != found(Pair(0.2, 0.0))
+    assert found(Pair(0.0, 0.2)) != found(Subset(Pair(0.0, 0.2), [0]))
 
 
 def test_image_folder_and_imagenet_layout(tmp_path):
@@ -191,6 +232,49 @@ def test_an_empty_mask_is_named_and_the_others_remain(tmp_path):
     assert scenes.ids == ("cat/a.png", "cat/c.png")
     with pytest.raises(DataError, match="is empty"):
         source.to("cpu")
+
+
+def test_an_object_that_would_leave_its_canvas_is_named_and_the_others_remain(tmp_path):
+    for name in ("a", "b"):
+        photo(tmp_path / f"cat/{name}.png", 0)
+        Image.fromarray(box()).save(tmp_path / f"cat/{name}.mask.png")
+    wide = np.zeros((40, 50), np.uint8)
+    wide[12:28, 7:43] = 255  # 36 of the 40 pixels that are shown
+    Image.fromarray(wide).save(tmp_path / "cat/b.mask.png")
+    source = sources.from_folder(tmp_path, canvas=32, protocol="rescale")
+    scenes, problems = source.loaded("cpu", scales=(0.5, 1.5), skip=True)
+    assert scenes.ids == ("cat/a.png",)
+    assert "leave its canvas; the largest scale of these scenes is 1.05" in problems[1]
+    assert source.loaded("cpu", scales=(0.5, 1.0), skip=True)[1] == {}
+    with pytest.raises(DataError, match=r"cat/b.png.*leave its canvas"):
+        source.loaded("cpu", scales=(0.5, 1.5))
+
+
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder on a loopback port."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_cifar10_is_downloaded_from_where_its_authors_put_it(tmp_path, monkeypatch):
+    cifar_files(tmp_path / "made/cifar-10-batches-bin", monkeypatch)
+    archive = tmp_path / "made" / cifar.Cifar10.filename
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(tmp_path / "made/cifar-10-batches-bin", "cifar-10-batches-bin")
+    monkeypatch.setattr(cifar.Cifar10, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
+    assert cifar.Cifar10.url.endswith("/" + archive.name)
+    with contextmanager(served)(tmp_path / "made") as address:
+        monkeypatch.setattr(cifar.Cifar10, "url", f"{address}/{archive.name}")
+        assert cifar.fetch(root=tmp_path / "to") == tmp_path / "to/cifar-10-batches-bin"
+        assert len(cifar.Cifar10(tmp_path / "to")) == 100
+        monkeypatch.setattr(cifar.Cifar10, "tgz_md5", "0" * 32)
+        with pytest.raises(DataError, match=r"could not be downloaded.*give a folder"):
+            cifar.fetch(root=tmp_path / "broken")
+    with pytest.raises(DataError, match="could not be downloaded"):  # nobody is there any more
+        cifar.fetch(root=tmp_path / "gone")
 
 
 def test_tensors_and_unknown_classes(tmp_path):
