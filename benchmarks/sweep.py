@@ -30,7 +30,7 @@ from skviz.nn import SKConv
 from skviz.scenes import Scenes
 
 SCALES = (0.5, 1.0, 1.5, 2.0)
-BATCH = 32
+BATCH = 8
 
 
 def bare(model: torch.nn.Module, ready: list[torch.Tensor]) -> None:

@@ -216,7 +216,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--scales", type=numbers, metavar="0.5,1,2")
     made.add_argument("--category", nargs="+", help="only these categories")
     made.add_argument("--family", nargs="+", help="only these design families")
-    made.add_argument("--batch", type=int, default=32, help="images per forward pass")
+    made.add_argument("--batch", type=int, help="images per forward pass")
     made.add_argument("--chunk", type=int, default=128, help="images per task")
     made.add_argument("--channels", action="store_true", help="keep the weight of every channel")
     made.add_argument("--on-error", choices=["stop", "skip"], default="stop")

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 import skviz
+from skviz import sweeps
 from skviz.errors import SceneError, SkvizError
 from skviz.nn import SKNet
 
@@ -51,6 +54,13 @@ def test_thumbnails_are_the_scenes_shown(few, ds):
     shown = ds["thumbnail"].isel(example=1).sel(scale=1.5).values
     expected = (scenes.render(1.5)[1] * 255).round().byte().permute(1, 2, 0).numpy()
     np.testing.assert_array_equal(shown, expected)
+
+
+@pytest.mark.parametrize(("canvas", "size"), [(32, 64), (96, 8), (224, 2), (2000, 1)])
+def test_a_cpu_gets_batches_that_fit_its_caches(few, canvas, size):
+    scenes = replace(skviz.place(few, canvas=32), attrs={"canvas": canvas})
+    assert sweeps.batch_size(scenes, torch.device("cpu")) == size
+    assert sweeps.batch_size(scenes, torch.device("meta")) == 32
 
 
 def test_batch_size_changes_nothing(small_net, few, ds):
