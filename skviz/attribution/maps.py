@@ -261,12 +261,13 @@ def find_targets(
     model: nn.Module, asked: Sequence[Any], images: Tensor, truth: Tensor | None = None
 ) -> list[Target]:
     """Find what was asked for in a model and its images; see `attribute`."""
-    units = Units([])
-    if any(getattr(one, "unit", None) is not None for one in asked):
-        units = discover(model, (images[:3],), {})
-    with torch.no_grad():
-        logits = [model(part) for part in images.split(64)]
-    whole = torch.cat(logits) if isinstance(logits[0], Tensor) else logits[0]
+    of_units = [getattr(one, "unit", None) is not None for one in asked]
+    units = discover(model, (images[:3],), {}) if any(of_units) else Units([])
+    whole = None
+    if not all(of_units):
+        with torch.no_grad():
+            logits = [model(part) for part in images.split(64)]
+        whole = torch.cat(logits) if isinstance(logits[0], Tensor) else logits[0]
     categories = getattr(getattr(model, "card", None), "categories", None)
     return [resolve(one, units, whole, categories, truth) for one in asked]
 

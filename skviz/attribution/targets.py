@@ -158,7 +158,7 @@ def every_branch(units: Sequence[Unit]) -> list[BranchWeight]:
 def resolve(
     asked: Any,
     units: Units,
-    logits: Tensor,
+    logits: Any,
     categories: Sequence[str] | None,
     truth: Tensor | None,
 ) -> Target:
@@ -171,7 +171,7 @@ def resolve(
     units
         Of the model.
     logits
-        (image, class), what the model says.
+        (image, class), what the model says; only a class needs it.
     categories
         Class names, where the model has them.
     truth
