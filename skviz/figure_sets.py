@@ -7,7 +7,8 @@ A file says where, for which page, from which studies, and which figures::
     venue = "cvpr"
 
     [study.objects]            # anything that makes data: sweep (if nothing is said), effect,
-    run = "sweep"              # attribute, controls, receptive_field; or images, for unit_diagram
+    run = "sweep"              # attribute, faithfulness, controls, receptive_field; or images, for
+                               # unit_diagram; or unit, by its name, for impulse_response
     model = "objects"
     family = ["fxemoji"]       # which cut-outs; also category, and first = 16 for the first ones
     seed = 0                   # of the backgrounds
@@ -46,7 +47,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FigureSet"]
 
-RUNS = ("sweep", "effect", "attribute", "controls", "receptive_field", "images")
+RUNS = (
+    "sweep", "effect", "attribute", "faithfulness", "controls", "receptive_field", "images", "unit",
+)  # fmt: skip
 SAVING = ("venue", "width", "dpi", "anonymous", "dataset")
 
 
@@ -133,7 +136,7 @@ class FigureSet:
         return self.figures[name]
 
     def study(self, name: str) -> Any:
-        """Return a study's data, made at the first call; of ``images`` a model and its input."""
+        """Return a study's data, made at the first call: whatever its plots take."""
         known = self.settings.get("study", {})
         if name not in known:
             raise SkvizError(f"no study {name!r}; the file has {sorted(known)}")
@@ -157,12 +160,15 @@ class FigureSet:
         scenes = place(cut_outs, canvas=card.canvas if card else 96, seed=options.pop("seed", 0))
         if run == "images":
             return model, scenes.render(options.pop("scale", 1.0))
+        if run == "unit":
+            return model.get_submodule(options.pop("unit"))
+        given = scenes.render(options.pop("scale", 1.0)) if run == "faithfulness" else scenes
         if "target" in options:
             options["target"] = [
                 branch_weight(**each) if isinstance(each, dict) else each
                 for each in options["target"]
             ]
         try:
-            return getattr(skviz, run)(model, scenes, device=self.device, **options)
+            return getattr(skviz, run)(model, given, device=self.device, **options)
         except TypeError as error:
             raise SkvizError(f"study {name!r} cannot be run: {error}") from error

@@ -114,7 +114,7 @@ def test_mistakes_in_the_file_are_named(change, message, ds, tmp_path, capsys):
 def test_the_shipped_set_holds_every_figure_of_studies():
     made = FigureSet(Path(cli.__file__).parent / "figures.toml")
     drawn = {entry["plot"] for entry in made.entries.values()}
-    assert set(plot.__all__) - drawn == {"faithfulness", "impulse_response", "training"}
+    assert set(plot.__all__) - drawn == {"training"}
 
 
 def test_sweep_a_folder(tmp_path, capsys):
