@@ -76,6 +76,21 @@ def shift_table(ds: xr.DataTree) -> str:
     return "\n".join(lines)
 
 
+def show_units(arguments: argparse.Namespace) -> None:
+    """Print the units of a network, found on images of seeded noise."""
+    import torch
+
+    from skviz import device, zoo
+    from skviz.units import find_units
+
+    where = device.resolve(arguments.device)
+    model = zoo.load(arguments.model, pretrained=False).to(where)
+    card = getattr(model, "card", None)
+    side = arguments.side or (card.canvas if card else 224)
+    images = torch.rand((3, 3, side, side), generator=torch.Generator().manual_seed(0))
+    print(find_units(model, images.to(where)))
+
+
 def run_sweep(arguments: argparse.Namespace) -> None:
     """Sweep objects, a folder or a data set into a Zarr store, or go on where one stopped."""
     from skviz import data, sources, zoo
@@ -205,6 +220,10 @@ def parser() -> argparse.ArgumentParser:
 
     made = command(show_provenance, "provenance", "print what a figure was made from")
     made.add_argument("figure", type=Path, help="a file that skviz wrote")
+
+    made = command(show_units, "units", "list the units of a network, and how they were found")
+    made.add_argument("model", help="a shipped network, a .safetensors file, or timm/NAME")
+    made.add_argument("--side", type=int, help="of the images, in pixels")
 
     made = command(run_sweep, "sweep", "sweep scenes into a store, or go on with a stopped sweep")
     made.add_argument("out", type=Path, help="a Zarr store, such as study.zarr")

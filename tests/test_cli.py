@@ -11,6 +11,8 @@ from skviz import cards, cli, plot, store, train, train_objects
 from skviz.figure_sets import FigureSet
 from tests.processes import TINY
 
+SIX_UNITS = [f"stage{stage}.{unit}.sk" for stage in (1, 2, 3) for unit in (0, 1)]
+
 
 def test_figures(tmp_path, capsys):
     words = ["figures", "--out", str(tmp_path / "out"), "--only", "scale_response", "overview"]
@@ -20,7 +22,7 @@ def test_figures(tmp_path, capsys):
     assert {f"{name}.{ending}" for name in ("overview", "scale_response") for ending in
             ("pdf", "png")} | {"scale_response.csv"} <= names  # fmt: skip
     rows = [line.split() for line in printed.splitlines() if line.startswith("stage")]
-    assert [row[0] for row in rows] == [f"stage{s}.{u}.sk" for s in (1, 2, 3) for u in (0, 1)]
+    assert [row[0] for row in rows] == SIX_UNITS
     for row in rows:
         low, high = float(row[4]), float(row[6])
         assert low < float(row[3]) < high
@@ -149,6 +151,15 @@ def test_help_names_the_commands(capsys):
         cli.main(["--help"])
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("export", "figures", "provenance", "sweep", "train"))
+
+
+def test_units(capsys):
+    assert cli.main(["units", "objects-3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == SIX_UNITS
+    assert all(line.split()[1:5] == ["3", "3,", "5,", "7"] for line in lines[1:])
+    assert cli.main(["units", "timm/skresnet18", "--side", "64"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 8  # two in each of four stages
 
 
 def test_train_writes_weights_card_and_log(tmp_path, monkeypatch, capsys):
