@@ -15,6 +15,7 @@ from skviz.scenes import Scenes, place
 from skviz.sweeps import sweep
 from skviz.train import Training, make_network
 from skviz.train_objects import Recipe, Studio, training_scenes
+from skviz.untrained import calibrate
 from skviz.zoo import Card
 
 __all__ = ["calibrated", "card_of", "write_card"]
@@ -56,13 +57,9 @@ def evaluate(model: nn.Module, families: tuple[str, ...], canvas: int, *, real: 
 
 def calibrated(recipe: Recipe, seed: int) -> SKNet:
     """Make the untrained control: random weights, batch-norm statistics of real scenes."""
-    model = make_network(recipe, seed=seed).train()
+    model = make_network(recipe, seed=seed)
     images, _ = training_scenes(Studio.of(recipe, torch.device("cpu")), step=-1 - seed)
-    with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-                module.momentum = None  # cumulative average: after one batch, that batch
-        model(images)
+    calibrate(model, model.modules(), [images])
     return model.eval()
 
 
