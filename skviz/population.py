@@ -4,7 +4,7 @@ import warnings
 from typing import Any
 
 import numpy as np
-import scipy.stats
+import scipy
 import xarray as xr
 
 from skviz import stats

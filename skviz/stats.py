@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.stats
+import scipy
 import xarray as xr
 
 from skviz.errors import SkvizError

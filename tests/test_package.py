@@ -23,11 +23,24 @@ assert ds.sizes["image"] == 6
 """
 
 
-def test_importing_it_imports_nothing_heavy():
-    code = (
-        "import sys, skviz; print(*{'torch', 'numpy', 'matplotlib', 'xarray'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+RECORD_IT = """
+model, images = skviz.load("objects"), torch.rand(3, 3, 96, 96)
+with skviz.record(model) as recording:
+    model(images)
+assert len(recording.weights) == 6
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "heavy"),
+    [
+        ("import skviz", ["torch", "numpy", "matplotlib", "xarray"]),
+        (f"import skviz, torch{RECORD_IT}", ["torch._dynamo", "torchvision", "scipy.stats"]),
+    ],
+)
+def test_what_takes_seconds_is_imported_only_when_it_is_needed(code, heavy):
+    asked = f"{code}\nimport sys; print(*[name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", asked], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == ""
 
 

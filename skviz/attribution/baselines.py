@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2.functional import gaussian_blur
 
 from skviz.errors import AttributionError
 
@@ -47,6 +46,8 @@ def make_baselines(
     if asked == "mean":
         return images.mean((2, 3), keepdim=True).expand_as(images)[None]
     if asked == "blur":
+        from torchvision.transforms.v2.functional import gaussian_blur  # a second to import
+
         sigma = min(images.shape[-2:]) / 8
         size = 2 * max(1, round(3 * sigma)) + 1
         return gaussian_blur(images, [size, size], [sigma, sigma])[None]

@@ -24,7 +24,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.stats
+import scipy
 import torch
 from torch import Tensor, nn
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ _open: list[Any] = []  # one entry per open context; the first holds what to res
 @contextmanager
 def eager() -> Iterator[None]:
     """Ignore ``torch.compile`` until the last such context, of whatever thread, is left."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and importing it takes seconds
+        yield
+        return
     with _lock:
         _open.append(None if _open else torch.compiler.set_stance("force_eager"))
     try:

@@ -96,6 +96,11 @@ class Node:
 class Graph(TorchDispatchMode):
     """Writes the graph while the model runs inside ``with graph.watch(model):``."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Models run eagerly here (see `eager`); a guard against the compiler would import it.
+        return False
+
     def __init__(self) -> None:
         super().__init__()
         self.nodes: list[Node] = []
