@@ -11,7 +11,7 @@ from torch.utils.data import Subset
 from torchvision import datasets
 
 from skviz.errors import DataError
-from skviz.sources import Pictures, as_bytes, opened
+from skviz.sources import READERS, Pictures, as_bytes, opened
 
 __all__ = ["listed"]
 
@@ -34,7 +34,8 @@ def pet(dataset: Any) -> Pictures:
         return files[place].read_bytes() + trimaps[place].read_bytes()
 
     category = tuple(dataset.classes[label] for label in dataset._labels)
-    return Pictures(read, raw, category, tuple(path.stem for path in files), range(len(files)))
+    ids = tuple(path.stem for path in files)
+    return Pictures(read, raw, category, ids, range(len(ids)), threads=READERS)
 
 
 def voc(dataset: Any) -> Pictures:
@@ -56,7 +57,8 @@ def voc(dataset: Any) -> Pictures:
         return files[place].read_bytes() + masks[place].read_bytes()
 
     category = tuple(VOC[largest(classes(place)) - 1] for place in range(len(files)))
-    return Pictures(read, raw, category, tuple(path.stem for path in files), range(len(files)))
+    ids = tuple(path.stem for path in files)
+    return Pictures(read, raw, category, ids, range(len(ids)), threads=READERS)
 
 
 def coco(dataset: Any) -> Pictures:
@@ -77,7 +79,8 @@ def coco(dataset: Any) -> Pictures:
         return files[place].read_bytes() + json.dumps(instances[place]["segmentation"]).encode()
 
     category = tuple(dataset.coco.cats[a["category_id"]]["name"] for a in instances)
-    return Pictures(read, raw, category, tuple(path.stem for path in files), range(len(files)))
+    ids = tuple(path.stem for path in files)
+    return Pictures(read, raw, category, ids, range(len(ids)), threads=READERS)
 
 
 def labelled(dataset: Any) -> Pictures:
@@ -112,7 +115,8 @@ def unlabelled(dataset: Any, category: tuple[str, ...]) -> Pictures:
         ids = tuple(path.relative_to(dataset.root).as_posix() for path in files)
     else:
         ids = tuple(f"{place:06d}" for place in range(len(dataset)))
-    return Pictures(read, raw, category, ids, range(len(ids)))
+    # Nothing is known of what a dataset does in several threads; those of files only open files.
+    return Pictures(read, raw, category, ids, range(len(ids)), threads=READERS if files else 1)
 
 
 KNOWN: dict[type, Callable[[Any], Pictures]] = {

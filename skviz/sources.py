@@ -4,7 +4,9 @@ Nothing is read until a part of them is needed, so memory does not grow with the
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -18,9 +20,10 @@ from skviz.errors import DataError, SceneError
 from skviz.photo_scenes import Zoom, from_photographs, zoom
 from skviz.scenes import Scenes
 
-__all__ = ["Pictures", "as_bytes", "from_dataset", "from_folder", "opened"]
+__all__ = ["READERS", "Pictures", "as_bytes", "from_dataset", "from_folder", "opened"]
 
 ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+READERS = min(16, os.cpu_count() or 1)  # threads that decode files
 Pair = tuple[Tensor, Tensor | None]  # picture and mask
 
 
@@ -40,6 +43,8 @@ class Pictures:
         What `read` and `raw` are called with, for each of the N images.
     attrs
         How the scenes are made: ``protocol`` and ``canvas``.
+    threads
+        That may call `read` at once.
     """
 
     read: Callable[[int], tuple[Any, Any]]
@@ -48,6 +53,7 @@ class Pictures:
     ids: tuple[str, ...]
     places: Sequence[int]
     attrs: dict[str, Any] = field(default_factory=dict)
+    threads: int = 1
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -135,8 +141,10 @@ class Pictures:
                 made.check(scale)
             return made
 
-        for index, place in enumerate(self.places):
-            found = attempt(index, self.picture, place)
+        with ThreadPoolExecutor(self.threads) as pool:  # decoders let go of Python's lock
+            reading = [pool.submit(self.picture, place) for place in self.places]
+        for index, future in enumerate(reading):
+            found = attempt(index, future.result)
             if found is not None:
                 ready[self.ids[index]] = found
         try:
@@ -237,7 +245,8 @@ def from_folder(folder: str | Path, *, protocol: str = "zoom", canvas: int = 96)
 
     category = tuple(path.parent.name for path in files)
     ids = tuple(path.relative_to(folder).as_posix() for path in files)
-    return pictures(Pictures(read, raw, category, ids, range(len(ids))), protocol, canvas)
+    found = Pictures(read, raw, category, ids, range(len(ids)), threads=READERS)
+    return pictures(found, protocol, canvas)
 
 
 def from_dataset(
