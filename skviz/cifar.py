@@ -30,6 +30,12 @@ CLASSES = (
 )  # fmt: skip
 
 
+def sha256(path: Path) -> str:
+    """Hash a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def default_root() -> Path:
     """Return the folder for data sets: ``skviz`` in the user's cache."""
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "skviz"
@@ -75,14 +81,14 @@ class Cifar10(CIFAR10):  # type: ignore[misc]
         path = Path(self.root) / self.base_folder / name
         if not path.is_file():
             raise DataError(f"{path} is missing; get CIFAR-10 with `skviz data cifar10`")
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != SHA256[name]:
+        if sha256(path) != SHA256[name]:
             raise DataError(f"{path} is not the original file (sha256 differs); fetch it again")
-        return np.frombuffer(content, np.uint8).reshape(-1, 3073)
+        return np.fromfile(path, np.uint8).reshape(-1, 3073)
 
     def _check_integrity(self) -> bool:
         """Tell torchvision's `download` whether there is nothing left to do."""
-        return all((Path(self.root) / self.base_folder / name).is_file() for name in SHA256)
+        folder = Path(self.root) / self.base_folder
+        return all((folder / n).is_file() and sha256(folder / n) == SHA256[n] for n in SHA256)
 
 
 def fetch(source: Path | None = None, root: Path | None = None) -> Path:
@@ -106,7 +112,8 @@ def fetch(source: Path | None = None, root: Path | None = None) -> Path:
             found = next(iter(sorted(source.rglob(name))), None)
             if found is None:
                 raise DataError(f"no {name} below {source}")
-            shutil.copyfile(found, target / name)
+            if found.resolve() != (target / name).resolve():
+                shutil.copyfile(found, target / name)
     else:
         shell = Cifar10.__new__(Cifar10)
         VisionDataset.__init__(shell, root)

@@ -14,7 +14,8 @@ from uuid import uuid4
 from distributed import Client, WorkerPlugin, as_completed, get_worker
 
 from skviz import zoo
-from skviz.studies import Study
+from skviz.errors import DataError
+from skviz.studies import Study, code_hash
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,10 +40,13 @@ class Workshop(WorkerPlugin):
         self.name = f"skviz-{uuid4()}"
         self.model: str | nn.Module = name if shipped else study.model
         self.study = replace(study, model=None)  # type: ignore[arg-type]
+        self.code, self.weights = code_hash(), zoo.weights_hash(study.model)
 
     def setup(self, worker: Any) -> None:  # noqa: ARG002
         """Make the model and put it on its device."""
         model = zoo.load(self.model) if isinstance(self.model, str) else self.model
+        if (self.code, self.weights) != (code_hash(), zoo.weights_hash(model)):
+            raise DataError("a worker has another skviz, or other weights; install the same")
         self.study.model = model.eval().to(self.study.where)
         self.lock = Lock()
 
@@ -67,11 +71,12 @@ def spread(study: Study, tasks: Sequence[int], client: Client) -> Iterator[int]:
     workshop = Workshop(study)
     client.register_plugin(workshop, name=workshop.name)
     resources = {"GPU": 1} if study.where.type == "cuda" else None
+    futures = client.map(
+        partial(do, workshop.name), tasks, pure=False, resources=resources, key=workshop.name
+    )
     try:
-        futures = client.map(
-            partial(do, workshop.name), tasks, pure=False, resources=resources, key=workshop.name
-        )
         for future in as_completed(futures):
             yield future.result()
     finally:
+        client.cancel(futures)
         client.unregister_worker_plugin(workshop.name)

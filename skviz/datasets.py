@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,15 +100,16 @@ def unlabelled(dataset: Any, category: tuple[str, ...]) -> Pictures:
     """Any map-style data set whose items are images, or begin with one."""
     files = [Path(sample[0]) for sample in getattr(dataset, "samples", [])]
     content = getattr(dataset, "data", None)
+    changed = getattr(dataset, "transforms", None) or getattr(dataset, "transform", None)
 
     def read(place: int) -> tuple[Any, Any]:
         item = dataset[place]
         return (item[0] if isinstance(item, tuple | list) else item), None
 
     def raw(place: int) -> bytes:
-        if files:
+        if files and not changed:
             return files[place].read_bytes()
-        if isinstance(content, np.ndarray):
+        if isinstance(content, np.ndarray) and not changed:
             return content[place].tobytes()
         return as_bytes(read(place)[0], "RGB").numpy().tobytes()
 
@@ -129,7 +131,10 @@ KNOWN: dict[type, Callable[[Any], Pictures]] = {
 def listed(dataset: Any, category: Iterable[str] | None) -> Pictures:
     """List what a data set holds."""
     if isinstance(dataset, Subset):
-        return listed(dataset.dataset, category).take(list(dataset.indices))
+        base: Any = dataset.dataset
+        whole = listed(base, None if category is None else [""] * len(base))
+        some = whole.take(list(map(int, dataset.indices)))
+        return some if category is None else replace(some, category=tuple(category))
     if category is not None:
         return unlabelled(dataset, tuple(category))
     known = [make for kind, make in KNOWN.items() if isinstance(dataset, kind)]

@@ -17,6 +17,7 @@ from skviz.resample import compose, premultiplied, rotation_matrix, warp
 __all__ = ["Scenes", "Source", "place"]
 
 VISIBLE = 0.02  # alpha below which a pixel is not part of the object
+SLACK = 1e-3  # pixels by which rounding may put an object off its canvas
 TENSORS = ("objects", "backgrounds", "reference", "centre")
 
 
@@ -115,11 +116,15 @@ class Scenes:
         return torch.stack(ends, 1) * pixel[:, None, None]
 
     @cached_property
+    def room(self) -> Tensor:
+        """(N, 2, 2) pixels from `centre` to the border of the canvas, in the order of `extent`."""
+        middle = self.centre.cpu()
+        return torch.stack([middle, self.backgrounds.shape[-1] - middle], 2)
+
+    @cached_property
     def largest_scale(self) -> float:
         """The largest scale at which every object lies wholly on its canvas."""
-        middle = self.centre.cpu()
-        room = torch.stack([middle, self.backgrounds.shape[-1] - middle], 2)  # (N, 2, 2)
-        return float((room / self.extent)[self.extent > 0].min())
+        return float((self.room / self.extent)[self.extent > 0].min())
 
     @cached_property
     def smallest_scale(self) -> float:
@@ -139,7 +144,7 @@ class Scenes:
         off its canvas.
         """
         check_scale(scale)
-        if scale > self.largest_scale * (1 + 1e-6):
+        if bool((scale * self.extent > self.room + SLACK).any()):
             raise SceneError(
                 f"at scale {scale:g} an object would leave its canvas; the largest scale of these "
                 f"scenes is {rounded(self.largest_scale, math.floor):.3g}"
@@ -160,6 +165,14 @@ class Scenes:
         """
         self.check(scale)
         return compose(self.objects, self.backgrounds, self.centre, scale * self.reference)
+
+
+def areas(scenes: Source) -> Tensor:
+    """Share of each scene that its object covers at scale 1, (N,); NaN if that is not known."""
+    if not isinstance(scenes, Scenes):
+        return torch.full((len(scenes),), torch.nan)
+    alpha, side = scenes.objects[:, 3], scenes.reference / scenes.backgrounds.shape[-1]
+    return alpha.sum((1, 2)) * (side / max(alpha.shape[-2:])) ** 2
 
 
 def place(

@@ -9,21 +9,22 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from skviz.errors import DataError, SceneError
 from skviz.photo_scenes import Zoom, from_photographs, zoom
-from skviz.scenes import Scenes
+from skviz.scenes import Scenes, areas
 
-__all__ = ["READERS", "Pictures", "as_bytes", "from_dataset", "from_folder", "opened"]
+__all__ = ["READERS", "Pictures", "Rendered", "as_bytes", "from_dataset", "from_folder", "opened"]
 
 ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 READERS = min(16, os.cpu_count() or 1)  # threads that decode files
+T = TypeVar("T")
 Pair = tuple[Tensor, Tensor | None]  # picture and mask
 
 
@@ -70,21 +71,22 @@ class Pictures:
             places=tuple(self.places[place] for place in places),
         )
 
-    def sha256(self) -> str:
-        """Read all of them, and hash names, categories and contents; what is missing is empty."""
-        digest = hashlib.sha256(repr((self.ids, self.category)).encode())
-        for place in self.places:
-            try:
-                digest.update(hashlib.sha256(self.raw(place)).digest())
-            except OSError:
-                digest.update(b"missing")
-        return digest.hexdigest()
+    def content(self, index: int) -> int:
+        """Return the first 64 bits of the sha256 of what makes one image what it is."""
+        digest = hashlib.sha256(self.raw(self.places[index])).digest()
+        return int.from_bytes(digest[:8], "big")
 
     def to(self, device: torch.device | str) -> Scenes | Zoom:
-        """Read all of them, onto `device`."""
-        scenes, _ = self.loaded(device)
-        assert scenes is not None
-        return scenes
+        """Read all of them, onto `device`.
+
+        Raises
+        ------
+        DataError
+            At the first image that cannot be read, with its name.
+        """
+        with ThreadPoolExecutor(self.threads) as pool:
+            pairs = list(pool.map(self.named(self.picture), range(len(self))))
+        return self.scenes(dict(zip(self.ids, pairs, strict=True))).to(device)
 
     def render(self, scale: float) -> Tensor:
         """Read and render all of them: (N, 3, S, S) in 0…1."""
@@ -94,70 +96,73 @@ class Pictures:
         """Read all of them; how much of each pixel is object, (N, S, S), or None without masks."""
         return self.to("cpu").coverage(scale)
 
-    def loaded(
-        self, device: torch.device | str, *, scales: Sequence[float] = (), skip: bool = False
-    ) -> tuple[Scenes | Zoom | None, dict[int, str]]:
-        """Read all of them; with `skip`, leave out those that cannot be shown, and say why.
+    def rendered(
+        self, scales: Sequence[float], device: torch.device | str, *, skip: bool = False
+    ) -> tuple["Rendered", dict[int, str]]:
+        """Read and render one image after the other; no more are held than there are threads.
 
         Parameters
         ----------
-        device
-            Where they are rendered.
         scales
-            At which each must be able to be rendered.
+            At which each is rendered.
+        device
+            Where.
         skip
             Go on without those that cannot be read or rendered.
 
         Returns
         -------
         tuple
-            The scenes (None if none is left), and what is wrong, by place.
+            The images that could be rendered, and what is wrong with the others, by place.
 
         Raises
         ------
         DataError
             Without `skip`, at the first image that cannot be shown, with its name.
         """
-        ready: dict[str, Pair] = {}
-        problems: dict[int, str] = {}
 
-        def attempt(index: int, action: Callable[..., Any], *arguments: Any) -> Any:
+        def show(index: int) -> tuple[list[Tensor], Tensor, int]:
+            scene = self.scenes({self.ids[index]: self.picture(index)}).to(device)
+            return [scene.render(scale) for scale in scales], areas(scene), self.content(index)
+
+        problems: dict[int, str] = {}
+        shown = []
+        with ThreadPoolExecutor(self.threads) as pool:  # decoders let go of Python's lock
+            jobs = [pool.submit(self.named(show), index) for index in range(len(self))]
+            for index, job in enumerate(jobs):
+                try:
+                    shown.append(job.result())
+                except DataError as error:
+                    why = error.__cause__
+                    problems[index] = f"{type(why).__name__}: {why}"
+                    if not skip:
+                        pool.shutdown(cancel_futures=True)
+                        raise
+        images = {
+            scale: torch.cat([parts[place] for parts, _, _ in shown])
+            for place, scale in enumerate(scales if shown else ())
+        }
+        found = torch.cat([torch.empty(0), *(area.cpu() for _, area, _ in shown)])
+        content = np.array([content for _, _, content in shown], np.uint64)
+        return Rendered(images, found, content), problems
+
+    def named(self, action: Callable[[int], T]) -> Callable[[int], T]:
+        """Have whatever an action on one image raises say which image it was."""
+
+        def act(index: int) -> T:
             try:
-                return action(*arguments)
+                return action(index)
             except Exception as error:  # whatever a decoder or a dataset may raise
-                problems[index] = f"{type(error).__name__}: {error}"
-                if skip:
-                    return None
                 raise DataError(
-                    f"image {self.ids[index]!r} cannot be used ({problems[index]}); mend it, or "
-                    "give on_error='skip'"
+                    f"image {self.ids[index]!r} cannot be used ({type(error).__name__}: {error}); "
+                    "mend it, or give on_error='skip'"
                 ) from error
 
-        def scenes(ready: dict[str, Pair]) -> Scenes | Zoom | None:
-            if not ready:
-                return None
-            made = self.scenes(ready).to(device)
-            for scale in scales:
-                made.check(scale)
-            return made
+        return act
 
-        with ThreadPoolExecutor(self.threads) as pool:  # decoders let go of Python's lock
-            reading = [pool.submit(self.picture, place) for place in self.places]
-        for index, future in enumerate(reading):
-            found = attempt(index, future.result)
-            if found is not None:
-                ready[self.ids[index]] = found
-        try:
-            return scenes(ready), problems
-        except SceneError:  # of which image?
-            for index, name in enumerate(self.ids):
-                if name in ready and attempt(index, scenes, {name: ready[name]}) is None:
-                    del ready[name]
-            return scenes(ready), problems
-
-    def picture(self, place: int) -> Pair:
+    def picture(self, index: int) -> Pair:
         """Read one image, uint8 (3, H, W), and its mask, uint8 (1, H, W)."""
-        picture, mask = self.read(place)
+        picture, mask = self.read(self.places[index])
         if self.attrs["protocol"] == "rescale" and mask is None:
             raise DataError("protocol 'rescale' needs a mask of the object")
         return as_bytes(picture, "RGB"), None if mask is None else as_bytes(mask, "L")
@@ -174,13 +179,50 @@ class Pictures:
         return replace(from_photographs(masked, canvas=canvas), category=labels)
 
 
+@dataclass(frozen=True, eq=False)
+class Rendered:
+    """Images at some scales, and nothing else of them.
+
+    Attributes
+    ----------
+    images
+        (N, 3, S, S) in 0…1, by scale.
+    areas
+        (N,) what `skviz.scenes.areas` says of each.
+    content
+        (N,) uint64, what `Pictures.content` says of each.
+    """
+
+    images: dict[float, Tensor]
+    areas: Tensor
+    content: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.areas)
+
+    def render(self, scale: float) -> Tensor:
+        """Return the images at a scale."""
+        return self.images[scale]
+
+
 def as_bytes(picture: Any, mode: str) -> Tensor:
-    """Turn a PIL picture, or a tensor (C, H, W) in 0…255 or 0…1, into uint8 (C, H, W)."""
+    """Turn a PIL picture, or a tensor (C, H, W) in 0…255 or 0…1, into uint8 (C, H, W).
+
+    Raises
+    ------
+    DataError
+        If its type, its channels, or the range of its values is another.
+    """
     if isinstance(picture, Image.Image):
-        array = np.array(picture.convert(mode))
+        array = np.array(eight_bits(picture).convert(mode))
         return torch.from_numpy(array.reshape(*array.shape[:2], -1)).permute(2, 0, 1)
-    if not isinstance(picture, Tensor) or picture.shape[0] != len(mode):
-        raise DataError(f"expected a picture or a tensor (C, H, W), got {type(picture).__name__}")
+    if not isinstance(picture, Tensor) or picture.ndim != 3 or len(picture) not in (1, len(mode)):
+        shape = f" {tuple(picture.shape)}" if isinstance(picture, Tensor) else ""
+        raise DataError(
+            f"expected a picture or a tensor ({len(mode)}, H, W), got "
+            f"{type(picture).__name__}{shape}"
+        )
+    picture = picture.expand(len(mode), -1, -1)
     if picture.dtype == torch.uint8:
         return picture
     if not 0 <= float(picture.min()) <= float(picture.max()) <= 1:
@@ -188,17 +230,42 @@ def as_bytes(picture: Any, mode: str) -> Tensor:
     return (picture * 255).round().byte()
 
 
-def opened(path: Path) -> Image.Image:
-    """Decode a file; an image that is too large for Pillow is refused by it."""
-    with Image.open(path) as picture:
-        picture.load()
+def eight_bits(picture: Image.Image) -> Image.Image:
+    """Return a picture with 8 bits per channel, on white where it is transparent."""
+    if picture.mode.startswith("I;16"):
+        return Image.fromarray((np.array(picture, np.uint16) / 257).round().astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        raise DataError(f"a picture of mode {picture.mode!r} has no known range; save it as 8 bits")
+    if not picture.has_transparency_data:
         return picture
+    picture = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+
+
+def opened(path: Path) -> Image.Image:
+    """Decode a file, turned as its EXIF data say.
+
+    Raises
+    ------
+    DataError
+        If the image has more pixels than Pillow takes for safe (`PIL.Image.MAX_IMAGE_PIXELS`).
+    """
+    with Image.open(path) as picture:
+        width, height = picture.size
+        if Image.MAX_IMAGE_PIXELS and width * height > Image.MAX_IMAGE_PIXELS:
+            raise DataError(
+                f"{width}×{height} pixels, more than {Image.MAX_IMAGE_PIXELS}: it may be a "
+                "decompression bomb"
+            )
+        return ImageOps.exif_transpose(picture)
 
 
 def pictures(found: Pictures, protocol: str, canvas: int) -> Pictures:
     """Check the protocol, and say how scenes are made."""
     if protocol not in ("zoom", "rescale"):
         raise SceneError(f"protocol must be 'zoom' or 'rescale', got {protocol!r}")
+    if len(found.category) != len(found):
+        raise DataError(f"{len(found)} images need as many categories, got {len(found.category)}")
     if len(set(found.ids)) != len(found.ids) or not found.ids:
         raise DataError("a data set needs at least one image, and no name twice")
     return replace(found, attrs={"protocol": protocol, "canvas": canvas})

@@ -71,7 +71,7 @@ def attention_difference(ds: xr.DataTree | xr.Dataset) -> xr.DataArray:
 def expected_kernel(ds: xr.DataTree | xr.Dataset) -> xr.DataArray:
     """Σ weight · kernel, (image, scale, unit), in pixels of the unit's feature map."""
     ds = root(ds)
-    return (ds["weight"] * kernels(ds)).sum("branch").rename("expected kernel")
+    return (ds["weight"] * kernels(ds)).sum("branch", min_count=1).rename("expected kernel")
 
 
 def interval(
@@ -90,7 +90,8 @@ def interval(
         Any dimensions, `over` among them.
     over
         The dimension that was sampled. All other dimensions are resampled together, so that
-        comparisons along them stay paired.
+        comparisons along them stay paired. What is NaN throughout, such as an image that was
+        skipped, does not count.
     confidence
         Of the interval.
     statistic
@@ -108,6 +109,7 @@ def interval(
     SkvizError
         If there are fewer than two values to resample.
     """
+    values = values.dropna(over, how="all")
     count = values.sizes[over]
     if count < 2:
         raise SkvizError(f"an interval needs at least two values along {over!r}, got {count}")
@@ -139,7 +141,7 @@ def paired(change: xr.DataArray, *, family: str = "unit") -> xr.Dataset:
     Parameters
     ----------
     change
-        One value per image; any other dimensions.
+        One value per image; any other dimensions. An image that is NaN throughout does not count.
     family
         The dimension over which p values are corrected.
 
@@ -151,6 +153,7 @@ def paired(change: xr.DataArray, *, family: str = "unit") -> xr.Dataset:
         deviation, Cohen's d_z), ``p`` (Wilcoxon's signed-rank test against 0, two-sided) and
         ``p_holm`` (Holm's correction over the family).
     """
+    change = change.dropna("image", how="all")
     array = change.transpose("image", ...)
     # Without any change there is nothing to rank, and nothing to be surprised at.
     still = (array == 0).all("image")

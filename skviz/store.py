@@ -67,7 +67,7 @@ def create(
     sizes, chunks
         Lengths and lengths of the chunks, by dimension; by default a chunk is as long as its array.
     """
-    beside = path.with_name(f"{path.name}.new")
+    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
     rmtree(beside, ignore_errors=True)
     labels.to_zarr(beside, mode="w-", zarr_format=2, consolidated=False)
     group = zarr.open_group(beside, mode="r+", zarr_format=2)

@@ -6,15 +6,17 @@ without is computed anew, and gives the same bytes. The attributes of the store 
 is (model, data, parameters, code), and another study is refused.
 
 Beside what `skviz.sweeps` lists, the store has ``area`` (the share of the scene that the object
-covers at scale 1, where there is a mask) and ``problem`` (why an image was skipped; its rows are
-NaN, and -1 in ``prediction``).
+covers at scale 1, where there is a mask), ``problem`` (why an image was skipped; its rows are
+NaN, and -1 in ``prediction``) and ``content`` (64 bits of the sha256 of an image that was read from
+a data set). A study goes on if the images of the tasks that are done are still what they were; one
+that stopped it can be mended.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -87,8 +89,14 @@ class Study:
     def __post_init__(self) -> None:
         if self.on_error not in ("stop", "skip"):
             raise DataError(f"on_error must be 'stop' or 'skip', got {self.on_error!r}")
+        self.batch, self.chunk = int(self.batch), int(self.chunk)  # also NumPy's numbers
         if min(self.batch, self.chunk, len(self.scenes)) < 1:
             raise DataError("a study needs an image, and batch and chunk of at least 1")
+
+    @cached_property
+    def truth(self) -> torch.Tensor | None:
+        """The class of each image, if all are known."""
+        return category_index(self.model, self.scenes)
 
     @cached_property
     def examples(self) -> torch.Tensor:
@@ -110,6 +118,8 @@ class Study:
         parameters = {
             "scales": self.grid,
             "units": list(labels(self.units)),
+            "kernels": [list(map(str, kernels)) for kernels in labels(self.units).values()],
+            "architecture_sha256": hashlib.sha256(repr(self.model).encode()).hexdigest(),
             "images": len(self.scenes),
             "batch": self.batch,
             "chunk": self.chunk,
@@ -124,8 +134,12 @@ class Study:
         """Create the store, or check that it holds this study; return the tasks left."""
         attrs = json.loads(json.dumps(self.attrs()))
         if not self.path.exists():
-            self.create(attrs)
-        held = store.load(self.path, lazy=True).attrs
+            try:
+                self.create(attrs)
+            except OSError as error:
+                raise DataError(f"{self.path} could not be created ({error})") from error
+        ds = store.load(self.path, lazy=True)
+        held = ds.attrs
         different = [key for key in sorted({*held, *attrs}) if held.get(key) != attrs.get(key)]
         if different:
             said = "; ".join(f"{k} {held.get(k)!r}, here {attrs.get(k)!r}" for k in different[:3])
@@ -133,7 +147,21 @@ class Study:
                 f"{self.path} holds another study ({said}); give another store, or the same model, "
                 "data and parameters"
             )
-        return store.pending(self.path)
+        left = store.pending(self.path)
+        self.compare(np.asarray(ds["content"]), left)
+        return left
+
+    def compare(self, content: np.ndarray, left: Sequence[int]) -> None:
+        """Refuse to go on if images that were read are not what they were."""
+        if not isinstance(self.scenes, Pictures):
+            return
+        done = set(range(-(-len(content) // self.chunk))) - set(left)
+        for index in np.flatnonzero(content).tolist():
+            if index // self.chunk in done and self.scenes.content(index) != content[index]:
+                raise DataError(
+                    f"{self.path} holds another study: image {self.scenes.ids[index]!r} has "
+                    "changed since it was measured; give another store, or put the image back"
+                )
 
     def create(self, attrs: dict[str, Any]) -> None:
         """Create the store, after the likeness of a task whose only image was skipped."""
@@ -157,14 +185,14 @@ class Study:
         """Label the measurements of the images from `start` on, in the types of the store."""
         count = len(measured["prediction"])
         part = self.scenes[start : start + count]
-        tree = labelled(
-            measured, labels(self.units), part, self.grid, category_index(self.model, part)
-        )
+        truth = None if self.truth is None else self.truth[start : start + count]
+        tree = labelled(measured, labels(self.units), part, self.grid, truth)
         root = tree.to_dataset()
         root = root.assign(
             weight=root["weight"].astype("f4"),
             spread=root["spread"].astype("f4"),
             area=("image", measured["area"][:, 0]),
+            content=("image", measured["content"][:, 0]),
             problem=("image", np.array([problems.get(i, "") for i in range(count)], WORDS)),
         )
         kept = tree.children if self.channels else {}
@@ -215,7 +243,7 @@ def run(study: Study, *, client: "Client | None" = None, progress: bool = True) 
     """Do what is left of a study, here or on a cluster; return its store, read when it is used."""
     with at_rest(study.model, study.where):
         left = study.prepare()
-        size = {task: len(study.scenes[task * study.chunk :][: study.chunk]) for task in left}
+        size = {task: min(study.chunk, len(study.scenes) - task * study.chunk) for task in left}
         bar = tqdm(
             total=len(study.scenes),
             initial=len(study.scenes) - sum(size.values()),
@@ -238,14 +266,15 @@ def run(study: Study, *, client: "Client | None" = None, progress: bool = True) 
 
 
 def source_hash(scenes: Source) -> str:
-    """Return the sha256 of all that scenes are made of."""
-    digest = hashlib.sha256(repr((scenes.ids, scenes.category, sorted(scenes.attrs))).encode())
+    """Return the sha256 of what scenes are made of; of a data set, of its names and categories."""
+    digest = hashlib.sha256(repr((scenes.ids, scenes.category)).encode())
     digest.update(json.dumps(scenes.attrs, sort_keys=True).encode())
-    if isinstance(scenes, Pictures):
-        digest.update(scenes.sha256().encode())
-    for value in vars(scenes).values():
+    names = [f.name for f in fields(scenes)] if is_dataclass(scenes) else sorted(vars(scenes))
+    for name in names:
+        value = getattr(scenes, name)
         for tensor in value if isinstance(value, tuple) else (value,):
             if isinstance(tensor, torch.Tensor):
+                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
                 digest.update(tensor.cpu().numpy().tobytes())
     return digest.hexdigest()
 

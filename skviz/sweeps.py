@@ -35,8 +35,8 @@ from skviz import data, zoo
 from skviz import device as devices
 from skviz.errors import SkvizError, UnitError
 from skviz.recording import record
-from skviz.scenes import Scenes, Source, place
-from skviz.sources import Pictures
+from skviz.scenes import Source, areas, place
+from skviz.sources import Pictures, Rendered
 from skviz.units import Unit, find_units
 
 if TYPE_CHECKING:
@@ -113,6 +113,8 @@ def sweep(
         no such unit (`UnitError`).
     """
     grid, scenes = checked(scales), as_scenes(model, source)
+    if store is None and (on_error != "stop" or client is not None or channels):
+        raise SkvizError("on_error, client and channels are for a sweep into a store; give store=")
     where = devices.resolve(device)
     batch = batch_size(scenes, where) if batch is None else batch
     if store is not None:
@@ -148,10 +150,10 @@ def cut(scenes: Source, size: int) -> list[Source]:
 
 def loaded(
     part: Source, device: torch.device, grid: Sequence[float], *, skip: bool = False
-) -> tuple[Source | None, dict[int, str]]:
+) -> tuple[Source | Rendered, dict[int, str]]:
     """Bring scenes to a device; say what is wrong with those that cannot be had, by their place."""
     if isinstance(part, Pictures):
-        return part.loaded(device, scales=(grid[0], grid[-1]), skip=skip)
+        return part.rendered(grid, device, skip=skip)
     return part.to(device), {}
 
 
@@ -162,7 +164,7 @@ def example(
     problems: dict[int, str] = {}
     for part in cut(scenes, 3):
         here, problems = loaded(part, device, grid, skip=skip)
-        if here is not None:
+        if len(here):
             return here.render(grid[-1])
     raise SkvizError(f"no image can be used; the last one: {problems[max(problems)]}")
 
@@ -203,9 +205,14 @@ def measurements(
 
     def scenes_of(part: Source, scale: float, load: Callable[[], Any]) -> Any:
         here, problems = load()
-        if here is None:
-            return len(part), None, None, problems
-        return len(part), here.render(scale), areas(here), problems
+        if not len(here):
+            return len(part), None, {}, problems
+        if isinstance(here, Rendered):
+            area, content = here.areas, here.content
+        else:
+            area, content = areas(here), np.zeros(len(here), np.uint64)
+        known = {"area": area.float().cpu().numpy(), "content": content}
+        return len(part), here.render(scale), known, problems
 
     def jobs() -> Iterator[Callable[[], Any]]:
         for part in parts:
@@ -214,8 +221,8 @@ def measurements(
                 yield partial(scenes_of, part, scale, load)
 
     rows: list[dict[str, np.ndarray]] = []
-    for count, images, area, problems in ahead(jobs()):
-        row = {} if images is None else measure(model, images, found) | {"area": area}
+    for count, images, known, problems in ahead(jobs()):
+        row = {} if images is None else measure(model, images, found) | known
         if problems and blank:
             there = [place for place in range(count) if place not in problems]
             row = {key: scattered(row.get(key), there, count, blank[key]) for key in blank}
@@ -229,16 +236,7 @@ def blank_row(measured: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return what stands for an image that cannot be had: NaN, -1, black."""
     nothing = {"f": np.nan, "i": -1, "u": 0}
     row = {key: np.full_like(rows[0], nothing[rows.dtype.kind]) for key, rows in measured.items()}
-    return row | {"area": np.array(np.nan, np.float32)}
-
-
-def areas(scenes: Source) -> np.ndarray:
-    """Share of each scene that its object covers at scale 1, (N,); NaN if there is no mask."""
-    if not isinstance(scenes, Scenes):
-        return np.full(len(scenes), np.nan, np.float32)
-    alpha, side = scenes.objects[:, 3], scenes.reference / scenes.backgrounds.shape[-1]
-    pixel = side / max(alpha.shape[-2:])
-    return (alpha.sum((1, 2)) * pixel**2).float().cpu().numpy()
+    return row | {"area": np.array(np.nan, np.float32), "content": np.array(0, np.uint64)}
 
 
 def scattered(

@@ -168,7 +168,7 @@ def train(
         schedule = recipe.schedule(optimizer)
         parts = {"network": network, "optimizer": optimizer, "schedule": schedule}
         run.mkdir(parents=True, exist_ok=True)
-        first = resume(run / "checkpoint.pt", recipe, parts)
+        first = resume(run / "checkpoint.pt", recipe, parts, bfloat16)
         model = DistributedDataParallel(network) if count > 1 else network
         batches, share = recipe.batches(on), slice(number, None, count)
         sums, since = torch.zeros(2, device=on), first
@@ -182,7 +182,7 @@ def train(
                 means = (sums / (step + 1 - since) / count).tolist()
                 if not number:
                     note(run / LOG, step + 1, dict(zip(MEASURED, [*means, rate], strict=True)))
-                    save(run / "checkpoint.pt", recipe, parts, step + 1)
+                    save(run / "checkpoint.pt", recipe, parts, bfloat16, step + 1)
                 sums.zero_()
                 since = step + 1
     return network.eval().cpu()
@@ -220,8 +220,14 @@ def steps(first: int, recipe: Training, progress: bool) -> Iterator[int]:
 
 
 def lines(path: Path) -> list[dict[str, float]]:
-    """Read a log, if there is one."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """Read a log, if there is one, up to a line that a power cut tore."""
+    found = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return found
 
 
 def note(path: Path, step: int, measured: dict[str, float]) -> None:
@@ -255,23 +261,26 @@ def log(run: str | os.PathLike[str]) -> xr.Dataset:
     return xr.Dataset(measured, coords={"step": [int(line["step"]) for line in found]})
 
 
-def save(path: Path, recipe: Training, parts: dict[str, Any], step: int) -> None:
+def save(path: Path, recipe: Training, parts: dict[str, Any], bfloat16: bool, step: int) -> None:
     """Write a checkpoint beside the old one, then put it in its place."""
     states = {name: part.state_dict() for name, part in parts.items()}
     beside = path.with_suffix(".new")
-    torch.save({"recipe": json.dumps(asdict(recipe)), "step": step, **states}, beside)
+    plain = json.dumps(asdict(recipe))
+    torch.save({"recipe": plain, "bfloat16": bfloat16, "step": step, **states}, beside)
     beside.replace(path)
 
 
-def resume(path: Path, recipe: Training, parts: dict[str, Any]) -> int:
+def resume(path: Path, recipe: Training, parts: dict[str, Any], bfloat16: bool) -> int:
     """Load a checkpoint if there is one; return the number of steps done."""
     if not path.exists():
         return 0
-    checkpoint = torch.load(path, weights_only=True)
+    checkpoint = torch.load(path, weights_only=True, map_location="cpu")
     if not recipe.continues(json.loads(checkpoint["recipe"]), checkpoint["step"]):
         raise ModelError(
             f"{path} belongs to another recipe ({checkpoint['recipe']}); give another run folder"
         )
+    if checkpoint.get("bfloat16", bfloat16) != bfloat16:
+        raise ModelError(f"{path} was computed with bfloat16={not bfloat16}; go on like that")
     for name, part in parts.items():
         part.load_state_dict(checkpoint[name])
     return int(checkpoint["step"])

@@ -93,6 +93,8 @@ class CifarRecipe(Training):
 
     def continues(self, other: dict[str, Any], step: int) -> bool:
         """Whether `step` steps of the other recipe are the first `step` steps of this one."""
+        if other.keys() != self.plain().keys():
+            return False
         theirs = CifarRecipe(**other)
         same = replace(theirs, cycles=self.cycles, steps=self.steps).plain() == self.plain()
         return same and all(self.height(s) == theirs.height(s) for s in range(step))

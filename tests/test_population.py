@@ -9,6 +9,22 @@ from skviz.population import area_correlation, by_category, mixed_effects
 SLOPES = {"ant": 0.02, "bee": 0.08, "cow": 0.05}
 
 
+def made(difference: np.ndarray, scales: np.ndarray, names: np.ndarray) -> xr.Dataset:
+    """A sweep with these attention differences, (image, scale, unit)."""
+    weight = np.stack([0.5 - difference / 2, 0.5 + difference / 2], -1)
+    units = ["a", "b"][: difference.shape[2]]
+    return xr.Dataset(
+        {"weight": (("image", "scale", "unit", "branch"), weight)},
+        coords={
+            "image": np.arange(len(names)),
+            "scale": scales,
+            "unit": units,
+            "kernel": (("unit", "branch"), [[3.0, 5.0]] * len(units)),
+            "category": ("image", names),
+        },
+    )
+
+
 @pytest.fixture(scope="module")
 def study() -> xr.Dataset:
     """Made data: category, image and noise vary by 0.05, 0.03 and 0.01; unit b does not move."""
@@ -23,21 +39,8 @@ def study() -> xr.Dataset:
     difference[:, :, 0] = (offset + image)[:, None] + slope[:, None] * np.log2(scales)
     difference[:, :, 1] = area[:, None] ** 3
     difference += generator.normal(0, 0.01, difference.shape)
-    weight = np.stack([0.5 - difference / 2, 0.5 + difference / 2], -1)
-    return xr.Dataset(
-        {
-            "weight": (("image", "scale", "unit", "branch"), weight),
-            "area": ("image", area),
-            "problem": ("image", np.where(np.arange(len(names)) == 89, "gone", "")),
-        },
-        coords={
-            "image": np.arange(len(names)),
-            "scale": scales,
-            "unit": ["a", "b"],
-            "kernel": (("unit", "branch"), [[3.0, 5.0], [3.0, 5.0]]),
-            "category": ("image", names),
-        },
-    )
+    problem = np.where(np.arange(len(names)) == 89, "gone", "")
+    return made(difference, scales, names).assign(area=("image", area), problem=("image", problem))
 
 
 def test_categories_are_ranked_by_their_shift(study):
@@ -78,6 +81,27 @@ def test_mixed_effects_find_what_was_put_in(study):
     assert found["image"] ** 0.5 == pytest.approx(0.03, rel=0.3)
     still = mixed_effects(study, "b")
     assert still["low"] < 0 < still["high"]
+
+
+def test_mixed_effects_find_nothing_where_images_only_differ():
+    """With slopes of their own that average 0, p lies below 5 % in about 5 % of the data sets."""
+    generator = np.random.default_rng(0)
+    count, doublings = 24, np.arange(3)
+    found = []
+    for _ in range(40):
+        slopes = generator.normal(0, 0.05, (count, 1))
+        level = generator.normal(0, 0.03, (count, 1))
+        difference = level + slopes * doublings + generator.normal(0, 0.01, (count, 3))
+        ds = made(difference[:, :, None], 2.0**doublings, np.repeat(["ant", "bee"], count // 2))
+        found.append(mixed_effects(ds, "a"))
+    assert sum(fit["p"] < 0.05 for fit in found) <= 6
+    slope = np.mean([fit["image_slope"] for fit in found]) ** 0.5
+    assert slope == pytest.approx(0.05, rel=0.1)
+
+
+def test_a_category_of_one_image_is_named(study):
+    with pytest.raises(SkvizError, match="one alone has cow"):
+        by_category(study.isel(image=slice(0, 61)))
 
 
 def test_one_scale_is_no_change(study):

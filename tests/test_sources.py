@@ -70,9 +70,9 @@ def test_a_folder(tmp_path):
         masked.to("cpu")
 
 
-def test_the_hash_tells_data_apart(tmp_path):
-    def found() -> str:
-        return sources.from_folder(tmp_path).sha256()
+def test_the_hash_tells_images_and_masks_apart(tmp_path):
+    def found() -> int:
+        return sources.from_folder(tmp_path).content(0)
 
     Image.new("RGB", (40, 40), (200, 0, 0)).save(tmp_path / "a.bmp")
     (tmp_path / "cat").mkdir()
@@ -85,15 +85,10 @@ def test_the_hash_tells_data_apart(tmp_path):
     seen.append(found())
     Image.fromarray(box((40, 40))).save(tmp_path / "cat/a.mask.png")
     seen.append(found())
-    (tmp_path / "cat").rename(tmp_path / "dog")
-    seen.append(found())
-    source = sources.from_folder(tmp_path)
-    (tmp_path / "dog/a.bmp").unlink()  # vanishes after it was listed
-    seen.append(source.sha256())
     assert len(set(seen)) == len(seen)
 
 
-def test_the_hash_of_any_dataset_is_that_of_its_pictures():
+def test_the_hash_of_any_image_is_that_of_its_values():
     class Pair:
         def __init__(self, *values):
             self.values = values
@@ -105,11 +100,22 @@ def test_the_hash_of_any_dataset_is_that_of_its_pictures():
             return len(self.values)
 
     def found(dataset, **options):
-        return skviz.from_dataset(dataset, category=["x"] * len(dataset), **options).sha256()
+        return skviz.from_dataset(dataset, category=["x"] * len(dataset), **options).content(0)
 
-    assert found(Pair(0.0, 0.2)) == found(Pair(0.0, 0.2), canvas=32)
+    assert found(Pair(0.0, 0.2)) == found(Pair(0.0, 0.4), canvas=32)
     assert found(Pair(0.0, 0.2)) != found(Pair(0.2, 0.0))
-    assert found(Pair(0.0, 0.2)) != found(Subset(Pair(0.0, 0.2), [0]))
+    assert found(Pair(0.0, 0.2)) == found(Subset(Pair(0.2, 0.0), [1]))
+
+
+def test_the_hash_is_that_of_what_a_transform_makes(tmp_path):
+    photo(tmp_path / "cat/a.png", 0)
+
+    def found(transform) -> int:
+        dataset = datasets.ImageFolder(str(tmp_path), transform=transform)
+        return skviz.from_dataset(dataset, canvas=32).content(0)
+
+    sizes = {found(None), found(transforms.CenterCrop(40)), found(transforms.CenterCrop(10))}
+    assert len(sizes) == 3
 
 
 def test_image_folder_and_imagenet_layout(tmp_path):
@@ -226,11 +232,14 @@ def test_an_empty_mask_is_named_and_the_others_remain(tmp_path):
         value = 0 if name == "b" else 255
         Image.fromarray(box(value=value)).save(tmp_path / f"cat/{name}.mask.png")
     source = sources.from_folder(tmp_path, canvas=32, protocol="rescale")
-    scenes, problems = source.loaded("cpu", skip=True)
+    made, problems = source.rendered([1.0], "cpu", skip=True)
     assert list(problems) == [1]
     assert "is empty" in problems[1]
-    assert scenes.ids == ("cat/a.png", "cat/c.png")
-    with pytest.raises(DataError, match="is empty"):
+    assert made.render(1.0).shape == (2, 3, 32, 32)
+    np.testing.assert_allclose(made.areas, 16 * 20 / 40**2, rtol=0.1)
+    with pytest.raises(DataError, match=r"cat/b.png.*is empty"):
+        source.rendered([1.0], "cpu")
+    with pytest.raises(SceneError, match=r"cat/b.png.*is empty"):
         source.to("cpu")
 
 
@@ -242,12 +251,13 @@ def test_an_object_that_would_leave_its_canvas_is_named_and_the_others_remain(tm
     wide[12:28, 7:43] = 255  # 36 of the 40 pixels that are shown
     Image.fromarray(wide).save(tmp_path / "cat/b.mask.png")
     source = sources.from_folder(tmp_path, canvas=32, protocol="rescale")
-    scenes, problems = source.loaded("cpu", scales=(0.5, 1.5), skip=True)
-    assert scenes.ids == ("cat/a.png",)
+    made, problems = source.rendered([0.5, 1.5], "cpu", skip=True)
+    for scale in (0.5, 1.5):
+        torch.testing.assert_close(made.render(scale), source[:1].render(scale))
     assert "leave its canvas; the largest scale of these scenes is 1.05" in problems[1]
-    assert source.loaded("cpu", scales=(0.5, 1.0), skip=True)[1] == {}
+    assert source.rendered([0.5, 1.0], "cpu", skip=True)[1] == {}
     with pytest.raises(DataError, match=r"cat/b.png.*leave its canvas"):
-        source.loaded("cpu", scales=(0.5, 1.5))
+        source.rendered([0.5, 1.5], "cpu")
 
 
 def served(folder: Path) -> Iterator[str]:
@@ -287,6 +297,12 @@ def test_tensors_and_unknown_classes(tmp_path):
 
     with pytest.raises(DataError, match="give `category`"):
         skviz.from_dataset(Bare())
+    some = skviz.from_dataset(Subset(Bare(), [2, 0]), category=["third", "first"])
+    assert list(zip(some.ids, some.category, strict=True)) == [
+        ("000002", "third"), ("000000", "first"),
+    ]  # fmt: skip
+    with pytest.raises(DataError, match="3 images need as many categories, got 2"):
+        skviz.from_dataset(Bare(), category=["x", "y"])
     source = skviz.from_dataset(Bare(), category=["x", "y", "z"], canvas=32)
     assert source.category == ("x", "y", "z")
     np.testing.assert_allclose(source.render(1.0)[2].numpy(), 0.5, atol=0.01)
@@ -297,6 +313,30 @@ def test_tensors_and_unknown_classes(tmp_path):
     dataset = datasets.ImageFolder(str(tmp_path), transform=normalised)
     with pytest.raises(DataError, match="without normalisation"):
         skviz.from_dataset(dataset, canvas=32).to("cpu")
+
+
+def test_pictures_of_16_bits_turned_transparent_and_grey(tmp_path):
+    (tmp_path / "x").mkdir()
+    ramp = np.linspace(0, 65535, 40 * 40).reshape(40, 40)
+    Image.fromarray(ramp.astype(np.uint16)).save(tmp_path / "x/deep.png")
+    Image.fromarray(ramp.astype(np.float32)).save(tmp_path / "x/float.tiff")
+    clear = Image.new("RGBA", (40, 40), (255, 0, 0, 0))
+    clear.save(tmp_path / "x/clear.png")
+    tall = Image.new("RGB", (20, 40), "red")
+    exif = tall.getexif()
+    exif[0x0112] = 6  # to be turned by 90° when shown
+    tall.save(tmp_path / "x/turned.jpg", exif=exif)
+    source = sources.from_folder(tmp_path, canvas=32)
+    found = {name: i for i, name in enumerate(source.ids)}
+    deep, _ = source.picture(found["x/deep.png"])
+    np.testing.assert_allclose(deep[0].numpy(), ramp / 257, atol=0.51)
+    assert (source.picture(found["x/clear.png"])[0] == 255).all()
+    assert source.picture(found["x/turned.jpg"])[0].shape == (3, 20, 40)
+    with pytest.raises(DataError, match="mode 'F'"):
+        source.picture(found["x/float.tiff"])
+    assert sources.as_bytes(torch.full((1, 4, 4), 0.5), "RGB").shape == (3, 4, 4)
+    with pytest.raises(DataError, match=r"tensor \(3, H, W\), got Tensor \(4, 4\)"):
+        sources.as_bytes(torch.zeros(4, 4), "RGB")
 
 
 def test_wrong_requests(tmp_path):

@@ -1,4 +1,6 @@
 import errno
+import weakref
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,9 @@ from PIL import Image
 
 import skviz
 from skviz import store, studies
-from skviz.errors import DataError
+from skviz.errors import DataError, SkvizError
 from skviz.nn import SKNet
+from skviz.stats import interval
 
 SCALES = [1.0, 1.5]
 
@@ -143,9 +146,94 @@ def test_unusable_images_are_skipped_and_named(small_net, folder, tmp_path, monk
         )
 
 
+def test_what_stopped_a_study_can_be_mended(small_net, folder, tmp_path):
+    """The tasks before the bad image are kept; the picture that took its place is measured."""
+
+    def run():
+        source = skviz.from_folder(folder, canvas=32)
+        return study(small_net, source, tmp_path / "s.zarr", batch=1, chunk=1)
+
+    Image.new("RGB", (40, 50), "green").save(folder / "cat/1.png")
+    with pytest.raises(DataError, match=r"dog/4.png"):
+        run()
+    assert store.pending(tmp_path / "s.zarr") == [4, 5, 6]
+    done = (tmp_path / "s.zarr/done/0").stat().st_mtime_ns
+    Image.new("RGB", (40, 50), "red").save(folder / "dog/4.png")
+    ds = run()
+    assert (ds["problem"] == "").all()
+    assert (tmp_path / "s.zarr/done/0").stat().st_mtime_ns == done
+    # An image that was measured must stay what it was.
+    Image.new("RGB", (40, 50), "blue").save(folder / "dog/3.png")
+    with pytest.raises(DataError, match=r"another study: image 'dog/3.png' has changed"):
+        run()
+
+
+def test_only_what_scenes_are_made_of_counts(few):
+    scenes = skviz.place(few, canvas=32)
+    before = studies.source_hash(scenes)
+    assert scenes.largest_scale > 1  # remembers how far the objects reach
+    assert studies.source_hash(scenes) == before
+
+
+def test_the_same_weights_in_another_architecture_are_another_study(scenes, tmp_path):
+    nets = []
+    for kernels in ((3, 5), (3, 7)):
+        torch.manual_seed(0)
+        nets.append(SKNet((1,), (8,), stem_channels=8, stem_stride=2, groups=2, kernels=kernels))
+    study(nets[0], scenes, tmp_path / "s.zarr")
+    with pytest.raises(DataError, match=r"another study.*architecture"):
+        study(nets[1], scenes, tmp_path / "s.zarr")
+
+
+def test_classes_that_only_some_images_have_are_judged_for_none(folder, tmp_path):
+    model = skviz.load("objects")
+    (folder / "dog").rename(folder / "zebra-that-no-network-knows")
+    for name in ("cat/1", "zebra-that-no-network-knows/4"):
+        Image.new("RGB", (40, 50), "red").save(folder / f"{name}.png")
+    source = skviz.from_folder(folder, canvas=32)
+    assert "correct" not in study(model, source, tmp_path / "s.zarr", chunk=3)
+
+
+def test_a_skipped_image_does_not_count(small_net, folder, tmp_path):
+    source = skviz.from_folder(folder, canvas=32)
+    ds = study(small_net, source, tmp_path / "s.zarr", on_error="skip")
+    kept = ds.to_dataset().isel(image=(ds["problem"] == "").values)
+    assert kept.sizes["image"] == 5
+    xr.testing.assert_allclose(skviz.shift(ds), skviz.shift(kept))
+    mean = interval(skviz.expected_kernel(ds))
+    xr.testing.assert_allclose(mean, interval(skviz.expected_kernel(kept)))
+    assert "n = 5 scenes" in skviz.caption(skviz.plot.scale_response(ds))
+
+
+def test_memory_holds_a_few_pictures_only(small_net, tmp_path):
+    """However many there are in a batch: no more are decoded at once than there are threads."""
+    held, most = Counter(), []
+
+    class Large:
+        classes, targets = ["x"], [0] * 40
+
+        def __len__(self):
+            return 40
+
+        def __getitem__(self, index):
+            picture = torch.full((3, 60, 60), index / 40)
+            held.update(["alive"])
+            weakref.finalize(picture, held.subtract, ["alive"])
+            most.append(held["alive"])
+            return picture
+
+    study(small_net, skviz.from_dataset(Large(), canvas=32), tmp_path / "s.zarr", batch=40)
+    assert max(most) <= 3
+
+
 def test_wrong_options(small_net, scenes, tmp_path):
     with pytest.raises(DataError, match="'stop' or 'skip'"):
         study(small_net, scenes, tmp_path / "s.zarr", on_error="carry on")
+    with pytest.raises(SkvizError, match="give store="):
+        skviz.sweep(small_net, scenes, on_error="skip")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="could not be created"):
+        study(small_net, scenes, tmp_path / "file/s.zarr")
     with pytest.raises(DataError, match="at least 1"):
         study(small_net, scenes, tmp_path / "s.zarr", chunk=0)
     assert not (tmp_path / "s.zarr").exists()

@@ -117,6 +117,15 @@ def test_two_processes_average_the_gradients_of_their_shares(tmp_path):
     assert train.log(tmp_path / "parts").identical(train.log(tmp_path / "whole"))
 
 
+def test_a_torn_log_is_read_up_to_the_tear(tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "CHECKPOINT_EVERY", 2)
+    train.train(TINY, tmp_path / "whole", bfloat16=False, progress=False)
+    train.train(replace(TINY, steps=6), tmp_path / "torn", bfloat16=False, progress=False)
+    path = tmp_path / "torn/log.jsonl"
+    path.write_text(path.read_text()[:-30])
+    assert train.log(tmp_path / "torn")["step"].values.tolist() == [2, 4]
+
+
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(train, "place", lambda: (0, 3))
     with pytest.raises(ModelError, match="3 processes cannot share batches of 4"):
@@ -127,3 +136,5 @@ def test_a_run_of_another_recipe_is_refused(tmp_path):
     train.train(replace(TINY, steps=1), tmp_path, progress=False)
     with pytest.raises(ModelError, match="another recipe"):
         train.train(replace(TINY, steps=2), tmp_path, progress=False)
+    with pytest.raises(ModelError, match="bfloat16=True"):
+        train.train(replace(TINY, steps=1), tmp_path, bfloat16=False, progress=False)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from skviz import train, train_cifar
 from skviz.errors import ModelError
+from tests.processes import TINY as TINY_OBJECTS
 
 TINY = {"depths": (1,), "widths": (8,), "stem_channels": 64, "stem_stride": 2, "groups": 1}
 RECIPE = train_cifar.CifarRecipe(
@@ -103,3 +104,4 @@ def test_cycles_that_differ_before_are_refused(tmp_path):
         run(replace(RECIPE, cycles=((9, 2),), steps=9), tmp_path)
     with pytest.raises(ModelError, match="another recipe"):
         run(replace(RECIPE, cycles=((6, 2), (3, 1)), steps=9, seed=1), tmp_path)
+    assert not RECIPE.continues(TINY_OBJECTS.plain(), 1)

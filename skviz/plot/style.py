@@ -224,6 +224,8 @@ def check(ds: xr.Dataset) -> None:
     empty = [str(name) for name, size in ds.sizes.items() if size == 0 and name != "example"]
     if empty:
         raise SkvizError(f"nothing to draw: the data have no {', '.join(empty)}")
+    if "problem" in ds:  # why an image was skipped
+        ds = ds.isel(image=(ds["problem"] == "").values)
     if {"weight", "kernel"} <= set(ds.variables):
         # A branch that a unit does not have is NaN throughout; part of one cannot be.
         missing = ds["weight"].isnull()  # (image, scale, unit, branch)
@@ -250,6 +252,8 @@ def describe(made: Figure, caption: str, **tables: xr.Dataset | xr.DataArray) ->
 def sample(ds: xr.DataTree | xr.Dataset) -> str:
     """Say for a caption what was sampled, and how."""
     attrs, images = ds.attrs, ds.sizes["image"]
+    if "problem" in ds:  # why an image was skipped
+        images = int((ds["problem"] == "").sum())
     words = [f"n = {images} scene{'s' if images > 1 else ''}"]
     words += [f"protocol {attrs['protocol']}"] if "protocol" in attrs else []
     words += [f"network {attrs['model']}"] if "model" in attrs else []
