@@ -214,7 +214,7 @@ def as_bytes(picture: Any, mode: str) -> Tensor:
         If its type, its channels, or the range of its values is another.
     """
     if isinstance(picture, Image.Image):
-        array = np.array(eight_bits(picture).convert(mode))
+        array = np.array(eight_bits(picture, "white" if mode == "RGB" else "black").convert(mode))
         return torch.from_numpy(array.reshape(*array.shape[:2], -1)).permute(2, 0, 1)
     if not isinstance(picture, Tensor) or picture.ndim != 3 or len(picture) not in (1, len(mode)):
         shape = f" {tuple(picture.shape)}" if isinstance(picture, Tensor) else ""
@@ -230,8 +230,8 @@ def as_bytes(picture: Any, mode: str) -> Tensor:
     return (picture * 255).round().byte()
 
 
-def eight_bits(picture: Image.Image) -> Image.Image:
-    """Return a picture with 8 bits per channel, on white where it is transparent."""
+def eight_bits(picture: Image.Image, behind: str) -> Image.Image:
+    """Return a picture with 8 bits per channel, and a colour behind it where it is transparent."""
     if picture.mode.startswith("I;16"):
         return Image.fromarray((np.array(picture, np.uint16) / 257).round().astype(np.uint8))
     if picture.mode in ("I", "F"):
@@ -239,7 +239,7 @@ def eight_bits(picture: Image.Image) -> Image.Image:
     if not picture.has_transparency_data:
         return picture
     picture = picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return Image.alpha_composite(Image.new("RGBA", picture.size, behind), picture)
 
 
 def opened(path: Path) -> Image.Image:

@@ -59,8 +59,8 @@ class CifarRecipe(Training):
     canvas: int = 32
     crop: int = 28
     warmup: int = 200
-    cycles: Sequence[Sequence[int]] = ((1600, 700),)
-    steps: int = 1600
+    cycles: Sequence[Sequence[int]] = ((7000, 2800),)
+    steps: int = 7000
 
     @property
     def categories(self) -> tuple[str, ...]:

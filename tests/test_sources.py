@@ -322,6 +322,7 @@ def test_pictures_of_16_bits_turned_transparent_and_grey(tmp_path):
     Image.fromarray(ramp.astype(np.float32)).save(tmp_path / "x/float.tiff")
     clear = Image.new("RGBA", (40, 40), (255, 0, 0, 0))
     clear.save(tmp_path / "x/clear.png")
+    assert (sources.as_bytes(clear, "L") == 0).all()  # no mask where nothing is
     tall = Image.new("RGB", (20, 40), "red")
     exif = tall.getexif()
     exif[0x0112] = 6  # to be turned by 90° when shown
