@@ -266,7 +266,10 @@ def save(path: Path, recipe: Training, parts: dict[str, Any], bfloat16: bool, st
     states = {name: part.state_dict() for name, part in parts.items()}
     beside = path.with_suffix(".new")
     plain = json.dumps(asdict(recipe))
-    torch.save({"recipe": plain, "bfloat16": bfloat16, "step": step, **states}, beside)
+    with beside.open("wb") as file:
+        torch.save({"recipe": plain, "bfloat16": bfloat16, "step": step, **states}, file)
+        file.flush()
+        os.fsync(file.fileno())  # a power cut leaves the old one or the new one
     beside.replace(path)
 
 
