@@ -153,7 +153,7 @@ def train(arguments: argparse.Namespace) -> None:
     """Train a shipped network and write its weights and card."""
     from skviz import cards, plot, zoo
     from skviz.export import save_figure
-    from skviz.train import Training, log, place, train
+    from skviz.train import Training, log, train, world
     from skviz.train_objects import RECIPES
 
     run = arguments.run / arguments.name
@@ -178,7 +178,7 @@ def train(arguments: argparse.Namespace) -> None:
         where=arguments.device,
         bfloat16=not arguments.float32,
     )
-    if place()[0]:  # one of several processes: the first does the rest
+    if world()[0]:  # one of several processes: the first does the rest
         return
     print(save_figure(plot.training(log(run)), run / "training.pdf"))
     print(f"trained {(time.monotonic() - start) / 60:.0f} min")

@@ -153,6 +153,8 @@ class FigureSet:
             raise SkvizError(f"study {name!r}: run is one of {', '.join(RUNS)}, got {run!r}")
         asked = options.pop("model", "objects")
         model: Any = zoo.load(self.model if asked == "objects" else asked)
+        if run == "unit":
+            return model.get_submodule(options.pop("unit"))
         chosen = {key: options.pop(key) for key in ("category", "family") if key in options}
         cut_outs = data.objects(**chosen)
         cut_outs = cut_outs.take(range(min(options.pop("first", len(cut_outs)), len(cut_outs))))
@@ -160,8 +162,6 @@ class FigureSet:
         scenes = place(cut_outs, canvas=card.canvas if card else 96, seed=options.pop("seed", 0))
         if run == "images":
             return model, scenes.render(options.pop("scale", 1.0))
-        if run == "unit":
-            return model.get_submodule(options.pop("unit"))
         given = scenes.render(options.pop("scale", 1.0)) if run == "faithfulness" else scenes
         if "target" in options:
             options["target"] = [

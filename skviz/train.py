@@ -26,7 +26,7 @@ from skviz import device
 from skviz.errors import ModelError
 from skviz.nn import SKNet
 
-__all__ = ["Training", "log", "make_network", "place", "train"]
+__all__ = ["Training", "log", "make_network", "train", "world"]
 
 CHECKPOINT_EVERY = 100
 LOG = "log.jsonl"
@@ -99,8 +99,8 @@ def make_network(recipe: Training, *, seed: int | None = None) -> SKNet:
     return network
 
 
-def place() -> tuple[int, int]:
-    """Return the number of this process, and how many of them torchrun started."""
+def world() -> tuple[int, int]:
+    """Return the rank of this process, and how many of them torchrun started."""
     if not distributed.is_torchelastic_launched():
         return 0, 1
     return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
@@ -158,9 +158,9 @@ def train(
         If the folder holds a run of another recipe, or the processes cannot share its batch.
     """
     with together(where) as on:
-        number, count = place()
-        if recipe.batch % count:
-            raise ModelError(f"{count} processes cannot share batches of {recipe.batch} equally")
+        rank, size = world()
+        if recipe.batch % size:
+            raise ModelError(f"{size} processes cannot share batches of {recipe.batch} equally")
         network = make_network(recipe).to(on).to(memory_format=torch.channels_last).train()
         optimizer = torch.optim.AdamW(
             network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
@@ -169,18 +169,18 @@ def train(
         parts = {"network": network, "optimizer": optimizer, "schedule": schedule}
         run.mkdir(parents=True, exist_ok=True)
         first = resume(run / "checkpoint.pt", recipe, parts, bfloat16)
-        model = DistributedDataParallel(network) if count > 1 else network
-        batches, share = recipe.batches(on), slice(number, None, count)
+        model = DistributedDataParallel(network) if size > 1 else network
+        batches, share = recipe.batches(on), slice(rank, None, size)
         sums, since = torch.zeros(2, device=on), first
-        for step in steps(first, recipe, progress and not number):
+        for step in steps(first, recipe, progress and not rank):
             rate = float(schedule.get_last_lr()[0])
             sums += update(model, optimizer, *batches(step, share), recipe, bfloat16=bfloat16)
             schedule.step()
             if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == recipe.steps:
-                if count > 1:
+                if size > 1:
                     distributed.all_reduce(sums)
-                means = (sums / (step + 1 - since) / count).tolist()
-                if not number:
+                means = (sums / (step + 1 - since) / size).tolist()
+                if not rank:
                     note(run / LOG, step + 1, dict(zip(MEASURED, [*means, rate], strict=True)))
                     save(run / "checkpoint.pt", recipe, parts, bfloat16, step + 1)
                 sums.zero_()

@@ -186,7 +186,7 @@ def test_train_writes_weights_card_and_log(tmp_path, monkeypatch, capsys):
     assert (run / "objects/training.pdf").exists()
     assert "training.pdf" in capsys.readouterr().out
     # Of several processes only the first writes.
-    monkeypatch.setattr(train, "place", lambda: (1, 2))
+    monkeypatch.setattr(train, "world", lambda: (1, 2))
     monkeypatch.setattr(train, "train", lambda *_, **__: None)
     assert cli.main(["train", "objects", "--out", str(tmp_path / "nothing")]) == 0
     assert not (tmp_path / "nothing").exists()

@@ -127,7 +127,7 @@ def test_a_torn_log_is_read_up_to_the_tear(tmp_path, monkeypatch):
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setattr(train, "place", lambda: (0, 3))
+    monkeypatch.setattr(train, "world", lambda: (0, 3))
     with pytest.raises(ModelError, match="3 processes cannot share batches of 4"):
         train.train(TINY, tmp_path, where="cpu", progress=False)
 

@@ -65,9 +65,17 @@ def faithfulness(ds: xr.Dataset) -> Figure:
     return made
 
 
+def _beginnings(names: list[str]) -> list[str]:
+    """Shorten names of modules to their first two parts, or as many as tell them apart."""
+    depth = 2
+    while len({tuple(name.split(".")[:depth]) for name in names}) < len(set(names)):
+        depth += 1
+    return [".".join(name.split(".")[:depth]) for name in names]
+
+
 def _randomised(found: xr.Dataset, targets: list[str], axes: list[Axes]) -> None:
     """Draw the correlation of maps with those of ever more random networks."""
-    names = [".".join(str(name).split(".")[:2]) for name in found["randomised"].values]
+    names = _beginnings([str(name) for name in found["randomised"].values])
     places = np.arange(1, len(names) + 1)
     for ax, target in zip(axes, targets, strict=True):
         here = found.sel(target=target)
@@ -77,7 +85,7 @@ def _randomised(found: xr.Dataset, targets: list[str], axes: list[Axes]) -> None
         ax.set(ylim=(-0.3, 1.05))
     axes[0].set_title("rank correlation")
     axes[-1].set_xticks(
-        [0, *places], ["trained", *(style.short(name, 16) for name in names)],
+        [0, *places], ["trained", *(style.short(name, 18) for name in names)],
         rotation=40, ha="right", rotation_mode="anchor",
     )  # fmt: skip
     axes[-1].set_xlabel("random from")

@@ -1,0 +1,157 @@
+"""What the parts of a large study cost: the figures of `docs/scaling.md`.
+
+    python benchmarks/scaling.py
+
+Photographs are made of seeded noise, so nothing has to be fetched; one thread, on an idle machine.
+Times are medians of several runs; memory is the peak of a process of its own.
+"""
+
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+import skviz
+from skviz import cluster, sources, store
+
+SCALES = [1.0, 1.25, 1.5, 2.0]
+MEMORY = """
+import sys, torch
+sys.path.insert(0, {folder!r})
+import scaling
+torch.set_num_threads(1)
+before = scaling.peak()
+scaling.study(scaling.photographs({count}, {side}), channels=True)
+print(f"{{scaling.peak()}} MiB, {{scaling.peak() - before}} more than before")
+"""
+
+
+def peak() -> int:
+    """Return the most memory that this process ever held, in MiB."""
+    status = Path("/proc/self/status").read_text()  # getrusage would count the parent's before exec
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) // 1024
+
+
+def seconds(action: Callable[[], object], runs: int = 5) -> float:
+    taken = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        action()
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
+
+
+class Noise(torch.utils.data.Dataset):
+    """Photographs of noise, made when they are asked for."""
+
+    def __init__(self, count: int, side: int) -> None:
+        self.side, self.classes, self.targets = side, ["noise"], [0] * count
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(index)
+        shape = (3, self.side, self.side)
+        return torch.randint(256, shape, generator=generator, dtype=torch.uint8)
+
+
+def photographs(count: int, side: int) -> sources.Pictures:
+    return skviz.from_dataset(Noise(count, side), canvas=32)
+
+
+def study(source: sources.Pictures, **options: object) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        skviz.sweep(
+            skviz.load("cifar10"), source, scales=SCALES, store=Path(folder) / "s.zarr",
+            device="cpu", progress=False, **options,
+        )  # fmt: skip
+
+
+def bare(count: int, side: int = 32, batch: int = 64, model: str = "cifar10") -> float:
+    """Return the images per second of a model on ready tensors."""
+    network, images = skviz.load(model), torch.rand(batch, 3, side, side)
+    with torch.inference_mode():
+        network(images)
+        return count / seconds(lambda: [network(images) for _ in range(count // batch)], 3)
+
+
+def photographs_of_32() -> None:
+    rate = bare(512)
+    print(f"cifar10 forward, 32², batches of 64: {1000 / rate:.2f} ms")
+    scene = photographs(64, 32).to("cpu")
+    print(f"rendering 32² at one zoom: {1000 * seconds(lambda: scene.render(1.5)) / 64:.2f} ms")
+    count = 1024
+    taken = seconds(lambda: study(photographs(count, 32), chunk=512), 3)
+    print(f"study of {count} × {len(SCALES)}: {taken:.1f} s, "
+          f"{count * len(SCALES) / taken / rate:.2f} of the bare model")  # fmt: skip
+
+
+def files(folder: Path) -> None:
+    (folder / "x").mkdir()
+    for index in range(32):
+        coarse = np.random.default_rng(index).integers(0, 255, (24, 32, 3), np.uint8)
+        picture = Image.fromarray(coarse).resize((500, 375), Image.Resampling.BICUBIC)
+        picture.save(folder / f"x/{index}.jpg", quality=90)
+    source = skviz.from_folder(folder, canvas=224)
+    decode = seconds(lambda: [source.picture(index) for index in range(32)]) / 32
+    scenes = source.to("cpu")
+    render = seconds(lambda: scenes.render(1.5)) / 32
+    print(f"JPEG of 500×375: decoding {1000 * decode:.1f} ms, rendering {1000 * render:.1f} ms")
+
+
+def chunks() -> None:
+    taken: list[float] = []
+    write = store.write
+
+    def timed(*arguments: object) -> None:
+        taken.append(seconds(lambda: write(*arguments), 1))
+
+    store.write = timed
+    for channels in (False, True):
+        taken.clear()
+        study(photographs(512, 32), chunk=128, channels=channels)
+        print(f"writing 128 images × {len(SCALES)}, channels {channels}: "
+              f"{statistics.median(taken):.3f} s")  # fmt: skip
+    store.write = write
+
+
+def memory(count: int, side: int) -> None:
+    code = MEMORY.format(folder=str(Path(__file__).parent), count=count, side=side)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    print(f"peak memory, {count} photographs of {side}²: {done.stdout.strip()}")
+
+
+def dask() -> None:
+    from distributed import Client, LocalCluster
+
+    one = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
+    with LocalCluster(**one) as workers, Client(workers) as client:
+        empty = seconds(lambda: client.gather(client.map(abs, range(500), pure=False)), 3) / 500
+        print(f"Dask, one empty task: {1000 * empty:.1f} ms")
+        rates = []
+        for prepare in (int, cluster.keep_memory):
+            client.run(prepare)
+            future = client.submit(bare, 128, 96, 8, "objects", pure=False)
+            rates.append(future.result())
+        print("objects, scenes of 96² a second on a worker: {:.0f}, keeping its memory {:.0f}"
+              .format(*rates))  # fmt: skip
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    photographs_of_32()
+    with tempfile.TemporaryDirectory() as folder:
+        files(Path(folder))
+    chunks()
+    for count, side in ((500, 32), (4000, 32), (64, 2000)):
+        memory(count, side)
+    dask()
