@@ -36,7 +36,7 @@ CASES = {
 }
 
 
-def ours(model: nn.Module, images: Tensor, method: str, units: skviz.units.Units) -> Tensor:
+def ours(model: nn.Module, images: Tensor, method: str, units: skviz.capture.Units) -> Tensor:
     """Return all maps, (target, image, y, x)."""
     options = {"steps": STEPS} if method == "integrated_gradients" else {}
     targets = every_branch(units)
@@ -48,10 +48,10 @@ def ours(model: nn.Module, images: Tensor, method: str, units: skviz.units.Units
     return torch.tensor(ds["attribution"].values)
 
 
-def captum(model: nn.Module, images: Tensor, method: str, units: skviz.units.Units) -> Tensor:
+def captum(model: nn.Module, images: Tensor, method: str, units: skviz.capture.Units) -> Tensor:
     """Return the same maps, one call for each target."""
 
-    def weight(unit: skviz.units.Unit, branch: int, rows: Tensor) -> Tensor:
+    def weight(unit: skviz.capture.Unit, branch: int, rows: Tensor) -> Tensor:
         with skviz.record(model, [unit], grad=True) as recording:
             model(rows)
         return recording.weights[unit.name].mean(2)[:, branch]

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from skviz import find_units, record
-from skviz.nn import SKConv, sknet50
+from skviz.models.nn import SKConv, sknet50
 
 Forward = Callable[[Tensor], object]
 

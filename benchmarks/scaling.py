@@ -20,7 +20,8 @@ import torch
 from PIL import Image
 
 import skviz
-from skviz import cluster, sources, store
+from skviz.scenes import folders as sources
+from skviz.studies import cluster, store
 
 SCALES = [1.0, 1.25, 1.5, 2.0]
 MEMORY = """

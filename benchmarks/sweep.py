@@ -26,8 +26,8 @@ from pathlib import Path
 import torch
 
 import skviz
-from skviz.nn import SKConv
-from skviz.scenes import Scenes
+from skviz.models.nn import SKConv
+from skviz.scenes.source import Scenes
 
 SCALES = (0.5, 1.0, 1.5, 2.0)
 BATCH = 8

@@ -36,7 +36,7 @@ from timm.layers.selective_kernel import SelectiveKernel
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from skviz.nn import SKAttention, SKConv
+from skviz.models.nn import SKAttention, SKConv
 
 SHAPES = [(8, 128, 56, 56), (8, 256, 28, 28), (8, 512, 14, 14)]
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}

@@ -8,65 +8,89 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from skviz import plot
+    from skviz import (
+        assets,
+        attribution,
+        capture,
+        explorer,
+        figures,
+        models,
+        plot,
+        scenes,
+        stats,
+        studies,
+    )
     from skviz.attribution import attribute, branch_weight, faithfulness
-    from skviz.comparison import controls
-    from skviz.data import objects, photographs
-    from skviz.effects import effect, swap
+    from skviz.capture import find_units
+    from skviz.capture.interventions import ablate, force, intervene
+    from skviz.capture.recording import record
     from skviz.errors import SkvizError
-    from skviz.export import caption, save_figure
-    from skviz.interventions import ablate, force, intervene
-    from skviz.photo_scenes import from_photographs, zoom
-    from skviz.receptive_fields import receptive_field
-    from skviz.recording import record
-    from skviz.scenes import place
-    from skviz.sources import from_dataset, from_folder
+    from skviz.explorer.page import export_html
+    from skviz.explorer.widget import explore
+    from skviz.figures.saving import caption, save_figure
+    from skviz.models.zoo import load
+    from skviz.scenes.cutouts import objects, photographs
+    from skviz.scenes.folders import from_dataset, from_folder
+    from skviz.scenes.photographs import from_photographs, zoom
+    from skviz.scenes.source import place
     from skviz.stats import attention_difference, expected_kernel, shift
-    from skviz.sweeps import sweep
-    from skviz.units import find_units
-    from skviz.widget.explorer import explore
-    from skviz.widget.html import export_html
-    from skviz.zoo import load
+    from skviz.studies.comparison import controls
+    from skviz.studies.effects import effect, swap
+    from skviz.studies.fields import receptive_field
+    from skviz.studies.sweeps import sweep
 
 # Modules are nouns and entry points verbs, so that no function hides a module of its own name.
 ENTRY_POINTS = {
     "SkvizError": "errors",
-    "ablate": "interventions",
+    "ablate": "capture.interventions",
     "attention_difference": "stats",
     "attribute": "attribution",
     "branch_weight": "attribution",
-    "caption": "export",
-    "controls": "comparison",
-    "effect": "effects",
+    "caption": "figures.saving",
+    "controls": "studies.comparison",
+    "effect": "studies.effects",
     "expected_kernel": "stats",
-    "explore": "widget.explorer",
-    "export_html": "widget.html",
+    "explore": "explorer.widget",
+    "export_html": "explorer.page",
     "faithfulness": "attribution",
-    "find_units": "units",
-    "force": "interventions",
-    "from_dataset": "sources",
-    "from_folder": "sources",
-    "from_photographs": "photo_scenes",
-    "intervene": "interventions",
-    "load": "zoo",
-    "objects": "data",
-    "photographs": "data",
-    "place": "scenes",
-    "receptive_field": "receptive_fields",
-    "record": "recording",
-    "save_figure": "export",
+    "find_units": "capture",
+    "force": "capture.interventions",
+    "from_dataset": "scenes.folders",
+    "from_folder": "scenes.folders",
+    "from_photographs": "scenes.photographs",
+    "intervene": "capture.interventions",
+    "load": "models.zoo",
+    "objects": "scenes.cutouts",
+    "photographs": "scenes.cutouts",
+    "place": "scenes.source",
+    "receptive_field": "studies.fields",
+    "record": "capture.recording",
+    "save_figure": "figures.saving",
     "shift": "stats",
-    "swap": "effects",
-    "sweep": "sweeps",
-    "zoom": "photo_scenes",
+    "swap": "studies.effects",
+    "sweep": "studies.sweeps",
+    "zoom": "scenes.photographs",
 }
 
-__all__ = [*ENTRY_POINTS, "plot"]  # noqa: PLE0604
+ROOMS = (
+    "assets",
+    "attribution",
+    "capture",
+    "explorer",
+    "figures",
+    "models",
+    "plot",
+    "scenes",
+    "stats",
+    "studies",
+)
+
+__all__ = [*ENTRY_POINTS, *ROOMS]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
-    if name == "plot":
-        return import_module("skviz.plot")
+    if name in ROOMS:
+        return import_module(f"skviz.{name}")
     if name not in ENTRY_POINTS:
         raise AttributeError(f"module 'skviz' has no attribute {name!r}")
     return getattr(import_module(f"skviz.{ENTRY_POINTS[name]}"), name)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,14 +16,14 @@ if TYPE_CHECKING:
     import xarray as xr
     from distributed import Client
 
-    from skviz.figure_sets import FigureSet
+    from skviz.figures.sets import FigureSet
 
 __all__ = ["main"]
 
 
 def figures(arguments: argparse.Namespace) -> None:
     """Draw the shipped set of figures from the held-out objects, and print the shifts."""
-    config = Path(__file__).parent / "figures.toml"
+    config = Path(__file__).parent / "figures" / "figures.toml"
     made = write_set(config, arguments, model=arguments.model)
     print(f"\n{shift_table(made.study('objects'))}")
 
@@ -39,8 +37,8 @@ def write_set(
     config: Path, arguments: argparse.Namespace, *, model: str = "objects", show: bool = False
 ) -> FigureSet:
     """Draw the figures of a file, printing each path, and the LaTeX if asked to."""
-    from skviz.export import latex
-    from skviz.figure_sets import FigureSet
+    from skviz.figures.saving import latex
+    from skviz.figures.sets import FigureSet
 
     made = FigureSet(config, model=model, device=arguments.device)
     for figure, path in made.write(arguments.out, only=arguments.only):
@@ -50,7 +48,7 @@ def write_set(
 
 def show_provenance(arguments: argparse.Namespace) -> None:
     """Print what a figure was made from."""
-    from skviz.provenance import read
+    from skviz.figures.provenance import read
 
     print(json.dumps(read(arguments.figure), indent=2, ensure_ascii=False))
 
@@ -80,8 +78,8 @@ def show_units(arguments: argparse.Namespace) -> None:
     """Print the units of a network, found on images of seeded noise."""
     import torch
 
-    from skviz import device, zoo
-    from skviz.units import find_units
+    from skviz.capture import find_units
+    from skviz.models import device, zoo
 
     where = device.resolve(arguments.device)
     model = zoo.load(arguments.model, pretrained=False).to(where)
@@ -92,23 +90,21 @@ def show_units(arguments: argparse.Namespace) -> None:
 
 
 def run_sweep(arguments: argparse.Namespace) -> None:
-    """Sweep objects, a folder or a data set into a Zarr store, or go on where one stopped."""
-    from skviz import data, sources, zoo
-    from skviz.sweeps import SCALES, sweep
+    """Sweep objects or a folder into a Zarr store, or go on where one stopped."""
+    from skviz.models import zoo
+    from skviz.scenes import cutouts
+    from skviz.scenes import folders as sources
+    from skviz.studies.sweeps import SCALES, sweep
 
     model = zoo.load(arguments.model)
     card = getattr(model, "card", None)
     form = {"protocol": arguments.protocol, "canvas": card.canvas if card else 224}
-    source: data.Objects | sources.Pictures
+    source: cutouts.Objects | sources.Pictures
     if arguments.folder:
         source = sources.from_folder(arguments.folder, **form)
-    elif arguments.cifar10:
-        from skviz.cifar import Cifar10
-
-        source = sources.from_dataset(Cifar10(train=False), **form)
     else:
-        source = data.objects(category=arguments.category, family=arguments.family)
-    scales = arguments.scales or (SCALES if isinstance(source, data.Objects) else SCALES[2:])
+        source = cutouts.objects(category=arguments.category, family=arguments.family)
+    scales = arguments.scales or (SCALES if isinstance(source, cutouts.Objects) else SCALES[2:])
     ds = sweep(
         model,
         source,
@@ -140,54 +136,6 @@ def connected(address: str) -> Client:
         return Client(address)
     except (OSError, ValueError) as error:
         raise SkvizError(f"no Dask scheduler at {address} ({error})") from error
-
-
-def fetch(arguments: argparse.Namespace) -> None:
-    """Get a data set that does not ship with the package."""
-    from skviz import cifar
-
-    print(cifar.fetch(arguments.source, arguments.out))
-
-
-def train(arguments: argparse.Namespace) -> None:
-    """Train a shipped network and write its weights and card."""
-    from skviz import cards, plot, zoo
-    from skviz.export import save_figure
-    from skviz.train import Training, log, train, world
-    from skviz.train_objects import RECIPES
-
-    run = arguments.run / arguments.name
-    recipe: Training
-    if arguments.name == "cifar10":
-        from skviz import cards_cifar, train_cifar
-
-        recipe = train_cifar.CIFAR10
-        describe = partial(
-            cards_cifar.write_card,
-            recipe=train_cifar.CIFAR10,
-            store=run / "study.zarr",
-            keep=arguments.out.parent / "studies" / "cifar10.zarr",
-        )
-    else:
-        recipe = RECIPES[arguments.name]
-        describe = partial(cards.write_card, recipe=RECIPES[arguments.name])
-    start = time.monotonic()
-    model = train(
-        recipe,
-        run,
-        where=arguments.device,
-        bfloat16=not arguments.float32,
-    )
-    if world()[0]:  # one of several processes: the first does the rest
-        return
-    print(save_figure(plot.training(log(run)), run / "training.pdf"))
-    print(f"trained {(time.monotonic() - start) / 60:.0f} min")
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    path = arguments.out / f"{recipe.name}.safetensors"
-    zoo.save(model, cards.card_of(recipe), path)
-    # What is measured is what was written.
-    path.with_suffix(".md").write_text(describe(zoo.load(path)))
-    print(path)
 
 
 def numbers(text: str) -> tuple[float, ...]:
@@ -227,9 +175,7 @@ def parser() -> argparse.ArgumentParser:
 
     made = command(run_sweep, "sweep", "sweep scenes into a store, or go on with a stopped sweep")
     made.add_argument("out", type=Path, help="a Zarr store, such as study.zarr")
-    what = made.add_mutually_exclusive_group()
-    what.add_argument("--folder", type=Path, help="of images, one sub-folder for each class")
-    what.add_argument("--cifar10", action="store_true", help="the test set of CIFAR-10")
+    made.add_argument("--folder", type=Path, help="of images, one sub-folder for each class")
     made.add_argument("--protocol", choices=["zoom", "rescale"], default="zoom", help="of images")
     made.add_argument("--model", default="objects", help="a shipped network or a .safetensors file")
     made.add_argument("--scales", type=numbers, metavar="0.5,1,2")
@@ -240,17 +186,6 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--channels", action="store_true", help="keep the weight of every channel")
     made.add_argument("--on-error", choices=["stop", "skip"], default="stop")
     made.add_argument("--scheduler", metavar="tcp://…", help="a Dask scheduler whose workers do it")
-
-    made = command(fetch, "data", "get a data set that does not ship, and check it")
-    made.add_argument("name", choices=["cifar10"])
-    made.add_argument("--source", type=Path, help="folder that holds its files; else download")
-    made.add_argument("--out", type=Path, help="folder for data sets; by default in the cache")
-
-    made = command(train, "train", "train a shipped network, or go on with a stopped run")
-    made.add_argument("name", choices=["objects", "objects-3", "cifar10"])
-    made.add_argument("--run", type=Path, default=Path("runs"), help="folder for checkpoints")
-    made.add_argument("--out", type=Path, default=Path("data/models"), help="folder for the result")
-    made.add_argument("--float32", action="store_true", help="do not compute in bfloat16")
     return top
 
 

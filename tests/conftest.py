@@ -5,8 +5,8 @@ import torch
 import xarray as xr
 
 import skviz
-from skviz import data
-from skviz.nn import SKNet
+from skviz.models.nn import SKNet
+from skviz.scenes import cutouts
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -19,9 +19,9 @@ def seeded() -> None:
 
 
 @pytest.fixture(scope="session")
-def few() -> data.Objects:
+def few() -> cutouts.Objects:
     """Five cut-outs."""
-    return data.objects(family="noto").take(range(5))
+    return cutouts.objects(family="noto").take(range(5))
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +37,6 @@ def small_net() -> SKNet:
 
 
 @pytest.fixture(scope="session")
-def ds(small_net: SKNet, few: data.Objects) -> xr.DataTree:
+def ds(small_net: SKNet, few: cutouts.Objects) -> xr.DataTree:
     """A sweep of the small network."""
     return skviz.sweep(small_net, skviz.place(few, canvas=32), scales=[0.5, 1.0, 1.5, 2.0])

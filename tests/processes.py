@@ -6,7 +6,7 @@ torchrun -m tests.processes RUN STOP
 import sys
 from pathlib import Path
 
-from skviz import train, train_objects
+from recipes import train, train_objects
 
 TINY = train_objects.Recipe(
     name="tiny",

@@ -1,15 +1,13 @@
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-import skviz
-from skviz import cards, cli, plot, store, train, train_objects
-from skviz.figure_sets import FigureSet
-from tests.processes import TINY
+from skviz import cli, plot
+from skviz.figures.sets import FigureSet
+from skviz.studies import store
 
 SIX_UNITS = [f"stage{stage}.{unit}.sk" for stage in (1, 2, 3) for unit in (0, 1)]
 
@@ -114,9 +112,9 @@ def test_mistakes_in_the_file_are_named(change, message, ds, tmp_path, capsys):
 
 
 def test_the_shipped_set_holds_every_figure_of_studies():
-    made = FigureSet(Path(cli.__file__).parent / "figures.toml")
+    made = FigureSet(Path(cli.__file__).parent / "figures" / "figures.toml")
     drawn = {entry["plot"] for entry in made.entries.values()}
-    assert set(plot.__all__) - drawn == {"training"}
+    assert set(plot.__all__) == drawn
 
 
 def test_sweep_a_folder(tmp_path, capsys):
@@ -134,11 +132,6 @@ def test_sweep_a_folder(tmp_path, capsys):
     assert "2 images" in printed
 
 
-def test_data_names_what_is_missing(tmp_path, capsys):
-    assert cli.main(["data", "cifar10", "--source", str(tmp_path)]) == 1
-    assert "no data_batch_1.bin" in capsys.readouterr().err
-
-
 def test_a_mistake_is_one_line(tmp_path, capsys):
     assert cli.main(["figures", "--model", "nothing", "--out", str(tmp_path)]) == 1
     error = capsys.readouterr().err
@@ -150,7 +143,7 @@ def test_help_names_the_commands(capsys):
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     printed = capsys.readouterr().out
-    assert all(name in printed for name in ("export", "figures", "provenance", "sweep", "train"))
+    assert all(name in printed for name in ("export", "figures", "provenance", "sweep", "units"))
 
 
 def test_units(capsys):
@@ -160,33 +153,3 @@ def test_units(capsys):
     assert all(line.split()[1:5] == ["3", "3,", "5,", "7"] for line in lines[1:])
     assert cli.main(["units", "timm/skresnet18", "--side", "64"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1 + 8  # two in each of four stages
-
-
-def test_train_writes_weights_card_and_log(tmp_path, monkeypatch, capsys):
-    tiny = replace(TINY, name="objects", steps=2)
-    monkeypatch.setitem(train_objects.RECIPES, "objects", tiny)
-    monkeypatch.setattr(
-        cards, "write_card", lambda model, recipe: f"{recipe.name} {model.card.name}"
-    )
-    run, out = tmp_path / "runs", tmp_path / "models"
-    words = [
-        "train",
-        "objects",
-        "--run",
-        str(run),
-        "--out",
-        str(out),
-        "--float32",
-        "--device",
-        "cpu",
-    ]
-    assert cli.main(words) == 0
-    assert (out / "objects.md").read_text() == "objects objects"
-    assert skviz.load(out / "objects.safetensors").card.categories == tiny.categories
-    assert (run / "objects/training.pdf").exists()
-    assert "training.pdf" in capsys.readouterr().out
-    # Of several processes only the first writes.
-    monkeypatch.setattr(train, "world", lambda: (1, 2))
-    monkeypatch.setattr(train, "train", lambda *_, **__: None)
-    assert cli.main(["train", "objects", "--out", str(tmp_path / "nothing")]) == 0
-    assert not (tmp_path / "nothing").exists()

@@ -15,8 +15,9 @@ import skviz
 ROOT = Path(__file__).parent.parent
 USE_IT = """
 import skviz
-from skviz import data
-print(data.data_folder())
+from skviz import assets
+from skviz.scenes import cutouts
+print(assets.data_folder())
 assert len(skviz.objects()) == 402
 ds = skviz.sweep(skviz.load("objects"), skviz.objects(category="bus"), scales=[1.0])
 assert ds.sizes["image"] == 6

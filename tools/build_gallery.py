@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import skviz
 from skviz import cli
-from skviz.figure_sets import FigureSet
+from skviz.figures.sets import FigureSet
 
 DOCS = Path(__file__).parent.parent / "docs"
 HEAD = """# Gallery
@@ -22,7 +22,7 @@ LEFT_OUT = ("unit_diagram", "overview")  # one more of a kind that is there
 
 def main() -> None:
     """Draw every figure and write it down with its caption."""
-    shipped = FigureSet(Path(cli.__file__).parent / "figures.toml")
+    shipped = FigureSet(Path(cli.__file__).parent / "figures" / "figures.toml")
     page = [HEAD]
     for name in shipped.entries:
         if name not in LEFT_OUT:

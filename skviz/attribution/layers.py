@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from skviz.capture.interventions import force, intervene
+from skviz.capture.recording import record
 from skviz.errors import AttributionError
-from skviz.interventions import force, intervene
-from skviz.recording import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from skviz.attribution.probe import Probe
-    from skviz.units import Unit
+    from skviz.capture import Unit
 
 __all__ = ["deep_lift", "grad_cam", "guided_backprop", "unit_output"]
 

@@ -28,21 +28,21 @@ import xarray as xr
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from skviz import data
-from skviz import device as devices
 from skviz.attribution.baselines import checked_mask, make_baselines
 from skviz.attribution.methods import COMPLETE, METHODS, Job, check_options, completeness_error
 from skviz.attribution.probe import Probe, rows_that_fit
 from skviz.attribution.targets import Target, resolve
+from skviz.capture import Units
+from skviz.capture.intercept import discover
 from skviz.errors import AttributionError
-from skviz.intercept import discover
-from skviz.sweeps import as_scenes, at_rest, category_index, checked, provenance
-from skviz.units import Units
+from skviz.models import device as devices
+from skviz.scenes import cutouts
+from skviz.studies.sweeps import as_scenes, at_rest, category_index, checked, provenance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from skviz.scenes import Source
+    from skviz.scenes.source import Source
 
 __all__ = ["attribute"]
 
@@ -52,7 +52,7 @@ HALF = (torch.float16, torch.bfloat16)
 
 def attribute(
     model: nn.Module,
-    images: Tensor | data.Objects | Source,
+    images: Tensor | cutouts.Objects | Source,
     *,
     target: Any = "predicted",
     method: str = "integrated_gradients",
@@ -76,7 +76,7 @@ def attribute(
     target
         One or a list of: ``"predicted"``, the class that the model predicts for each image;
         ``"category"``, the true one; a class by number or name; numbers, one for each image;
-        `skviz.branch_weight`; `skviz.attribution.attention_difference`. Many targets cost little
+        `skviz.branch_weight`; ``skviz.attribution.attention_difference`. Many targets cost little
         more than one.
     method
         ``saliency``, ``input_x_gradient``, ``integrated_gradients`` (option ``steps``; by default
@@ -98,7 +98,7 @@ def attribute(
     seed
         Of the methods that sample.
     device
-        See `skviz.device.resolve`.
+        See `skviz.models.device.resolve`.
     progress
         Show a progress bar once it has taken two seconds.
     **options
@@ -137,7 +137,7 @@ def attribute(
             ds = run(images.to(run.device), mask=mask)
         elif mask is not None:
             raise AttributionError("scenes know where their objects are; leave mask= out")
-        elif not hasattr(images, "render") and not isinstance(images, data.Objects):
+        elif not hasattr(images, "render") and not isinstance(images, cutouts.Objects):
             raise AttributionError(
                 f"expected a tensor of images, cut-outs or scenes, got {type(images).__name__}"
             )

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from skviz.attribution import gradients, layers, perturbations
+from skviz.capture import find_units
 from skviz.errors import AttributionError
-from skviz.units import find_units
 
 if TYPE_CHECKING:
     from collections.abc import Callable

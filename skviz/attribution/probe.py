@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from skviz.recording import record
+from skviz.capture.recording import record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

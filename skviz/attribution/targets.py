@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from skviz.units import Unit, Units
+    from skviz.capture import Unit, Units
 
 __all__ = ["Target", "attention_difference", "branch_weight", "every_branch", "resolve"]
 

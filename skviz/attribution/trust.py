@@ -28,13 +28,13 @@ import scipy
 import torch
 from torch import Tensor, nn
 
-from skviz import device as devices
 from skviz.attribution.baselines import make_baselines
 from skviz.attribution.maps import attribute, find_targets
 from skviz.attribution.probe import Probe
 from skviz.errors import AttributionError
-from skviz.sweeps import at_rest
-from skviz.untrained import calibrate, reinitialise
+from skviz.models import device as devices
+from skviz.studies.sweeps import at_rest
+from skviz.studies.untrained import calibrate, reinitialise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

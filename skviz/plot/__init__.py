@@ -14,7 +14,6 @@ from skviz.plot.receptive_field import receptive_field
 from skviz.plot.scale_response import scale_response
 from skviz.plot.ternary import ternary
 from skviz.plot.three_scales import three_scales
-from skviz.plot.training import training
 from skviz.plot.unit_diagram import unit_diagram
 
 __all__ = [
@@ -32,6 +31,5 @@ __all__ = [
     "scale_response",
     "ternary",
     "three_scales",
-    "training",
     "unit_diagram",
 ]

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 from torch import Tensor, nn
 
-from skviz.nn import SKAttention, SKConv
+from skviz.models.nn import SKAttention, SKConv
 from skviz.plot import style
 from skviz.plot.unit_diagram import effective_kernel, kernel_label
 

@@ -20,8 +20,9 @@ from matplotlib.font_manager import findfont, fontManager, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
 
-from skviz import stats, venues
+from skviz import stats
 from skviz.errors import SkvizError
+from skviz.plot import venues
 
 __all__ = ["InlineFigure", "context", "describe", "drawing", "figure", "series"]
 

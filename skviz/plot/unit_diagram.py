@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import BoxStyle, Circle, FancyBboxPatch, Rectangle
 from torch import Tensor, nn
 
+from skviz.capture import Unit, find_units
+from skviz.capture.recording import record
 from skviz.errors import SkvizError
 from skviz.plot import style
-from skviz.recording import record
-from skviz.sweeps import at_rest, provenance
-from skviz.units import Unit, find_units
+from skviz.studies.sweeps import at_rest, provenance
 
 __all__ = ["effective_kernel", "kernel_label", "unit_diagram"]
 

@@ -1,1 +1,1 @@
-"""Tests of ``skviz.attribution``, mostly beside Captum called once for every target."""
+"""Tests of ```skviz.attribution``, mostly beside Captum called once for every target."""

@@ -1,4 +1,4 @@
-"""The targets and models of these tests, computed without ``skviz.attribution``."""
+"""The targets and models of these tests, computed without ```skviz.attribution``."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import skviz
 from skviz.attribution import branch_weight
 from skviz.errors import AttributionError
-from skviz.nn import SKConv
+from skviz.models.nn import SKConv
 
 from .peer import Subject, agree
 from .test_gradients import maps, mean_colour

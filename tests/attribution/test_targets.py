@@ -8,7 +8,7 @@ from torch import nn
 import skviz
 from skviz.attribution import attention_difference, branch_weight, every_branch
 from skviz.errors import AttributionError, UnitError
-from skviz.nn import SKNet
+from skviz.models.nn import SKNet
 
 from .peer import mean_weight
 

@@ -10,7 +10,7 @@ import skviz
 from skviz.attribution import branch_weight, faithfulness
 from skviz.attribution.trust import in_order, rank_correlation
 from skviz.errors import AttributionError
-from skviz.nn import SKNet
+from skviz.models.nn import SKNet
 
 IMAGES = torch.rand(3, 3, 24, 24, generator=torch.Generator().manual_seed(1))
 

@@ -13,8 +13,8 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, expect
 
 import skviz
-from skviz.backgrounds import procedural
-from skviz.scenes import Source
+from skviz.scenes.backgrounds import procedural
+from skviz.scenes.source import Source
 from tests.browser.conftest import ROOT, Lab, Notebook
 
 TOLD = 600  # milliseconds after which the kernel knows what the hand did

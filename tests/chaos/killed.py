@@ -13,10 +13,12 @@ from pathlib import Path
 
 import torch
 
-from skviz import scenes, store, studies
-from skviz.data import objects
-from skviz.nn import SKNet
-from skviz.sweeps import sweep
+from skviz.models.nn import SKNet
+from skviz.scenes import source as scenes
+from skviz.scenes.cutouts import objects
+from skviz.studies import store
+from skviz.studies import study as studies
+from skviz.studies.sweeps import sweep
 
 TREE = studies.Study.tree
 

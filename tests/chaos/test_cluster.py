@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import skviz
-from skviz import store
+from skviz.studies import store
 from tests.chaos.test_killed import same
 
 distributed = pytest.importorskip("distributed")

@@ -2,7 +2,7 @@
 
 import torch
 
-from skviz.units import find_units
+from skviz.capture import find_units
 
 from . import degenerates, negatives, positives, wrapped
 

@@ -1,0 +1,1 @@
+"""How the shipped networks were trained, and what they do: not part of the package."""

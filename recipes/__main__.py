@@ -1,0 +1,105 @@
+"""Train the shipped networks, and get the data for it: ``python -m recipes``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from skviz.errors import SkvizError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def fetch(arguments: argparse.Namespace) -> None:
+    """Get a data set that does not ship with the package."""
+    from recipes import cifar
+
+    print(cifar.fetch(arguments.source, arguments.out))
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Train a shipped network and write its weights and card."""
+    from recipes import cards, plot_training
+    from recipes.train import Training, log, train, world
+    from recipes.train_objects import RECIPES
+    from skviz.figures.saving import save_figure
+    from skviz.models import zoo
+
+    run = arguments.run / arguments.name
+    recipe: Training
+    if arguments.name == "cifar10":
+        from recipes import cards_cifar, train_cifar
+
+        recipe = train_cifar.CIFAR10
+        describe = partial(
+            cards_cifar.write_card,
+            recipe=train_cifar.CIFAR10,
+            store=run / "study.zarr",
+            keep=arguments.out.parent / "studies" / "cifar10.zarr",
+        )
+    else:
+        recipe = RECIPES[arguments.name]
+        describe = partial(cards.write_card, recipe=RECIPES[arguments.name])
+    start = time.monotonic()
+    model = train(
+        recipe,
+        run,
+        where=arguments.device,
+        bfloat16=not arguments.float32,
+    )
+    if world()[0]:  # one of several processes: the first does the rest
+        return
+    print(save_figure(plot_training.training(log(run)), run / "training.pdf"))
+    print(f"trained {(time.monotonic() - start) / 60:.0f} min")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    path = arguments.out / f"{recipe.name}.safetensors"
+    zoo.save(model, cards.card_of(recipe), path)
+    # What is measured is what was written.
+    path.with_suffix(".md").write_text(describe(zoo.load(path)))
+    print(path)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    top = argparse.ArgumentParser(prog="python -m recipes", description=__doc__)
+    commands = top.add_subparsers(required=True, metavar="command")
+
+    def command(function: object, name: str, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text)
+        made.set_defaults(function=function)
+        made.add_argument("--device", default="auto", help="auto, cpu or cuda")
+        return made
+
+    made = command(fetch, "data", "get a data set that does not ship, and check it")
+    made.add_argument("name", choices=["cifar10"])
+    made.add_argument("--source", type=Path, help="folder that holds its files; else download")
+    made.add_argument("--out", type=Path, help="folder for data sets; by default in the cache")
+
+    made = command(train, "train", "train a shipped network, or go on with a stopped run")
+    made.add_argument("name", choices=["objects", "objects-3", "cifar10"])
+    made.add_argument("--run", type=Path, default=Path("runs"), help="folder for checkpoints")
+    made.add_argument("--out", type=Path, default=Path("data/models"), help="folder for the result")
+    made.add_argument("--float32", action="store_true", help="do not compute in bfloat16")
+    return top
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command; a `SkvizError` is one line on standard error and exit status 1."""
+    arguments = parser().parse_args(words)
+    try:
+        arguments.function(arguments)
+    except SkvizError as error:
+        print(f"recipes: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

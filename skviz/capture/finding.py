@@ -1,0 +1,132 @@
+"""``find_units``: probe a model once and report its Selective-Kernel units."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from skviz.capture.layout import Site
+from skviz.capture.probe import probe
+from skviz.capture.select import Found, selections
+from skviz.capture.units import Unit, Units
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch import nn
+
+
+def find_units(
+    model: nn.Module,
+    *example_args: Any,
+    include: str | Iterable[str] | None = None,
+    exclude: str | Iterable[str] | None = None,
+    **example_kwargs: Any,
+) -> Units:
+    """Find the Selective-Kernel units of a model from what it computes on an example.
+
+    The model runs once, in evaluation mode and without gradients, on three images made from
+    the example. A unit is a probability over M ≥ 2 branches that depends on the input, each
+    slice of which multiplies a different feature map. Names of classes and attributes play no
+    part. The model comes back as it was.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Any model.
+    *example_args, **example_kwargs
+        What to call it with: tensors, or lists and dicts of them. Tensors that share the first
+        one's leading size are taken to be batches.
+    include, exclude : str or iterable of str, optional
+        Shell patterns on unit names to keep or drop (``"layer1.*"``).
+
+    Returns
+    -------
+    Units
+        In forward order; may be empty. Degenerate units are among them and say so.
+
+    Raises
+    ------
+    UnitError
+        If the model cannot be run on the example.
+
+    Notes
+    -----
+    Not seen: a softmax inside a fused kernel (``scaled_dot_product_attention``), weights
+    that are separate tensors with no common softmax other than ``a`` and ``1 - a``, branches
+    that this example does not reach, and models without Python modules (exported programs).
+    A gate's branch 0 is the one that ``a`` multiplies. Kernels are relative to the last tensor
+    that all branches share, so a branch computed from another branch counts from there.
+    """
+    graph = probe(model, example_args, example_kwargs)
+    named = _named(selections(graph))
+    keep, drop = _patterns(include), _patterns(exclude)
+    return Units(
+        unit
+        for unit in named
+        if (include is None or any(fnmatchcase(unit.name, p) for p in keep))
+        and not any(fnmatchcase(unit.name, p) for p in drop)
+    )
+
+
+def _patterns(given: str | Iterable[str] | None) -> list[str]:
+    return [given] if isinstance(given, str) else list(given or ())
+
+
+def _named(found: list[Found]) -> list[Unit]:
+    """Give each selection its name; the same site in several calls of a module is one unit."""
+    groups: dict[Site, list[Found]] = {}
+    for selection in found:
+        groups.setdefault(_site(selection), []).append(selection)
+    units = [_unit(site, group) for site, group in groups.items()]
+    for attempt in range(2):  # alike names: tell them apart by their parts, then by number
+        names = [unit.name for unit in units]
+        for number, group in enumerate(groups.values()):
+            name = names[number]
+            if names.count(name) > 1:
+                other = f"{name}[{names[:number].count(name)}]" if attempt else _common(group[0])
+                units[number] = replace(units[number], name=other)
+    return units
+
+
+def _site(found: Found) -> Site:
+    node = found.node
+    function, stack, order = node.call or (node.func, node.stack, node.order)
+    occurrence = order[[frame is found.frame for frame in stack].index(True)]
+    return Site(found.frame.name, function, occurrence, python=node.call is not None)
+
+
+def _unit(site: Site, group: list[Found]) -> Unit:
+    first = group[0]
+    layout = first.layout
+    channels, spatial = None, False
+    if layout is not None and first.node.values is not None:
+        shape = layout.normalise(first.node.values).shape
+        channels = shape[2] if layout.channel else None
+        spatial = bool(layout.spatial)
+    return Unit(
+        name=site.module,
+        kernels=first.kernels,
+        branches=first.branches,
+        channels=channels,
+        spatial=spatial,
+        calls=len(group),
+        how=first.how,
+        notes=first.notes,
+        degenerate=first.degenerate,
+        interpolated=first.interpolated,
+        site=site,
+        layout=layout,
+    )
+
+
+def _common(found: Found) -> str:
+    """Longest dotted name shared by the modules that made the branches."""
+    paths = [name.split(".") for name in found.involved]
+    shared = []
+    for parts in zip(*paths, strict=False):
+        if len(set(parts)) > 1:
+            break
+        shared.append(parts[0])
+    return ".".join(shared) or found.frame.name

@@ -1,0 +1,216 @@
+"""``intervene``: have a model's forward pass use other branch weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from skviz.capture.graph import tolerance
+from skviz.capture.intercept import Interception
+from skviz.capture.watch import Watch, in_backward
+from skviz.errors import InterventionError, UnitError
+
+if TYPE_CHECKING:
+    from skviz.capture import Unit, Units
+
+Change = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class _Branch:
+    """One branch, by kernel or by index."""
+
+    kernel: int | None = None
+    branch: int | None = None
+
+    def index(self, unit: Unit) -> int:
+        return unit.branch_index(kernel=self.kernel, branch=self.branch)
+
+
+class Force(_Branch):
+    """All weight to one branch; made by `force`."""
+
+    def __call__(self, weights: Tensor, unit: Unit) -> Tensor:
+        """Return one-hot weights (image, branch, channel…)."""
+        forced = torch.zeros_like(weights)
+        forced[:, self.index(unit)] = 1
+        return forced
+
+
+class Ablate(_Branch):
+    """No weight to one branch; made by `ablate`."""
+
+    def __call__(self, weights: Tensor, unit: Unit) -> Tensor:
+        """Return weights (image, branch, channel…) without one branch, summing to one."""
+        kept = torch.ones(unit.branches, dtype=weights.dtype, device=weights.device)
+        kept[self.index(unit)] = 0
+        kept = kept.reshape(-1, *[1] * (weights.dim() - 2))  # (branch, 1, 1…)
+        left = (weights * kept).sum(1, keepdim=True)
+        # Where the others had nothing either they share equally.
+        return torch.where(left > 0, weights * kept / left, kept / (unit.branches - 1))
+
+
+def force(*, kernel: int | None = None, branch: int | None = None) -> Force:
+    """Give all weight to one branch, named by effective kernel or by index."""
+    return Force(kernel, branch)
+
+
+def ablate(*, kernel: int | None = None, branch: int | None = None) -> Ablate:
+    """Take the weight of one branch away and renormalise the others."""
+    return Ablate(kernel, branch)
+
+
+def _uniform(weights: Tensor, unit: Unit) -> Tensor:
+    return torch.full_like(weights, 1 / unit.branches)
+
+
+def _change(what: Any, unit: Unit) -> tuple[Callable[[Tensor], Tensor], bool]:
+    """Return the function of weights that ``what`` means, and whether its sum must be checked."""
+    if isinstance(what, bool) or what is None:
+        raise InterventionError(_expected(what))
+    if isinstance(what, int):
+        what = force(branch=what) if unit.kernels is None else force(kernel=what)
+    if isinstance(what, _Branch):
+        what.index(unit)  # complain now rather than in the forward pass
+        return lambda weights: what(weights, unit), False  # type: ignore[operator]
+    if isinstance(what, str):
+        if what != "uniform":
+            raise InterventionError(_expected(what))
+        return lambda weights: _uniform(weights, unit), False
+    if isinstance(what, Tensor):
+        return lambda weights: _given(what, weights, unit), True
+    if callable(what):
+        return what, True
+    raise InterventionError(_expected(what))
+
+
+def _expected(what: object) -> str:
+    return (
+        "an intervention is a kernel (int), force(…), ablate(…), 'uniform', weights recorded "
+        f"before (a tensor) or a function of the weights; got {what!r}"
+    )
+
+
+def _given(new: Tensor, weights: Tensor, unit: Unit) -> Tensor:
+    """Fit recorded weights in the place of ``weights``: one image for all, or image for image."""
+    if new.dim() == 1:
+        new = new[None]
+    new = new.reshape(*new.shape, *[1] * max(weights.dim() - new.dim(), 0))
+    try:
+        if new.shape[1] != unit.branches:
+            raise RuntimeError
+        return new.to(weights).expand(weights.shape)
+    except (RuntimeError, IndexError):
+        raise InterventionError(
+            f"unit {unit.name!r} uses weights (image, branch, channel[, spatial…]) of shape "
+            f"{tuple(weights.shape)}, but was given {tuple(new.shape)}; give those of one image "
+            "(size 1) or of as many images as the batch has"
+        ) from None
+
+
+class _Intervention(Watch):
+    changes = True
+
+    def __init__(self, unit: Unit, what: Any, *, normalise: bool) -> None:
+        super().__init__(unit)
+        self.change, check = _change(what, unit)
+        self.check = check and normalise
+        # Recorded weights are as exact as the precision that they were recorded in.
+        self.close = tolerance(what.dtype if isinstance(what, Tensor) else torch.float32)
+        if not normalise and (self.layout.branch is None or unit.interpolated):
+            raise InterventionError(
+                f"unit {unit.name!r} uses one weight a and takes the other to be 1 − a: "
+                "weights that do not sum to one cannot be put there; leave normalise=True"
+            )
+
+    def see(self, tensor: Tensor, *, in_autograd: bool, changed: bool) -> Tensor:  # noqa: ARG002
+        self.fired += not in_backward()
+        if not in_autograd:
+            raise InterventionError(
+                f"unit {self.unit.name!r} is inside TorchScript, where an intervention has no "
+                "gradient; use torch.no_grad(), or the model before scripting"
+            )
+        weights = self.layout.normalise(tensor)
+        new = self.change(weights)
+        if not isinstance(new, Tensor) or new.shape != weights.shape:
+            got = tuple(new.shape) if isinstance(new, Tensor) else type(new).__name__
+            raise InterventionError(
+                f"the function for unit {self.unit.name!r} must return weights of the shape it "
+                f"was given, {tuple(weights.shape)}; it returned {got}"
+            )
+        if self.check:
+            close = max(self.close, tolerance(tensor.dtype))
+            error = float((new.detach().sum(1, dtype=torch.float32) - 1).abs().amax())
+            if not error <= close:
+                raise InterventionError(
+                    f"the new weights of unit {self.unit.name!r} do not sum to one over branches "
+                    f"(off by {error:.2g}); normalise them, or pass normalise=False if meant"
+                )
+        return self.layout.restore(new, tensor)
+
+
+class Intervening(Interception):
+    """What `intervene` returns: a context manager."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        interventions: Mapping[str, Any],
+        units: Iterable[Unit] | None,
+        *,
+        normalise: bool,
+    ) -> None:
+        super().__init__(model, units)
+        if not interventions:
+            raise InterventionError("no unit was named: give {unit name: what to do with it}")
+        self._interventions, self._normalise = dict(interventions), normalise
+
+    def watch(self, units: Units) -> list[Watch]:
+        """Check what is asked of each unit, and watch it."""
+        missing = [name for name in self._interventions if name not in units.names]
+        if missing:
+            raise UnitError(f"no unit is called {missing[0]!r}; there are {', '.join(units.names)}")
+        return [
+            _Intervention(units[name], what, normalise=self._normalise)
+            for name, what in self._interventions.items()
+        ]
+
+
+def intervene(
+    model: nn.Module,
+    interventions: Mapping[str, Any],
+    *,
+    units: Iterable[Unit] | None = None,
+    normalise: bool = True,
+) -> Intervening:
+    """Change the branch weights of units inside ``with``; the forward pass really uses them.
+
+    Gradients flow through the new weights as far as they depend on the old. With
+    `skviz.record`, in whatever order they nest, the changed weights are recorded.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Any model; see `skviz.find_units`.
+    interventions : mapping of str to what
+        For each unit by name one of: an int, the effective kernel to force (or, if the unit's
+        kernels are unknown, the branch); ``force(kernel=5)`` or ``force(branch=1)``;
+        ``ablate(kernel=…)`` or ``ablate(branch=…)``; ``"uniform"``; weights recorded before,
+        (image or 1, branch, channel[, spatial…]); or a function from weights to weights.
+    units : iterable of Unit, optional
+        As found by `skviz.find_units`; by default found at the first forward pass.
+    normalise : bool
+        Insist that new weights sum to one over branches.
+
+    Raises
+    ------
+    InterventionError
+        If new weights have the wrong shape or sum.
+    UnitError
+        If there is no such unit, or a unit has no such kernel or branch.
+    """
+    return Intervening(model, interventions, units, normalise=normalise)

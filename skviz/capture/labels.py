@@ -1,0 +1,208 @@
+"""Labels pushed through the graph: where each element of a tensor came from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from skviz.capture.graph import COPYING, RESHAPING, Node
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOWHERE = -1
+_SUMS = 3  # how many element-wise sums a stack of maps is followed through
+_BITS = 40  # of a label that number the element; the rest number the source
+
+
+def replay(node: Node, labels: Callable[[Node], Tensor]) -> Tensor:
+    """Move labels as ``node`` moved its values; ``labels`` gives those of each tensor argument."""
+    if node.stored is not None:
+        whole, view, value = node.stored
+        labelled = labels(whole).expand(node.shape).reshape(-1).clone()
+        labelled[_positions(view).flatten()] = labels(value).expand(view.shape).flatten()
+        return labelled.reshape(node.shape)
+    op = node.op
+    if op in RESHAPING:
+        return labels(node.parents[0]).reshape(node.shape)
+    if op in COPYING:
+        return labels(node.parents[-1]).expand(node.shape)
+    tensors: Any = tree_map(
+        lambda arg: _argument(arg, labels) if isinstance(arg, Node) else arg,
+        (node.args, node.kwargs),
+    )
+    out = node.func(*tensors[0], **tensors[1])
+    moved: Tensor = out if isinstance(out, Tensor) else out[node.output]
+    return moved
+
+
+def _positions(view: Node) -> Tensor:
+    """Where the elements of a view are in the tensor that it is a view of."""
+    if replayable(view) and view.stored is None:
+        return replay(view, _positions)
+    return torch.arange(_size(view.shape)).reshape(view.shape)
+
+
+def _argument(node: Node, labels: Callable[[Node], Tensor]) -> Tensor:
+    return node.values if node.values is not None and not node.tainted else labels(node)
+
+
+def replayable(node: Node) -> bool:
+    """Whether every index tensor that the operation needs was kept."""
+    return node.moving and (
+        not node.op.startswith("index")
+        or all(parent.values is not None for parent in node.parents[1:])
+    )
+
+
+def carrier(node: Node) -> Node | None:
+    """Return the one parent that an element-wise operation passes on, if there is just one."""
+    if not node.elementwise or node.output != 0:
+        return None
+    inputs = [parent for parent in node.parents if parent.tainted]
+    return inputs[0] if len(inputs) == 1 and inputs[0].shape == node.shape else None
+
+
+class Origins:
+    """For each element of a feature map: the operation that made it, and its place there.
+
+    Moves, activations and normalisations are looked through. A label is
+    ``source << 40 | flat index in the source's tensor``, or -1 for what does not
+    depend on the input.
+    """
+
+    def __init__(self, graph: list[Node]) -> None:
+        self.sources: list[tuple[Node, tuple[int, ...]]] = []
+        self._numbers: dict[tuple[Node, tuple[int, ...]], int] = {}
+        self._labels: dict[Node, Tensor] = {}
+        self._moved: dict[Node, int] = {}
+        for node in graph:
+            self._note_moves(node)
+
+    def leaves(self, source: int) -> list[Node]:
+        """Nodes that made a source; several where differing maps were added element by element."""
+        node, parts = self.sources[source]
+        return [leaf for part in parts for leaf in self.leaves(part)] if parts else [node]
+
+    def of(self, node: Node) -> Tensor:
+        """Labels of every element of ``node``, shape as the node's, int64."""
+        labels = self._labels.get(node)
+        if labels is None:
+            labels = self._labels[node] = self._make(node)
+        return labels
+
+    def forget(self) -> None:
+        """Let go of the label tensors (not of the sources)."""
+        self._labels.clear()
+
+    def decode(self, labels: Tensor) -> dict[str, Tensor]:
+        """Split labels (n,) into source, image, channel and position within the source."""
+        source = labels >> _BITS
+        flat = labels & ((1 << _BITS) - 1)
+        shapes = [node.shape for node, _ in self.sources]
+        images = torch.tensor([_size(shape[1:]) for shape in shapes])[source]
+        places = torch.tensor([_size(shape[2:]) for shape in shapes])[source]
+        image = flat // images
+        channel = flat % images // places
+        return {"source": source, "image": image, "channel": channel, "place": flat % places}
+
+    def _make(self, node: Node) -> Tensor:
+        if not node.tainted:
+            return torch.full((1,) * len(node.shape), NOWHERE).expand(node.shape)
+        if replayable(node):
+            return replay(node, self.of)
+        parent = carrier(node)
+        if parent is not None:
+            return self.of(parent)
+        whole = self._whole_parents(node)
+        if node in self._moved:
+            return self._combine(node, [self.of(part) for part in whole])
+        return self._fresh(node)
+
+    def _fresh(self, node: Node) -> Tensor:
+        labels = torch.arange(_size(node.shape)).reshape(node.shape)
+        return labels | self._number(node, ()) << _BITS
+
+    def _combine(self, node: Node, parts: list[Tensor]) -> Tensor:
+        """Element-wise sum or product of a stack of maps with others: still a stack."""
+        numbers = torch.stack([part.broadcast_to(node.shape) >> _BITS for part in parts]).flatten(1)
+        pairs, inverse = numbers.unique(dim=1, return_inverse=True)
+        renamed = torch.tensor(
+            [self._number(node, tuple(n for n in pair if n >= 0)) for pair in pairs.T.tolist()]
+        )[inverse].reshape(node.shape)
+        return parts[0] & ((1 << _BITS) - 1) | renamed << _BITS
+
+    def _number(self, node: Node, parts: tuple[int, ...]) -> int:
+        number = self._numbers.setdefault((node, parts), len(self.sources))
+        if number == len(self.sources):
+            self.sources.append((node, parts))
+        return number
+
+    def _whole_parents(self, node: Node) -> list[Node]:
+        if not node.elementwise or node.output != 0:
+            return []
+        whole = [parent for parent in node.parents if parent.tainted and parent.shape == node.shape]
+        return sorted(whole, key=lambda parent: parent not in self._moved)
+
+    def _note_moves(self, node: Node) -> None:
+        """Note whether elements were stacked, reshaped or chunked since their source.
+
+        Sums are followed a few times only: the tokens of a whole transformer are one long sum.
+        """
+        parent = carrier(node)
+        if replayable(node):
+            self._moved[node] = max(self._moved.get(parent, 0) for parent in node.parents)
+        elif parent is not None:
+            if parent in self._moved:
+                self._moved[node] = self._moved[parent]
+        else:
+            sums = [self._moved.get(part, _SUMS) for part in self._whole_parents(node)]
+            if sums and min(sums) < _SUMS:
+                self._moved[node] = min(sums) + 1
+
+
+def weight_labels(start: dict[Node, Tensor], graph: list[Node]) -> dict[Node, Tensor]:
+    """Follow the elements of a probability to wherever they are only moved or rescaled.
+
+    Parameters
+    ----------
+    start : dict[Node, Tensor]
+        The probability, or ``a`` of a gate, and the labels of its elements; those of a gate
+        are even and its complement has the odd ones.
+    graph : list[Node]
+        All nodes in the order of computation.
+
+    Returns
+    -------
+    dict[Node, Tensor]
+        Labels for each tensor that holds such elements, -1 elsewhere in it.
+    """
+    found = dict(start)
+    first = min(node.index for node in start)
+
+    def labels(node: Node) -> Tensor:
+        missing = torch.full((1,) * len(node.shape), NOWHERE).expand(node.shape)
+        return found.get(node, missing)
+
+    for node in graph[first + 1 :]:
+        if node in found or not any(parent in found for parent in node.parents):
+            continue
+        parent = carrier(node)
+        if node.complement is not None and node.complement in found:
+            of_a = found[node.complement]
+            found[node] = torch.where(of_a >= 0, of_a ^ 1, of_a)
+        elif replayable(node):
+            found[node] = replay(node, labels)
+        elif parent is not None and parent in found and not node.axes:
+            found[node] = found[parent]
+    return found
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for extent in shape:
+        size *= extent
+    return size

@@ -1,0 +1,207 @@
+"""``record``: the branch weights of any model, as it runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from skviz.capture.graph import tolerance
+from skviz.capture.intercept import Interception
+from skviz.capture.watch import Watch
+from skviz.errors import RecordingError, UnitError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    from skviz.capture import Unit, Units
+
+_REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "channel_mean": lambda weights: weights.flatten(2).mean(2),  # (image, branch)
+    "spatial_mean": lambda weights: weights.flatten(3).mean(3) if weights.dim() > 3 else weights,
+}
+
+
+class _Recorder(Watch):
+    def __init__(self, unit: Unit, reduce: Callable[[Tensor], Tensor] | None, grad: bool) -> None:
+        super().__init__(unit)
+        self.reduce, self.grad = reduce, grad
+        self.kept: list[Tensor] = []
+        self.errors: list[Tensor] = []  # of each call, on its device
+        self.unchecked: list[Tensor] = []
+        self.close = 0.0
+
+    def see(self, tensor: Tensor, *, in_autograd: bool, changed: bool) -> None:  # noqa: ARG002
+        self.fired += 1
+        self.close = max(self.close, tolerance(tensor.dtype))
+        with torch.no_grad():
+            weights = self.layout.normalise(tensor.detach())
+            if self.reduce is None and not self.grad:
+                weights = weights.clone()
+                self.kept.append(weights)
+            elif not self.grad:
+                reduced = self.reduce(weights)  # type: ignore[misc]
+                self.kept.append(reduced.clone() if reduced._is_view() else reduced)
+            else:  # turned later: inside TorchScript the graph is attached after this call
+                self.kept.append(tensor)
+            if changed:
+                return
+            if self.reduce is None and not self.grad:  # checked at the end, to cost little now
+                self.unchecked.append(weights)
+            else:
+                self.errors.append(_off(weights))
+
+    def error(self) -> float:
+        """Largest distance of a sum over branches from one."""
+        self.errors += map(_off, self.unchecked)
+        self.unchecked.clear()
+        return float(torch.stack(self.errors).max()) if self.errors else 0.0
+
+    def take(self, number: int) -> Tensor:
+        """Weights of one call in every forward pass, (image, branch, channel[, spatial…])."""
+        kept = self.kept[number :: self.unit.calls]
+        if self.grad:
+            kept = [self.layout.normalise(tensor) for tensor in kept]
+            kept = [self.reduce(weights) for weights in kept] if self.reduce else kept
+        return torch.cat(kept) if len(kept) > 1 else kept[0]
+
+
+def _off(weights: Tensor) -> Tensor:
+    return (weights.sum(1, dtype=torch.float32) - 1).abs().amax()
+
+
+class Recording(Interception):
+    """What `record` yields.
+
+    Attributes
+    ----------
+    units : Units or None
+        The units recorded; None until the first forward pass if they were not given.
+    forwards : int
+        Forward passes recorded.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        units: Iterable[Unit | str] | None,
+        *,
+        reduce: str | Callable[[Tensor], Tensor] | None,
+        grad: bool,
+    ) -> None:
+        super().__init__(model, units)
+        if isinstance(reduce, str):
+            if reduce not in _REDUCTIONS:
+                raise RecordingError(
+                    f"reduce={reduce!r} is not known; use one of {', '.join(_REDUCTIONS)}, "
+                    "or a function of weights (image, branch, channel[, spatial…])"
+                )
+            reduce = _REDUCTIONS[reduce]
+        self._reduce, self._grad = reduce, grad
+        self._chosen = units is not None
+
+    def watch(self, units: Units) -> list[Watch]:
+        """Record the units chosen, or all that can be."""
+        chosen = [unit for unit in units if self._chosen or unit.recordable]
+        if not chosen:
+            raise UnitError(f"none of the units found can be recorded:\n{units}")
+        return [_Recorder(unit, self._reduce, self._grad) for unit in chosen]
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """Weights by unit, (image, branch, channel[, spatial…]) or as reduced.
+
+        Images of several forward passes follow one another. Of a unit that runs several
+        times per pass each call has its own entry, ``"name@0"``, ``"name@1"``, …
+
+        Raises
+        ------
+        RecordingError
+            If nothing was recorded, or branches do not sum to one.
+        """
+        self._check()
+        weights = {}
+        for recorder in self._recorders():
+            for number, name in enumerate(recorder.unit.call_names):
+                weights[name] = recorder.take(number)
+        return weights
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        if kind is None:
+            self._check()
+
+    def _recorders(self) -> list[Any]:
+        return self._watches
+
+    def _check(self) -> None:
+        recorders = self._recorders()
+        if not any(recorder.fired for recorder in recorders):
+            raise RecordingError(
+                "nothing was recorded: the model was not called inside `with record(model)` in "
+                "this thread, or what was called was not this very model (a copy, an exported or "
+                "CUDA-graph version of it)"
+            )
+        for recorder in recorders:
+            if not recorder.fired or recorder.fired % recorder.unit.calls:
+                raise RecordingError(
+                    f"unit {recorder.unit.name!r} ran {recorder.fired} times, but "
+                    f"{recorder.unit.calls} per forward pass were expected; call the whole model, "
+                    "or record only the units of the part that you call (units=[…])"
+                )
+            error = recorder.error()
+            if not error <= recorder.close:  # NaN too
+                raise RecordingError(
+                    f"the weights of unit {recorder.unit.name!r} do not sum to one over its "
+                    f"{recorder.unit.branches} branches: off by {error:.2g}, tolerance "
+                    f"{recorder.close:.0e}; not finite inputs, or the unit takes another path here"
+                )
+
+
+def record(
+    model: nn.Module,
+    units: Iterable[Unit | str] | None = None,
+    *,
+    reduce: str | Callable[[Tensor], Tensor] | None = None,
+    grad: bool = False,
+) -> Recording:
+    """Record the branch weights of every unit, in every forward pass inside ``with``.
+
+    Outputs are bit-identical with and without. Nothing is left on the model, whatever is
+    raised inside. Contexts nest, with `skviz.intervene` too (then the weights that the
+    forward pass really uses are recorded), and each sees its own thread only. A compiled
+    model runs eagerly inside.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Any model; see `skviz.find_units`.
+    units : iterable of Unit or str, optional
+        What to record. By default all recordable units, found at the first forward pass.
+    reduce : {"channel_mean", "spatial_mean"} or callable, optional
+        Applied to the weights of each call at once, to keep less.
+    grad : bool
+        Keep the autograd graph, so that weights can be attributed.
+
+    Returns
+    -------
+    Recording
+        A context manager; ``recording.weights[name]`` has shape
+        (image, branch, channel[, spatial…]).
+
+    Raises
+    ------
+    RecordingError
+        On leaving, if nothing was recorded, a unit ran more or less often than when it was
+        found, or its branches do not sum to one (tolerance by dtype).
+    UnitError
+        If the model has no units.
+    """
+    return Recording(model, units, reduce=reduce, grad=grad)

@@ -1,0 +1,188 @@
+"""What is known about each unit, and the table of a model's units."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, overload
+
+from skviz.errors import UnitError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from skviz.capture.layout import Layout, Site
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One Selective-Kernel unit.
+
+    Attributes
+    ----------
+    name : str
+        Qualified name of the innermost module that holds both the softmax and the selection.
+    kernels : tuple[int, ...] or None
+        Effective kernel of each branch, in the order of the softmax axis; None if unknown.
+    branches : int
+        M, the number of branches.
+    channels : int or None
+        Weights per branch and position, None if one weight serves all channels.
+    spatial : bool
+        Whether the weights differ from place to place.
+    calls : int
+        How often the unit runs in one forward pass.
+    how : str
+        How the weights are computed, laid out and used.
+    notes : tuple[str, ...]
+        Anything suspicious.
+    degenerate : bool
+        The form of a unit without its function; see the notes.
+    interpolated : bool
+        Whether the model uses one weight of two and takes the other for granted (``lerp``).
+    site, layout
+        What `skviz.capture.recording` needs to find the same tensor again.
+    """
+
+    name: str
+    kernels: tuple[int, ...] | None
+    branches: int
+    channels: int | None
+    spatial: bool
+    calls: int
+    how: str
+    notes: tuple[str, ...] = ()
+    degenerate: bool = False
+    interpolated: bool = field(default=False, repr=False)
+    site: Site | None = field(default=None, repr=False, compare=False)
+    layout: Layout | None = field(default=None, repr=False)
+
+    @property
+    def recordable(self) -> bool:
+        """Whether `skviz.record` can read its weights as a probability over branches."""
+        return self.layout is not None
+
+    @property
+    def call_names(self) -> tuple[str, ...]:
+        """What its weights are recorded as: its name, with ``@0``, ``@1``, … if it runs often."""
+        if self.calls == 1:
+            return (self.name,)
+        return tuple(f"{self.name}@{call}" for call in range(self.calls))
+
+    def branch_index(self, *, kernel: int | None = None, branch: int | None = None) -> int:
+        """Return the index of the branch of that effective kernel, or check the index given.
+
+        Raises
+        ------
+        UnitError
+            If not exactly one of both is given, or the unit has no such branch, or several.
+        """
+        if (kernel is None) == (branch is None):
+            raise UnitError("say which branch: either kernel=… or branch=…, not both")
+        if branch is not None:
+            if not 0 <= branch < self.branches:
+                raise UnitError(
+                    f"unit {self.name!r} has branches 0 to {self.branches - 1}, got {branch}"
+                )
+            return branch
+        where = [i for i, known in enumerate(self.kernels or ()) if known == kernel]
+        if len(where) == 1:
+            return where[0]
+        if self.kernels is None:
+            problem = "kernels that are not known"
+        elif where:
+            problem = f"several branches of kernel {kernel}"
+        else:
+            problem = f"kernels {self.kernels}, not {kernel}"
+        raise UnitError(
+            f"unit {self.name!r} has {problem}; name the branch by its index, branch=0 … "
+            f"branch={self.branches - 1}"
+        )
+
+    def branch_name(self, branch: int) -> str:
+        """Name a branch by its kernel where that says which it is, else by its index."""
+        if self.kernels is None or self.kernels.count(self.kernels[branch]) > 1:
+            return f"branch {branch}"
+        return f"{self.kernels[branch]}×{self.kernels[branch]}"
+
+
+class Units(Sequence[Unit]):
+    """The units of a model in forward order; printed as a table, indexed by number or name."""
+
+    _columns = ("unit", "M", "kernels", "channels", "spatial", "calls", "how")
+
+    def __init__(self, units: Iterable[Unit]) -> None:
+        self._units = tuple(units)
+
+    @overload
+    def __getitem__(self, key: int | str) -> Unit: ...
+    @overload
+    def __getitem__(self, key: slice) -> Units: ...
+    def __getitem__(self, key: int | str | slice) -> Unit | Units:
+        if isinstance(key, slice):
+            return Units(self._units[key])
+        if isinstance(key, str):
+            for unit in self._units:
+                if unit.name == key:
+                    return unit
+            raise UnitError(
+                f"no unit is called {key!r}; there are {', '.join(self.names) or 'none'}"
+            )
+        return self._units[key]
+
+    def __len__(self) -> int:
+        return len(self._units)
+
+    def __iter__(self) -> Iterator[Unit]:
+        return iter(self._units)
+
+    def __hash__(self) -> int:
+        return hash(self._units)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Units) and self._units == other._units
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Qualified names, in forward order."""
+        return tuple(unit.name for unit in self._units)
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        return [
+            (
+                unit.name or "(the model itself)",
+                str(unit.branches),
+                "unknown" if unit.kernels is None else ", ".join(map(str, unit.kernels)),
+                "shared" if unit.channels is None else str(unit.channels),
+                "yes" if unit.spatial else "no",
+                str(unit.calls),
+                unit.how,
+            )
+            for unit in self._units
+        ]
+
+    def __str__(self) -> str:
+        if not self._units:
+            return "no Selective-Kernel units found"
+        rows = [self._columns, *self._rows()]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(self._columns))]
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        table = [lines[0]]
+        for unit, line in zip(self._units, lines[1:], strict=True):
+            mark = "degenerate" if unit.degenerate else "note"
+            table += [line, *(f"    {mark}: {note}" for note in unit.notes)]
+        return "\n".join(table)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        def row(cells: Iterable[str], tag: str) -> str:
+            return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
+
+        columns = (*self._columns, "notes")
+        rows = [
+            row((*cells, "; ".join(unit.notes)), "td")
+            for cells, unit in zip(self._rows(), self._units, strict=True)
+        ]
+        return f"<table>{row(columns, 'th')}{''.join(rows)}</table>"

@@ -1,0 +1,178 @@
+"""Whole sets of figures from one TOML file.
+
+A file says where, for which page, from which studies, and which figures::
+
+    out = "figures"
+    formats = ["pdf", "png"]
+    venue = "cvpr"
+
+    [study.objects]            # anything that makes data: sweep (if nothing is said), effect,
+    run = "sweep"              # attribute, faithfulness, controls, receptive_field; or images, for
+                               # unit_diagram; or unit, by its name, for impulse_response
+    model = "objects"
+    family = ["fxemoji"]       # which cut-outs; also category, and first = 16 for the first ones
+    seed = 0                   # of the backgrounds
+    scales = [0.5, 1, 2]       # this and any other key is an option of the study
+
+    [study.mine]
+    store = "mine.zarr"        # a sweep that was kept
+
+    [[figure]]
+    plot = "scale_response"    # a function of skviz.plot
+    study = "objects"
+    name = "response"          # of the file; if nothing is said, the plot's
+    width = "column"           # also venue, dpi, anonymous and dataset, as skviz.save_figure has
+    example = 2                # this and any other key is an option of the plot
+
+    [[figure]]
+    plot = "panel"
+    of = ["response", "map"]   # other figures, by name
+"""
+
+import os
+import tomllib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import skviz
+from skviz import plot
+from skviz import assets
+from skviz.scenes import cutouts
+from skviz.studies import store
+from skviz.models import zoo
+from skviz.attribution import branch_weight
+from skviz.errors import SkvizError
+from skviz.figures.saving import save_figure, sized
+from skviz.scenes.source import place
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["FigureSet"]
+
+RUNS = (
+    "sweep", "effect", "attribute", "faithfulness", "controls", "receptive_field", "images", "unit",
+)  # fmt: skip
+SAVING = ("venue", "width", "dpi", "anonymous", "dataset")
+
+
+class FigureSet:
+    """The studies and figures of a file, each made when it is needed.
+
+    Parameters
+    ----------
+    path
+        The TOML file.
+    model
+        Take this network wherever the file says ``"objects"``.
+    device
+        Of all studies.
+
+    Raises
+    ------
+    SkvizError
+        If the file cannot be read or is not such a file.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, model: str = "objects", device: str = "auto"
+    ) -> None:
+        try:
+            self.settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise SkvizError(f"{path} is not a TOML file that can be read: {error}") from error
+        self.model, self.device = model, device
+        self.studies: dict[str, Any] = {}
+        self.figures: dict[str, Figure] = {}
+        wanted = {"out", "formats", "venue", "study", "figure"}
+        if not self.settings.get("figure") or set(self.settings) - wanted:
+            raise SkvizError(
+                f"{path}: expected [[figure]] and of {sorted(wanted)} what is needed; got "
+                f"{sorted(self.settings)}"
+            )
+        self.entries: dict[str, dict[str, Any]] = {}
+        for entry in self.settings["figure"]:
+            name = entry.get("name", entry.get("plot"))
+            if name in self.entries or entry.get("plot") not in plot.__all__:
+                raise SkvizError(
+                    f"{path}: figure {name!r} needs a name of its own and a plot of {plot.__all__}"
+                )
+            self.entries[name] = {key: entry[key] for key in entry if key != "name"}
+
+    def write(
+        self, out: str | os.PathLike[str] | None = None, *, only: Iterable[str] | None = None
+    ) -> Iterator[tuple[Any, Path]]:
+        """Draw and save every figure, or only some; yield each with the path of its first format.
+
+        Raises
+        ------
+        SkvizError
+            If one of them is not in the file, or cannot be drawn or written.
+        """
+        folder = Path(out or self.settings.get("out", "figures"))
+        formats = self.settings.get("formats", ["pdf"])
+        for name in only or self.entries:
+            made = self.figure(name)
+            saving = {k: v for k, v in self.entries[name].items() if k in SAVING}
+            venue = saving.pop("venue", self.settings.get("venue"))
+            made = sized(made, venue, saving.pop("width", None))
+            paths = [save_figure(made, folder / f"{name}.{each}", **saving) for each in formats]
+            yield made, paths[0]
+
+    def figure(self, name: str) -> Any:
+        """Draw one figure of the file, from its study or as a panel of others, once."""
+        if name not in self.entries:
+            raise SkvizError(f"no figure {name!r}; the file has {list(self.entries)}")
+        if name not in self.figures:
+            options = {k: v for k, v in self.entries[name].items() if k not in SAVING}
+            kind, study = options.pop("plot"), options.pop("study", None)
+            if kind == "panel":
+                others = [each for each in options.pop("of", ()) if each != name]
+                given: tuple[Any, ...] = ([self.figure(each) for each in others],)
+            else:
+                found = self.study(study)
+                given = found if isinstance(found, tuple) else (found,)
+            try:
+                self.figures[name] = getattr(plot, kind)(*given, **options)
+            except TypeError as error:
+                raise SkvizError(f"figure {name!r} cannot be drawn: {error}") from error
+        return self.figures[name]
+
+    def study(self, name: str) -> Any:
+        """Return a study's data, made at the first call: whatever its plots take."""
+        known = self.settings.get("study", {})
+        if name not in known:
+            raise SkvizError(f"no study {name!r}; the file has {sorted(known)}")
+        if name not in self.studies:
+            self.studies[name] = self.make(name, dict(known[name]))
+        return self.studies[name]
+
+    def make(self, name: str, options: dict[str, Any]) -> Any:
+        """Run one study."""
+        if "store" in options:
+            return store.load(options["store"])
+        run = options.pop("run", "sweep")
+        if run not in RUNS:
+            raise SkvizError(f"study {name!r}: run is one of {', '.join(RUNS)}, got {run!r}")
+        asked = options.pop("model", "objects")
+        model: Any = zoo.load(self.model if asked == "objects" else asked)
+        if run == "unit":
+            return model.get_submodule(options.pop("unit"))
+        chosen = {key: options.pop(key) for key in ("category", "family") if key in options}
+        cut_outs = cutouts.objects(**chosen)
+        cut_outs = cut_outs.take(range(min(options.pop("first", len(cut_outs)), len(cut_outs))))
+        card = getattr(model, "card", None)
+        scenes = place(cut_outs, canvas=card.canvas if card else 96, seed=options.pop("seed", 0))
+        if run == "images":
+            return model, scenes.render(options.pop("scale", 1.0))
+        given = scenes.render(options.pop("scale", 1.0)) if run == "faithfulness" else scenes
+        if "target" in options:
+            options["target"] = [
+                branch_weight(**each) if isinstance(each, dict) else each
+                for each in options["target"]
+            ]
+        try:
+            return getattr(skviz, run)(model, given, device=self.device, **options)
+        except TypeError as error:
+            raise SkvizError(f"study {name!r} cannot be run: {error}") from error

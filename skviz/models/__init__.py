@@ -1,0 +1,1 @@
+"""Networks: the building blocks, the shipped ones, where they run."""

@@ -1,0 +1,1 @@
+"""What a model is shown, at any scale, and what else could change."""

@@ -1,0 +1,145 @@
+"""Scenes in which something else changes than the size of an object: the controls of a sweep.
+
+Each takes scenes and the scales of a sweep and gives scenes for the same sweep, image by image, so
+that the comparison is paired.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor
+
+from skviz.errors import SceneError
+from skviz.scenes.drawing import compose, resample
+from skviz.scenes.source import VISIBLE, Scenes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from skviz.scenes.source import Source
+
+__all__ = ["CONTROL_SCENES"]
+
+
+@dataclass(frozen=True, eq=False)
+class Redrawn:
+    """Scenes drawn in another way; otherwise like the scenes they are made of."""
+
+    scenes: Scenes
+    draw: Callable[[Scenes, float], Tensor]
+    name: str
+
+    @property
+    def category(self) -> tuple[str, ...]:
+        """What each of the N scenes shows."""
+        return self.scenes.category
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """A name for each of the N scenes."""
+        return self.scenes.ids
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """How the scenes were made."""
+        return self.scenes.attrs | {"control": self.name}
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __getitem__(self, part: slice, /) -> Self:
+        return replace(self, scenes=self.scenes[part])
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the scenes on `device`."""
+        return replace(self, scenes=self.scenes.to(device))
+
+    def render(self, scale: float) -> Tensor:
+        """Render every scene as the control has it at `scale`: (N, 3, S, S) in 0…1."""
+        return self.draw(self.scenes, scale)
+
+    def coverage(self, scale: float) -> None:
+        """Where the object is does not matter in a control."""
+
+
+def scrambled(scenes: Scenes, scales: Sequence[float]) -> Source:  # noqa: ARG001
+    """Put the pixels inside each object in random order; outline, area and colours stay."""
+    objects = scenes.objects.clone()
+    for number, cut_out in enumerate(objects):
+        alpha = cut_out[3]
+        inside = alpha > VISIBLE
+        straight = cut_out[:3, inside] / alpha[inside]  # (3, visible pixels)
+        generator = torch.Generator().manual_seed(number)
+        order = torch.randperm(straight.shape[1], generator=generator).to(straight.device)
+        cut_out[:3, inside] = straight[:, order] * alpha[inside]
+    return replace(scenes, objects=objects)
+
+
+def silhouette(scenes: Scenes, scales: Sequence[float]) -> Source:  # noqa: ARG001
+    """Fill each object's outline with its mean colour."""
+    colour = scenes.objects[:, :3].sum((2, 3), keepdim=True)
+    alpha = scenes.objects[:, 3:]
+    mean = colour / alpha.sum((2, 3), keepdim=True).clamp(min=1e-6)  # (N, 3, 1, 1)
+    return replace(scenes, objects=torch.cat([mean * alpha, alpha], 1))
+
+
+def blur(scenes: Scenes, scales: Sequence[float]) -> Source:
+    """Keep the object at its size at scale 1; only its detail grows coarser, as if it grew."""
+
+    def draw(scenes: Scenes, scale: float) -> Tensor:
+        size = scenes.objects.shape[-1]
+        # Pixels that the object has at scale 1, fewer by as much as it would have grown.
+        few = max(1, round(float(scenes.reference.max()) * scales[0] / scale))
+        middle = torch.full_like(scenes.centre, few / 2)
+        side = torch.full_like(scenes.reference, few)
+        coarse = resample(scenes.objects, few, middle, side)  # (N, 4, few, few)
+        back = torch.full_like(scenes.centre, size / 2), torch.full_like(scenes.reference, size)
+        objects = resample(coarse, size, *back).clamp(0, 1)  # (N, 4, h, w)
+        return compose(objects, scenes.backgrounds, scenes.centre, scenes.reference)
+
+    return Redrawn(scenes, draw, "blur")
+
+
+def background(scenes: Scenes, scales: Sequence[float]) -> Source:
+    """Leave the object out and enlarge the background, as much as the object would be."""
+
+    def draw(scenes: Scenes, scale: float) -> Tensor:
+        canvas = scenes.backgrounds.shape[-1]
+        middle = torch.full_like(scenes.centre, canvas / 2)
+        side = torch.full_like(scenes.reference, canvas * scale / scales[0])
+        return resample(scenes.backgrounds, canvas, middle, side, edge=True).clamp(0, 1)
+
+    return Redrawn(scenes, draw, "background")
+
+
+def position(scenes: Scenes, scales: Sequence[float]) -> Source:
+    """Keep the object at its size at scale 1 and move it from where it is to the border."""
+
+    def draw(scenes: Scenes, scale: float) -> Tensor:
+        canvas = scenes.backgrounds.shape[-1]
+        right = scenes.extent[:, 1, 1].to(scenes.centre)  # (N,) from the centre to its right end
+        room = (canvas - scenes.centre[:, 1] - right).clamp(min=0)
+        span = scales[-1] - scales[0]
+        moved = scenes.centre.clone()
+        moved[:, 1] += room * ((scale - scales[0]) / span if span else 0)
+        return compose(scenes.objects, scenes.backgrounds, moved, scenes.reference)
+
+    return Redrawn(scenes, draw, "position")
+
+
+CONTROL_SCENES: dict[str, Callable[[Scenes, Sequence[float]], Source]] = {
+    function.__name__: function for function in (scrambled, silhouette, blur, background, position)
+}
+
+
+def with_objects(source: Source) -> Scenes:
+    """Return scenes whose object can be changed, or raise `SceneError`."""
+    if not isinstance(source, Scenes):
+        raise SceneError(
+            "these controls change the object, so they need scenes that know it: skviz.place or "
+            "skviz.from_photographs"
+        )
+    return source

@@ -1,0 +1,141 @@
+"""What torchvision's data sets hold: images, masks, categories, names, and their bytes."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Subset
+from torchvision import datasets
+
+from skviz.errors import DataError
+from skviz.scenes.folders import READERS, Pictures, as_bytes, opened
+
+__all__ = ["listed"]
+
+VOC = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
+    "tvmonitor",
+)  # fmt: skip
+
+
+def pet(dataset: Any) -> Pictures:
+    """Oxford-IIIT Pet: the mask is the animal and its border (the trimap's 1 and 3)."""
+    files, trimaps = list(map(Path, dataset._images)), list(map(Path, dataset._segs))
+
+    def read(place: int) -> tuple[Any, Any]:
+        trimap = as_bytes(opened(trimaps[place]), "L")
+        return opened(files[place]), (trimap != 2).byte() * 255
+
+    def raw(place: int) -> bytes:
+        return files[place].read_bytes() + trimaps[place].read_bytes()
+
+    category = tuple(dataset.classes[label] for label in dataset._labels)
+    ids = tuple(path.stem for path in files)
+    return Pictures(read, raw, category, ids, range(len(ids)), threads=READERS)
+
+
+def voc(dataset: Any) -> Pictures:
+    """VOC segmentation: the class that covers most, and its pixels."""
+    files, masks = list(map(Path, dataset.images)), list(map(Path, dataset.masks))
+
+    def classes(place: int) -> np.ndarray:
+        return np.array(opened(masks[place]))  # a palette: 0 background, 255 border
+
+    def largest(values: np.ndarray) -> int:
+        return int(np.bincount(values.ravel(), minlength=21)[1:21].argmax()) + 1
+
+    def read(place: int) -> tuple[Any, Any]:
+        values = classes(place)
+        mask = torch.from_numpy(values == largest(values))[None].byte() * 255
+        return opened(files[place]), mask
+
+    def raw(place: int) -> bytes:
+        return files[place].read_bytes() + masks[place].read_bytes()
+
+    category = tuple(VOC[largest(classes(place)) - 1] for place in range(len(files)))
+    ids = tuple(path.stem for path in files)
+    return Pictures(read, raw, category, ids, range(len(ids)), threads=READERS)
+
+
+def coco(dataset: Any) -> Pictures:
+    """COCO: the largest instance of each image; an image without any is left out."""
+    chosen = {}
+    for image in dataset.ids:
+        instances = [a for a in dataset._load_target(image) if not a.get("iscrowd")]
+        if instances:
+            chosen[image] = max(instances, key=lambda a: a["area"])
+    files = [Path(dataset.root) / dataset.coco.loadImgs(i)[0]["file_name"] for i in chosen]
+    instances = list(chosen.values())
+
+    def read(place: int) -> tuple[Any, Any]:
+        mask = torch.from_numpy(dataset.coco.annToMask(instances[place]))[None] * 255
+        return opened(files[place]), mask
+
+    def raw(place: int) -> bytes:
+        return files[place].read_bytes() + json.dumps(instances[place]["segmentation"]).encode()
+
+    category = tuple(dataset.coco.cats[a["category_id"]]["name"] for a in instances)
+    ids = tuple(path.stem for path in files)
+    return Pictures(read, raw, category, ids, range(len(ids)), threads=READERS)
+
+
+def labelled(dataset: Any) -> Pictures:
+    """Any data set with `targets` and `classes`, such as CIFAR-10, ImageFolder and ImageNet."""
+    try:
+        category = tuple(str(dataset.classes[target]) for target in dataset.targets)
+    except (AttributeError, TypeError, IndexError) as error:
+        raise DataError(
+            f"{type(dataset).__name__} does not tell the classes of its images (`targets` and "
+            "`classes`); give `category`, one name for each"
+        ) from error
+    return unlabelled(dataset, category)
+
+
+def unlabelled(dataset: Any, category: tuple[str, ...]) -> Pictures:
+    """Any map-style data set whose items are images, or begin with one."""
+    files = [Path(sample[0]) for sample in getattr(dataset, "samples", [])]
+    content = getattr(dataset, "data", None)
+    changed = getattr(dataset, "transforms", None) or getattr(dataset, "transform", None)
+
+    def read(place: int) -> tuple[Any, Any]:
+        item = dataset[place]
+        return (item[0] if isinstance(item, tuple | list) else item), None
+
+    def raw(place: int) -> bytes:
+        if files and not changed:
+            return files[place].read_bytes()
+        if isinstance(content, np.ndarray) and not changed:
+            return content[place].tobytes()
+        return as_bytes(read(place)[0], "RGB").numpy().tobytes()
+
+    if files:
+        ids = tuple(path.relative_to(dataset.root).as_posix() for path in files)
+    else:
+        ids = tuple(f"{place:06d}" for place in range(len(dataset)))
+    # Nothing is known of what a dataset does in several threads; those of files only open files.
+    return Pictures(read, raw, category, ids, range(len(ids)), threads=READERS if files else 1)
+
+
+KNOWN: dict[type, Callable[[Any], Pictures]] = {
+    datasets.OxfordIIITPet: pet,
+    datasets.VOCSegmentation: voc,
+    datasets.CocoDetection: coco,
+}
+
+
+def listed(dataset: Any, category: Iterable[str] | None) -> Pictures:
+    """List what a data set holds."""
+    if isinstance(dataset, Subset):
+        base: Any = dataset.dataset
+        whole = listed(base, None if category is None else [""] * len(base))
+        some = whole.take(list(map(int, dataset.indices)))
+        return some if category is None else replace(some, category=tuple(category))
+    if category is not None:
+        return unlabelled(dataset, tuple(category))
+    known = [make for kind, make in KNOWN.items() if isinstance(dataset, kind)]
+    return (known or [labelled])[0](dataset)

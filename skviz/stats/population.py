@@ -1,0 +1,155 @@
+"""What a study over many images says: who shifts most, what goes with area, what scale does."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import scipy
+import xarray as xr
+
+from skviz import stats
+from skviz.errors import SkvizError
+
+__all__ = ["area_correlation", "by_category", "mixed_effects"]
+
+
+def change(ds: xr.Dataset) -> xr.DataArray:
+    """Change of the attention difference from the first to the last scale, (image, unit)."""
+    if ds.sizes["scale"] < 2:
+        raise SkvizError("a change needs at least two scales; sweep over more")
+    difference = stats.attention_difference(ds)
+    return difference.isel(scale=-1, drop=True) - difference.isel(scale=0, drop=True)
+
+
+def measured(ds: xr.DataTree | xr.Dataset) -> xr.Dataset:
+    """Return the images of a study that were not skipped, in memory."""
+    root = stats.root(ds).drop_vars("thumbnail", errors="ignore").load()
+    return root.isel(image=(root["problem"] == "").values) if "problem" in root else root
+
+
+def by_category(ds: xr.DataTree | xr.Dataset) -> xr.Dataset:
+    """Say for each category how far the units shift, and rank the categories.
+
+    Parameters
+    ----------
+    ds
+        A sweep over at least two scales, with at least two images of each category.
+
+    Returns
+    -------
+    xarray.Dataset
+        (category, unit): what ``skviz.stats.paired` says of the change from the first to the last
+        scale (p values corrected over units), and ``rank``, 1 for the category that shifts most
+        towards the larger kernel.
+    """
+    moved = change(measured(ds))
+    names, counts = np.unique(moved["category"].values, return_counts=True)
+    if counts.min() < 2:
+        few = ", ".join(map(str, names[counts < 2]))
+        raise SkvizError(f"a category needs at least two images; one alone has {few}")
+    found = [stats.paired(moved.isel(image=(moved["category"] == n).values)) for n in names]
+    table = xr.concat(found, "category", coords="minimal", compat="override")
+    table = table.assign_coords(category=names)
+    ranks = scipy.stats.rankdata(-table["estimate"].values, axis=0).astype(int)
+    return table.assign(rank=(("category", "unit"), ranks))
+
+
+def area_correlation(ds: xr.DataTree | xr.Dataset) -> xr.Dataset:
+    """Correlate the attention difference with the area of the object, over images.
+
+    Parameters
+    ----------
+    ds
+        A study of scenes with masks (``area``).
+
+    Returns
+    -------
+    xarray.Dataset
+        (scale, unit): Spearman's ``rho``, its ``p`` value, and ``p_holm``, corrected over units.
+
+    Raises
+    ------
+    SkvizError
+        If no areas are known.
+    """
+    root = measured(ds)
+    if "area" not in root or bool(root["area"].isnull().all()):
+        raise SkvizError("the areas of the objects are unknown: sweep scenes with masks to a store")
+    values = stats.attention_difference(root)
+    result = scipy.stats.spearmanr(root["area"].values, values.values.reshape(len(values), -1))
+    shape = values.shape[1:]
+    # spearmanr gives a number for two columns, and a matrix for more.
+    rho, p = (np.reshape(part if np.ndim(part) == 0 else part[0, 1:], shape) for part in result)
+    like = values.isel(image=0, drop=True).drop_vars("category", errors="ignore")
+    return xr.Dataset(
+        {
+            "rho": like.copy(data=rho),
+            "p": like.copy(data=p),
+            "p_holm": like.copy(data=stats.holm(p)),
+        }
+    )
+
+
+def mixed_effects(ds: xr.DataTree | xr.Dataset, unit: str) -> dict[str, Any]:
+    """Fit: attention difference = (intercept + image) + (slope + image) · log2(scale) + noise.
+
+    Every image has its own level and its own slope, both random, and every category its own level;
+    fitted by statsmodels' `MixedLM`, REML. Without slopes of their own the interval would be far
+    too narrow, because images differ in how far they move.
+
+    The cost grows with the square of the images of a category: take a few hundred of each.
+
+    Parameters
+    ----------
+    ds
+        A sweep over at least two scales.
+    unit
+        One of its units.
+
+    Returns
+    -------
+    dict
+        ``slope`` (change per doubling), ``low`` and ``high`` (its 95 % interval), ``p``, and the
+        variances ``category``, ``image``, ``image_slope`` and ``residual``.
+
+    Raises
+    ------
+    SkvizError
+        If statsmodels is not installed, or the fit does not converge.
+    """
+    try:
+        from statsmodels.regression.mixed_linear_model import MixedLM
+        from statsmodels.tools.sm_exceptions import ConvergenceWarning, SingularMatrixWarning
+    except ImportError as error:
+        raise SkvizError(
+            "mixed_effects needs statsmodels: pip install skviz[population]"
+        ) from error
+    values = stats.attention_difference(measured(ds)).sel(unit=unit, drop=True)
+    table = values.to_dataframe("difference").reset_index()
+    table["doublings"] = np.log2(table["scale"])
+    model = MixedLM.from_formula(
+        "difference ~ doublings",
+        groups="category",
+        re_formula="1",
+        vc_formula={"image": "0 + C(image)", "image_slope": "0 + C(image):doublings"},
+        data=table,
+    )
+    with warnings.catch_warnings():
+        # A variance that is 0, such as that of few categories, lies on the boundary: no failure.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", SingularMatrixWarning)
+        fit = model.fit(method=["lbfgs", "bfgs", "powell"])  # the first that converges
+    if not fit.converged:
+        raise SkvizError(f"the mixed-effects model of {unit!r} did not converge")
+    low, high = fit.conf_int().loc["doublings"]
+    parts = dict(zip(model.exog_vc.names, map(float, fit.vcomp), strict=True))
+    return {
+        "slope": float(fit.params["doublings"]),
+        "low": float(low),
+        "high": float(high),
+        "p": float(fit.pvalues["doublings"]),
+        "category": float(fit.cov_re.iloc[0, 0]),
+        "image": parts["image"],
+        "image_slope": parts["image_slope"],
+        "residual": float(fit.scale),
+    }

@@ -1,0 +1,97 @@
+"""Studies on the workers of a Dask cluster, which share the file system of the store.
+
+The model and the scenes go to each worker once, a shipped network as its name; a task is a number.
+A task that a dead worker left undone is done by another, with the same bytes.
+"""
+
+import ctypes
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from distributed import Client, WorkerPlugin, as_completed, get_worker
+
+from skviz.errors import DataError
+from skviz.models import zoo
+from skviz.studies.study import Study, code_hash
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["spread"]
+
+
+class Workshop(WorkerPlugin):
+    """A study on a worker: its model is made when the worker starts, and runs one task at a time.
+
+    Parameters
+    ----------
+    study
+        What is to be measured.
+    """
+
+    def __init__(self, study: Study) -> None:
+        name: Any = getattr(getattr(study.model, "card", None), "name", None)
+        shipped = name in zoo.names()
+        if shipped:
+            shipped = zoo.weights_hash(zoo.load(name)) == zoo.weights_hash(study.model)
+        self.name = f"skviz-{uuid4()}"
+        self.model: str | nn.Module = name if shipped else study.model
+        self.study = replace(study, model=None)  # type: ignore[arg-type]
+        self.code, self.weights = code_hash(), zoo.weights_hash(study.model)
+
+    def setup(self, worker: Any) -> None:  # noqa: ARG002
+        """Make the model and put it on its device."""
+        keep_memory()
+        model = zoo.load(self.model) if isinstance(self.model, str) else self.model
+        if (self.code, self.weights) != (code_hash(), zoo.weights_hash(model)):
+            raise DataError("a worker has another skviz, or other weights; install the same")
+        self.study.model = model.eval().to(self.study.where)
+        self.lock = Lock()
+
+    def do(self, task: int) -> int:
+        """Do one task."""
+        with self.lock:
+            return next(self.study.compute([task]))
+
+
+def keep_memory() -> None:
+    """Have the C library keep what is freed, up to 1 GiB, to use it again.
+
+    Dask tells workers to give it back at once, and then a network on a CPU waits for memory about
+    three times as long as it computes.
+    """
+    library: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if hasattr(library, "mallopt"):  # of glibc
+        for threshold in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+            library.mallopt(threshold, 2**30)
+
+
+def do(name: str, task: int) -> int:
+    """Do one task of the study that this worker knows by a name."""
+    workshop: Any = get_worker().plugins[name]
+    return int(workshop.do(task))
+
+
+def spread(study: Study, tasks: Sequence[int], client: Client) -> Iterator[int]:
+    """Have the workers do the tasks; yield each that is done.
+
+    A study on ``cuda`` uses workers that were started with ``--resources GPU=1``, one task at a
+    time on each.
+    """
+    workshop = Workshop(study)
+    client.register_plugin(workshop, name=workshop.name)
+    resources = {"GPU": 1} if study.where.type == "cuda" else None
+    futures = client.map(
+        partial(do, workshop.name), tasks, pure=False, resources=resources, key=workshop.name
+    )
+    try:
+        for future in as_completed(futures):
+            yield future.result()
+    finally:
+        client.cancel(futures)
+        client.unregister_worker_plugin(workshop.name)

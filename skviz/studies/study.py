@@ -1,0 +1,288 @@
+"""Sweeps into a Zarr store: they survive a killed machine, and memory does not grow with them.
+
+The images are cut into tasks of `chunk`; one task writes one whole chunk of every array and then,
+last of all, its mark in the array ``done``. A task with its mark is never computed again; one
+without is computed anew, and gives the same bytes. The attributes of the store say what the study
+is (model, data, parameters, code), and another study is refused.
+
+Beside what `skviz.studies.sweeps` lists, the store has ``area`` (the share of the scene that the
+object covers at scale 1, where there is a mask), ``problem`` (why an image was skipped; its rows
+are NaN, and -1 in ``prediction``) and ``content`` (64 bits of the sha256 of an image that was read
+from a data set). A study goes on if the images of the tasks that are done are still what they
+were; one that stopped it can be mended.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import nn
+from tqdm import tqdm
+
+from skviz.errors import DataError
+from skviz.scenes.folders import Pictures
+from skviz.scenes.source import Source
+from skviz.studies import store
+from skviz.studies.sweeps import (
+    EXAMPLES,
+    at_rest,
+    blank_row,
+    category_index,
+    choose,
+    cut,
+    example,
+    labelled,
+    labels,
+    measure,
+    measurements,
+    provenance,
+)
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["Study", "run"]
+
+WORDS = "U160"  # of a problem
+
+
+@dataclass(eq=False)
+class Study:
+    """What is to be measured, and where it goes.
+
+    Attributes
+    ----------
+    path
+        The Zarr store.
+    model, scenes, grid, names
+        See `skviz.sweep`; the names are those of units.
+    batch, chunk
+        Images per forward pass, and per task.
+    channels
+        Keep the weight of every channel (float16).
+    on_error
+        ``"stop"`` or ``"skip"``.
+    where
+        Device.
+    """
+
+    path: Path
+    model: nn.Module
+    scenes: Source
+    grid: list[float]
+    names: Sequence[str] | None
+    batch: int
+    chunk: int
+    channels: bool
+    on_error: str
+    where: torch.device
+
+    def __post_init__(self) -> None:
+        if self.on_error not in ("stop", "skip"):
+            raise DataError(f"on_error must be 'stop' or 'skip', got {self.on_error!r}")
+        self.batch, self.chunk = int(self.batch), int(self.chunk)  # also NumPy's numbers
+        if min(self.batch, self.chunk, len(self.scenes)) < 1:
+            raise DataError("a study needs an image, and batch and chunk of at least 1")
+
+    @cached_property
+    def truth(self) -> torch.Tensor | None:
+        """The class of each image, if all are known."""
+        return category_index(self.model, self.scenes)
+
+    @cached_property
+    def examples(self) -> torch.Tensor:
+        """A few images at the largest scale."""
+        return example(self.scenes, self.where, self.grid, skip=self.on_error == "skip")
+
+    @cached_property
+    def units(self) -> list[Any]:
+        """The units that are recorded."""
+        return choose(self.model, self.examples, self.names)
+
+    @cached_property
+    def blank(self) -> dict[str, np.ndarray]:
+        """What stands for an image that was skipped."""
+        return blank_row(measure(self.model, self.examples, self.units))
+
+    def attrs(self) -> dict[str, Any]:
+        """Say what the study is; the same attributes mean the same numbers."""
+        parameters = {
+            "scales": self.grid,
+            "units": list(labels(self.units)),
+            "kernels": [list(map(str, kernels)) for kernels in labels(self.units).values()],
+            "architecture_sha256": hashlib.sha256(repr(self.model).encode()).hexdigest(),
+            "images": len(self.scenes),
+            "batch": self.batch,
+            "chunk": self.chunk,
+            "channels": self.channels,
+            "device": self.where.type,
+            "source_sha256": source_hash(self.scenes),
+            "code_sha256": code_hash(),
+        }
+        return provenance(self.model) | self.scenes.attrs | parameters
+
+    def prepare(self) -> list[int]:
+        """Create the store, or check that it holds this study; return the tasks left."""
+        attrs = json.loads(json.dumps(self.attrs()))
+        if not self.path.exists():
+            try:
+                self.create(attrs)
+            except OSError as error:
+                raise DataError(f"{self.path} could not be created ({error})") from error
+        ds = store.load(self.path, lazy=True)
+        held = ds.attrs
+        different = [key for key in sorted({*held, *attrs}) if held.get(key) != attrs.get(key)]
+        if different:
+            said = "; ".join(f"{k} {held.get(k)!r}, here {attrs.get(k)!r}" for k in different[:3])
+            raise DataError(
+                f"{self.path} holds another study ({said}); give another store, or the same model, "
+                "data and parameters"
+            )
+        left = store.pending(self.path)
+        self.compare(np.asarray(ds["content"]), left)
+        return left
+
+    def compare(self, content: np.ndarray, left: Sequence[int]) -> None:
+        """Refuse to go on if images that were read are not what they were."""
+        if not isinstance(self.scenes, Pictures):
+            return
+        done = set(range(-(-len(content) // self.chunk))) - set(left)
+        for index in np.flatnonzero(content).tolist():
+            if index // self.chunk in done and self.scenes.content(index) != content[index]:
+                raise DataError(
+                    f"{self.path} holds another study: image {self.scenes.ids[index]!r} has "
+                    "changed since it was measured; give another store, or put the image back"
+                )
+
+    def create(self, attrs: dict[str, Any]) -> None:
+        """Create the store, after the likeness of a task whose only image was skipped."""
+        row = {key: np.stack([row[None]] * len(self.grid), 1) for key, row in self.blank.items()}
+        tree = self.tree(row, 0, {})
+        names = {
+            "image": np.array(self.scenes.ids),
+            "category": ("image", np.array(self.scenes.category)),
+        }
+        coords = tree.to_dataset()[["scale", "unit", "kernel"]].assign_coords(names)
+        sizes = {
+            "image": len(self.scenes),
+            "example": min(EXAMPLES, self.chunk, len(self.scenes)),
+        }
+        chunks = {"image": self.chunk}
+        store.create(self.path, coords.assign_attrs(attrs), variables(tree), sizes, chunks)
+
+    def tree(
+        self, measured: dict[str, np.ndarray], start: int, problems: dict[int, str]
+    ) -> xr.DataTree:
+        """Label the measurements of the images from `start` on, in the types of the store."""
+        count = len(measured["prediction"])
+        part = self.scenes[start : start + count]
+        truth = None if self.truth is None else self.truth[start : start + count]
+        tree = labelled(measured, labels(self.units), part, self.grid, truth)
+        root = tree.to_dataset()
+        root = root.assign(
+            weight=root["weight"].astype("f4"),
+            spread=root["spread"].astype("f4"),
+            area=("image", measured["area"][:, 0]),
+            content=("image", measured["content"][:, 0]),
+            problem=("image", np.array([problems.get(i, "") for i in range(count)], WORDS)),
+        )
+        kept = tree.children if self.channels else {}
+        children = {
+            name: xr.DataTree(node.to_dataset().astype("f2")) for name, node in kept.items()
+        }
+        return xr.DataTree(root, children=children)
+
+    def compute(self, tasks: Iterable[int]) -> Iterator[int]:
+        """Measure and write task after task; yield each when it is done."""
+        queue = [
+            (task, cut(self.scenes[task * self.chunk : (task + 1) * self.chunk], self.batch))
+            for task in tasks
+        ]
+        blank = self.blank if self.on_error == "skip" else None
+        parts = (part for _, parts in queue for part in parts)
+        stream = measurements(self.model, parts, self.grid, self.units, self.where, blank=blank)
+        with closing(stream):
+            for task, parts_of_it in queue:
+                collected, problems, count = [], {}, 0
+                for measured, wrong in islice(stream, len(parts_of_it)):
+                    collected.append(measured)
+                    problems.update({count + place: why for place, why in wrong.items()})
+                    count += len(measured["prediction"])
+                merged = {key: np.concatenate([m[key] for m in collected]) for key in collected[0]}
+                tree = self.tree(merged, task * self.chunk, problems)
+                try:
+                    store.write(self.path, task, self.chunk, variables(tree, shown=task == 0))
+                except OSError as error:
+                    raise DataError(
+                        f"{self.path} could not be written ({error}); what is done is kept: mend "
+                        "that and run the same again"
+                    ) from error
+                yield task
+
+
+def variables(tree: xr.DataTree, *, shown: bool = True) -> dict[str, xr.Variable]:
+    """List what a task writes, by path: all that has images, and of the first the scenes shown."""
+    return {
+        f"{node.path}/{name}".strip("/"): variable.variable
+        for node in tree.subtree
+        for name, variable in node.to_dataset(inherit=False).data_vars.items()
+        if "image" in variable.dims or (shown and "example" in variable.dims)
+    }
+
+
+def run(study: Study, *, client: "Client | None" = None, progress: bool = True) -> xr.DataTree:
+    """Do what is left of a study, here or on a cluster; return its store, read when it is used."""
+    with at_rest(study.model, study.where):
+        left = study.prepare()
+        size = {task: min(study.chunk, len(study.scenes) - task * study.chunk) for task in left}
+        bar = tqdm(
+            total=len(study.scenes),
+            initial=len(study.scenes) - sum(size.values()),
+            desc=study.path.name,
+            unit="image",
+            delay=2,
+            disable=not progress,
+        )
+        if client is None:
+            done = study.compute(left)
+        else:
+            from skviz.studies.cluster import spread
+
+            done = spread(study, left, client)
+        with bar:
+            for task in done:
+                bar.update(size[task])
+    store.tidy(study.path)
+    return store.load(study.path, lazy=True)
+
+
+def source_hash(scenes: Source) -> str:
+    """Return the sha256 of what scenes are made of; of a data set, of its names and categories."""
+    digest = hashlib.sha256(repr((scenes.ids, scenes.category)).encode())
+    digest.update(json.dumps(scenes.attrs, sort_keys=True).encode())
+    names = [f.name for f in fields(scenes)] if is_dataclass(scenes) else sorted(vars(scenes))
+    for name in names:
+        value = getattr(scenes, name)
+        for tensor in value if isinstance(value, tuple) else (value,):
+            if isinstance(tensor, torch.Tensor):
+                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+                digest.update(tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def code_hash() -> str:
+    """Return the sha256 of the package's own code."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,130 @@
+"""Every type of figure at every venue."""
+
+from pathlib import Path
+
+import figure_types
+import numpy as np
+import pytest
+import textboxes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from skviz import plot
+from skviz.errors import SkvizError
+from skviz.plot import style, venues
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+PAGES = ("cvpr", "icml", "neurips", "eccv", "ieee", "nature", "thesis", "slides")
+
+
+def test_these_are_all_the_pages():
+    sizes = [(v.column, v.text, v.font) for v in venues.VENUES.values()]
+    assert {(v.column, v.text, v.font) for v in map(venues.venue, PAGES)} == set(sizes)
+
+
+@pytest.fixture(scope="module")
+def drawings(small_net, few):
+    return figure_types.drawings(figure_types.studies(small_net, few))
+
+
+@pytest.mark.parametrize("kind", figure_types.KINDS)
+def test_text_is_whole_apart_and_large_enough_at_every_venue(kind, drawings):
+    found = []
+    for page in PAGES:
+        with style.context(venue=page):
+            figure = drawings[kind]()
+        venue = venues.venue(page)
+        assert figure.get_figwidth() in (venue.column, venue.text)
+        assert figure.get_figheight() <= venue.tall
+        found += [f"{page}: {problem}" for problem in textboxes.problems(figure)]
+    assert not found
+
+
+@pytest.mark.parametrize("kind", figure_types.KINDS)
+def test_every_figure_says_what_it_shows(kind, drawings):
+    figure = drawings[kind]()
+    assert len(figure.caption) > 40
+    assert figure.caption.endswith(".")
+    assert figure.tables
+    for table in figure.tables.values():
+        assert any(table[name].notnull().any() for name in table.data_vars)
+
+
+@pytest.mark.parametrize("kind", figure_types.KINDS)
+def test_it_looks_as_it_did(kind, drawings, request):
+    figure = drawings[kind]()
+    figure.dpi = 60
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    now = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    path = GOLDEN / f"{kind}.png"
+    if request.config.getoption("--golden"):
+        GOLDEN.mkdir(exist_ok=True)
+        now.save(path, optimize=True)
+    with Image.open(path) as stored:
+        before = np.asarray(stored.convert("RGB"), float)
+    assert before.shape == np.asarray(now).shape
+    differ = np.abs(before - np.asarray(now, float)).max(2) > 60  # of 255: not only smoothing
+    assert differ.mean() < 0.003
+
+
+def test_a_user_sees_a_changed_figure(drawings):
+    """The comparison above can fail."""
+    figure = drawings["scale_response"]()
+    figure.axes[0].lines[0].set_visible(False)
+    figure.dpi = 60
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    now = np.asarray(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"), float)
+    with Image.open(GOLDEN / "scale_response.png") as stored:
+        before = np.asarray(stored.convert("RGB"), float)
+    assert (np.abs(before - now).max(2) > 60).mean() > 0.003
+
+
+def test_many_units_and_long_names_fit():
+    many = figure_types.made_up(units=32)
+    long = figure_types.made_up(units=3).to_dataset()
+    names = [f"backbone.body.layer{i}.0.conv2.attention.selective" for i in range(3)]
+    long = long.assign_coords(unit=names)
+    for figure in (
+        plot.scale_response(many),
+        plot.expected_kernel(many),
+        plot.branch_heatmap(many),
+        plot.scale_response(long),
+        plot.expected_kernel(long),
+        plot.branch_heatmap(long),
+    ):
+        assert not textboxes.problems(figure)
+
+
+def test_a_thousand_classes_are_drawn():
+    ds = figure_types.made_up(images=1000, categories=1000, units=3, channels=2)
+    figure = plot.class_curves(ds)
+    assert not textboxes.problems(figure)
+    assert all(len(line.get_xdata()) == 1000 for line in figure.axes[0].lines[:2])
+
+
+def test_panels_have_their_axes_in_line_and_letters():
+    ds = figure_types.made_up()
+    figure = plot.panel([plot.channel_raster(ds), plot.expected_kernel(ds)], labels="ab")
+    left, right = ([ax.get_window_extent() for ax in part.axes] for part in figure.subfigs)
+    for edge in ("y0", "y1"):
+        outermost = min if edge == "y0" else max
+        ends = [outermost(getattr(box, edge) for box in part) for part in (left, right)]
+        assert ends[0] == pytest.approx(ends[1], abs=0.5)
+    assert {"a", "b"} <= {text.get_text() for text in textboxes.texts(figure)}
+    assert {name[:2] for name in figure.tables} == {"a.", "b."}
+
+
+def test_panels_refuse_what_they_cannot_align():
+    ds = figure_types.made_up()
+    one = plot.expected_kernel(ds)
+    with pytest.raises(SkvizError, match="0 figures"):
+        plot.panel([])
+    with pytest.raises(SkvizError, match="labels 'a'"):
+        plot.panel([one, one], labels="a")
+    with pytest.raises(SkvizError, match=r"of skviz\.plot"):
+        plot.panel([one, Figure()])
+    with style.context(venue="slides"), pytest.raises(SkvizError, match="4 rows needs"):
+        plot.panel([one] * 4, columns=1)

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+import torch
+from textboxes import texts
+from torch import nn
+
+from skviz import plot
+from skviz.errors import SkvizError
+from skviz.models.nn import SKAttention, SKConv
+from skviz.plot import style
+from skviz.plot.unit_diagram import kernel_label
+
+
+@pytest.mark.parametrize("kernels", [(3, 5), (3, 5, 7), (1, 3, 5, 7)])
+def test_every_branch_kernel_and_shape_is_drawn(kernels):
+    unit = SKConv(64, kernels=kernels, groups=8, stride=2).eval()
+    images = torch.rand(3, 64, 14, 14)
+    figure = plot.unit_diagram(unit, images)
+    shown = [text.get_text() for text in texts(figure)]
+    assert {f"{kernel}×{kernel}" for kernel in kernels} <= set(shown)
+    assert f"softmax over\n{len(kernels)} branches" in shown
+    assert {"64×\n14×14", "64×\n7×7"} <= set(shown)
+    z = unit.fuse.eval()(sum(conv(images) for conv in unit.convs).mean((2, 3)))
+    weights = unit.select(z).unflatten(1, (len(kernels), 64)).softmax(1).mean(0).detach()
+    np.testing.assert_allclose(figure.tables["weights"]["weight"], weights, atol=1e-6)
+    for index, mean in enumerate(weights.mean(1)):
+        assert f"branch {index}: {mean:.2f}" in shown
+
+
+def test_units_of_other_peoples_models_are_drawn():
+    timm = pytest.importorskip("timm")
+    model = timm.create_model("skresnet18", pretrained=False)
+    figure = plot.unit_diagram(model, torch.rand(2, 3, 64, 64), unit="layer2.0.conv1")
+    shown = [text.get_text() for text in texts(figure)]
+    assert {"3×3", "5×5", "3×3, dilation 2"} <= set(shown)
+    assert model.training  # as it was
+
+
+def test_kernels_that_are_not_one_convolution_stay_plain():
+    class Stacked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one = nn.Conv2d(8, 8, 3, padding=1)
+            self.two = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1))
+            self.fc = nn.Linear(8, 16)
+
+        def forward(self, x):
+            branches = torch.stack([self.one(x), self.two(x)], 1)
+            z = self.fc(branches.sum(1).mean((2, 3)))
+            return (branches * z.unflatten(1, (2, 8)).softmax(1)[..., None, None]).sum(1)
+
+    shown = [t.get_text() for t in texts(plot.unit_diagram(Stacked(), torch.rand(2, 8, 9, 9)))]
+    assert {"3×3", "5×5"} <= set(shown)
+    assert "convolution" not in shown
+
+
+def test_what_cannot_be_drawn_is_refused(small_net):
+    images = torch.rand(2, 3, 32, 32)
+    with pytest.raises(SkvizError, match="no unit is called 'nothing'"):
+        plot.unit_diagram(small_net, images, unit="nothing")
+    with pytest.raises(SkvizError, match="no unit to draw"):
+        plot.unit_diagram(nn.Conv2d(3, 4, 3), images)
+    with style.context(width="column"), pytest.raises(SkvizError, match="width='text'"):
+        plot.unit_diagram(small_net, images)
+
+
+def test_labels_name_what_a_dilated_kernel_is_made_of():
+    dilated, true = SKConv(8, groups=1), SKConv(8, groups=1, dilated=False)
+    assert kernel_label(dilated.convs[1].conv) == "5×5 (3×3, dilation 2)"
+    assert kernel_label(true.convs[1].conv) == "5×5"
+
+
+def test_impulse_responses_have_the_kernels_reach():
+    torch.manual_seed(0)
+    for unit, taps in (
+        (SKConv(8, kernels=(3, 5, 7), groups=1), [9, 9, 9]),
+        (SKAttention(8, kernels=[1, 3, 5], reduction=2), [1, 9, 25]),
+    ):
+        images = [ax.images[0].get_array() for ax in plot.impulse_response(unit).axes if ax.images]
+        for image, kernel, count in zip(images, unit.kernels, taps, strict=False):
+            lit = np.argwhere(np.asarray(image) > 1e-6)
+            assert len(lit) == count
+            assert (lit.max(0) - lit.min(0) + 1 == kernel).all()

@@ -1,0 +1,183 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from skviz.scenes.backgrounds import OCTAVES, crops, fractal, gradient, procedural, texture
+
+SEEDS = range(300)
+
+
+@pytest.fixture(scope="module")
+def many() -> Tensor:
+    return procedural(SEEDS, 48)
+
+
+def fields(pictures: Tensor) -> Tensor:
+    """How far each pixel is along the way between the picture's two extreme colours: 0…1."""
+    flat = pictures.double().flatten(2)  # (N, 3, P)
+    flat = flat - flat.mean(2, keepdim=True)
+    axis = torch.linalg.svd(flat, full_matrices=False).U[:, :, :1]  # (N, 3, 1)
+    along = (axis * flat).sum(1)
+    low, high = along.amin(1, keepdim=True), along.amax(1, keepdim=True)
+    return ((along - low) / (high - low)).reshape(len(pictures), *pictures.shape[2:])
+
+
+def kinds(pictures: Tensor) -> np.ndarray:
+    """Tell the kinds apart by their looks: a plane, two plateaus, or neither."""
+    field = fields(pictures)
+    bends = field.diff(n=2, dim=1).abs().mean((1, 2)) + field.diff(n=2, dim=2).abs().mean((1, 2))
+    plateaus = ((field < 0.1) | (field > 0.9)).double().mean((1, 2))
+    names = np.full(len(pictures), "fractal noise")
+    names[(plateaus > 0.35).numpy()] = "texture"
+    names[(bends < 1e-4).numpy()] = "gradient"
+    return names
+
+
+def test_pictures_are_in_range(many: Tensor) -> None:
+    assert many.shape == (300, 3, 48, 48)
+    assert many.dtype == torch.float32
+    assert float(many.min()) >= 0
+    assert float(many.max()) <= 1
+
+
+def test_half_are_noise_and_the_rest_gradients_and_textures(many: Tensor) -> None:
+    found = dict(zip(*np.unique(kinds(many), return_counts=True), strict=True))
+    for kind, share in (("fractal noise", 0.5), ("gradient", 0.25), ("texture", 0.25)):
+        deviation = math.sqrt(300 * share * (1 - share))
+        assert abs(found[kind] - 300 * share) < 4 * deviation, found
+
+
+def test_every_picture_lies_between_two_colours(many: Tensor) -> None:
+    flat = many.double().flatten(2)
+    singular = torch.linalg.svdvals(flat - flat.mean(2, keepdim=True))  # (N, 3)
+    assert float((singular[:, 1] / singular[:, 0]).max()) < 1e-5
+    assert float(many.flatten(2).std(2).amax(1).min()) > 0.002  # none is blank
+
+
+def test_a_picture_depends_on_its_own_seed_alone(many: Tensor) -> None:
+    assert torch.equal(procedural([7, 290, 11], 48), many[[7, 290, 11]])
+    alone = torch.cat([procedural([seed], 48) for seed in range(20)])
+    torch.testing.assert_close(alone, many[:20], atol=1e-6, rtol=0)
+
+
+def test_other_seeds_give_other_pictures(many: Tensor) -> None:
+    assert float(torch.pdist(many.flatten(1)).min()) > 0.5
+
+
+def test_the_random_state_of_the_caller_is_left_alone() -> None:
+    before = torch.get_rng_state()
+    procedural([1, 2], 16)
+    crops([torch.zeros(3, 20, 20, dtype=torch.uint8)], [1, 2], 16)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_larger_picture_is_the_same_with_more_pixels() -> None:
+    small, large = procedural(range(40), 96), procedural(range(40), 192)
+    same = kinds(small) == "gradient"
+    assert same.any()
+    averaged = F.avg_pool2d(large, 2)
+    torch.testing.assert_close(averaged[same], small[same], atol=1e-5, rtol=0)
+    assert float((averaged - small).abs().mean((1, 2, 3)).max()) < 0.02
+
+
+@pytest.mark.parametrize("degrees", [0, 30, 90, 200, 315])
+def test_a_gradient_is_a_plane_in_its_direction(degrees: int) -> None:
+    angle = math.radians(degrees)
+    size = 50
+    field = gradient(torch.tensor([angle], dtype=torch.float64), size)[0]
+    down, right = field.diff(dim=0), field.diff(dim=1)
+    for slope in (down, right):
+        torch.testing.assert_close(slope, slope.mean().expand_as(slope), atol=1e-6, rtol=0)
+    slopes = torch.tensor([float(right.mean()), float(down.mean())], dtype=torch.float64)
+    direction = torch.tensor([math.cos(angle), math.sin(angle)], dtype=torch.float64)
+    torch.testing.assert_close(slopes / slopes.norm(), direction, atol=1e-6, rtol=0)
+    # From 0 in one corner (or along one side) to 1, up to half a pixel at each end.
+    ends = float(field.max() - field.min())
+    assert ends == pytest.approx(1 - 1 / size, abs=1e-6)
+    assert float(field.mean()) == pytest.approx(0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize("periods", [2, 5, 11])
+@pytest.mark.parametrize("degrees", [0, 90])
+def test_stripes_have_the_frequency_asked_for(periods: int, degrees: int) -> None:
+    angle, frequency = torch.tensor([math.radians(degrees)]), torch.tensor([float(periods)])
+    field = texture(angle, frequency, torch.tensor([False]), 96)[0]
+    line, constant = (field[0], field[:, 0]) if degrees == 0 else (field[:, 0], field[0])
+    spectrum = torch.fft.rfft(line - line.mean()).abs()
+    assert int(spectrum.argmax()) == periods
+    assert float(constant.std()) < 1e-3
+    assert float(field.min()) > 0
+    assert float(field.max()) < 1
+
+
+def test_a_chequered_pattern_repeats_both_ways() -> None:
+    field = texture(torch.zeros(1), torch.tensor([4.0]), torch.tensor([True]), 96)[0]
+    torch.testing.assert_close(field, field.T, atol=1e-5, rtol=0)
+    torch.testing.assert_close(field, field.roll(24, 0), atol=1e-4, rtol=0)
+    half = field.roll(12, 1)  # half a period: dark and light change places
+    torch.testing.assert_close(half, 1 - field, atol=1e-4, rtol=0)
+
+
+def test_rougher_noise_has_finer_detail() -> None:
+    noise = torch.rand(1, sum(cells**2 for cells in OCTAVES)).expand(4, -1)
+    field = fractal(noise, torch.tensor([0.0, 0.4, 0.6, 0.9]), 96)
+    assert float(field.amin((1, 2)).abs().max()) == 0
+    assert float((field.amax((1, 2)) - 1).abs().max()) < 1e-6
+    detail = field.diff(dim=1).square().mean((1, 2)) / field.var((1, 2))
+    assert bool((detail.diff() > 0).all())
+    # Without further octaves there is nothing finer than a third of the picture's side.
+    power = torch.fft.rfft2((field - field.mean((1, 2), keepdim=True))[0]).abs() ** 2
+    assert float(power[12:-12, 12:].sum() / power.sum()) < 0.01
+
+
+# --- crops ---------------------------------------------------------------------------------------
+
+
+def ramp(height: int, width: int) -> Tensor:
+    """A picture that says where each of its pixels is: red along x, green along y."""
+    y = torch.linspace(0, 250, height).round()[:, None].expand(height, width)
+    x = torch.linspace(0, 250, width).round().expand(height, width)
+    return torch.stack([x, y, torch.zeros(height, width)]).byte()
+
+
+@pytest.fixture(scope="module")
+def cut() -> Tensor:
+    return crops([ramp(200, 300)], range(64), 24)
+
+
+def test_crops_are_squares_of_half_to_all_of_the_shorter_side(cut: Tensor) -> None:
+    assert cut.shape == (64, 3, 24, 24)
+    # Slopes per pixel of the result, away from its border, back in pixels of the picture.
+    wide = cut[:, 0, :, 2:-2].diff(dim=2).mean((1, 2)) * 255 / 250 * 300 * 24
+    tall = cut[:, 1, 2:-2].diff(dim=1).mean((1, 2)) * 255 / 250 * 200 * 24
+    torch.testing.assert_close(wide.abs(), tall, rtol=0.03, atol=0)
+    assert float(tall.min()) > 0.97 * 100
+    assert float(tall.max()) < 1.03 * 200
+    assert float(tall.std()) > 20
+    mirrored = int((wide < 0).sum())
+    assert 16 <= mirrored <= 48  # 32 ± 4 standard deviations
+
+
+def test_crops_come_from_anywhere_in_the_picture(cut: Tensor) -> None:
+    middle = cut[:, :2, 11:13, 11:13].mean((2, 3)) * 255 / 250  # (x, y) of each crop's middle
+    assert float(middle[:, 0].min()) < 0.4
+    assert float(middle[:, 0].max()) > 0.6
+    assert float(cut.min()) >= 0
+    assert float(cut.max()) <= 251 / 255
+
+
+def test_a_crop_depends_on_its_own_seed_alone(cut: Tensor) -> None:
+    assert torch.equal(crops([ramp(200, 300)], [40, 3], 24), cut[[40, 3]])
+    assert float(torch.pdist(cut.flatten(1)).min()) > 0.01
+
+
+def test_crops_are_taken_of_every_picture() -> None:
+    plain = [torch.full((3, 40 + i, 50), 80 * i, dtype=torch.uint8) for i in range(4)]
+    values = crops(plain, range(80), 8).mean((1, 2, 3)) * 255 / 80
+    counts = torch.bincount(values.round().long(), minlength=4)
+    assert len(counts) == 4
+    assert int(counts.min()) >= 5

@@ -1,0 +1,125 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import skviz
+from skviz.errors import SceneError, SkvizError
+from skviz.models.nn import SKNet
+from skviz.studies import sweeps
+
+
+def test_layout(ds):
+    assert ds["weight"].dims == ("image", "scale", "unit", "branch")
+    assert ds["unit"].values.tolist() == ["stage1.0.sk", "stage2.0.sk"]
+    np.testing.assert_array_equal(ds["kernel"].values, [[3, 5, np.nan], [3, 5, 7]])
+    assert ds["category"].values.tolist()[0] == "airplane"
+    assert ds["stage2.0.sk"]["weight"].dims == ("image", "scale", "branch", "channel")
+    assert ds["stage2.0.sk"].sizes["channel"] == 16
+
+
+def test_weights_are_those_of_one_image_at_a_time(small_net, few, ds):
+    """Recomputed scene by scene with the softmax taken by hand."""
+    scenes = skviz.place(few, canvas=32)
+    logits = {}
+    unit = small_net.stage2[0].sk
+    handle = unit.select.register_forward_hook(lambda _m, _i, out: logits.update(now=out))
+    try:
+        for image in (0, 3):
+            for scale in (0.5, 2.0):
+                with torch.no_grad():
+                    small_net(scenes[image : image + 1].render(scale))
+                weights = logits["now"].view(3, 16).softmax(0)
+                here = ds["stage2.0.sk"]["weight"].isel(image=image).sel(scale=scale).values
+                np.testing.assert_allclose(here, weights.numpy(), atol=1e-6)
+                mean = ds["weight"].isel(image=image).sel(scale=scale, unit="stage2.0.sk").values
+                np.testing.assert_allclose(mean, weights.mean(1).numpy(), atol=1e-6)
+                spread = ds["spread"].isel(image=image).sel(scale=scale, unit="stage2.0.sk")
+                np.testing.assert_allclose(
+                    spread.values, weights.std(1, correction=0).numpy(), atol=1e-6
+                )
+    finally:
+        handle.remove()
+
+
+def test_branches_sum_to_one_and_absent_ones_are_blank(ds):
+    weight = ds["weight"]
+    np.testing.assert_allclose(weight.sum("branch", skipna=True).values, 1, atol=1e-6)
+    assert np.isnan(weight.sel(unit="stage1.0.sk").isel(branch=2).values).all()
+
+
+def test_thumbnails_are_the_scenes_shown(few, ds):
+    scenes = skviz.place(few, canvas=32)
+    shown = ds["thumbnail"].isel(example=1).sel(scale=1.5).values
+    expected = (scenes.render(1.5)[1] * 255).round().byte().permute(1, 2, 0).numpy()
+    np.testing.assert_array_equal(shown, expected)
+
+
+@pytest.mark.parametrize(("canvas", "size"), [(32, 64), (96, 8), (224, 2), (2000, 1)])
+def test_a_cpu_gets_batches_that_fit_its_caches(few, canvas, size):
+    scenes = replace(skviz.place(few, canvas=32), attrs={"canvas": canvas})
+    assert sweeps.batch_size(scenes, torch.device("cpu")) == size
+    assert sweeps.batch_size(scenes, torch.device("meta")) == 32
+
+
+def test_batch_size_changes_nothing(small_net, few, ds):
+    again = skviz.sweep(small_net, skviz.place(few, canvas=32), scales=[0.5, 1, 1.5, 2], batch=2)
+    np.testing.assert_allclose(again["weight"].values, ds["weight"].values, atol=1e-6)
+    np.testing.assert_array_equal(again["prediction"].values, ds["prediction"].values)
+    assert again.sizes["example"] == ds.sizes["example"] == 4
+
+
+def test_the_model_comes_back_as_it_was(few):
+    model = SKNet((1,), (8,), num_classes=3, stem_channels=8, stem_stride=2, groups=2)
+    model.train()
+    model.stage1[0].eval()
+    flags = [module.training for module in model.modules()]
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    random = torch.get_rng_state()
+    skviz.sweep(model, few, scales=[1.0])
+    assert [module.training for module in model.modules()] == flags
+    assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_a_failing_sweep_restores_the_model_too(few):
+    model = SKNet((1,), (8,), num_classes=3, stem_channels=8, groups=2).train()
+    with pytest.raises(SceneError, match="largest scale"):
+        skviz.sweep(model, few, scales=[1.0, 9.0])
+    assert model.training
+
+
+def test_knows_what_is_correct(few):
+    model = skviz.load("objects")
+    ds = skviz.sweep(model, few, scales=[1.0])
+    named = np.array(model.card.categories)[ds["prediction"].values[:, 0]]
+    np.testing.assert_array_equal(ds["correct"].values[:, 0], named == np.array(few.category))
+    assert ds.attrs["model"] == "objects"
+
+
+def test_provenance_tells_models_apart(small_net, few, ds):
+    scenes = skviz.place(few, canvas=32)
+    other = SKNet((1,), (8,), num_classes=7, stem_channels=8, stem_stride=2, groups=2)
+    again = skviz.sweep(small_net, scales=[1.0], source=scenes)
+    assert again.attrs["model_sha256"] == ds.attrs["model_sha256"]
+    assert (
+        skviz.sweep(other, scenes, scales=[1.0]).attrs["model_sha256"]
+        != again.attrs["model_sha256"]
+    )
+    assert ds.attrs["protocol"] == "rescale"
+    assert ds.attrs["canvas"] == 32
+
+
+@pytest.mark.parametrize("scales", [[], [1.0, 1.0], [2.0, 1.0]])
+def test_scales_must_increase(small_net, few, scales):
+    with pytest.raises(SkvizError, match="increasing"):
+        skviz.sweep(small_net, few, scales=scales)
+
+
+def test_zoomed_photographs(small_net):
+    pictures = {name: picture for name, (picture, _) in skviz.photographs().items()}
+    ds = skviz.sweep(small_net, skviz.zoom(pictures, canvas=48), scales=[1.0, 1.5, 2.0])
+    assert ds["image"].values.tolist() == list(pictures)
+    assert ds.attrs["protocol"] == "zoom"
