@@ -29,7 +29,7 @@ def control_shifts(ds: xr.Dataset) -> Figure:
     -------
     Figure
         Of text width, one panel per unit with shared axes: mean shift of the attention difference
-        and its 95 % bootstrap interval over images. A hollow mark: the claim's own shift does not
+        and its 95 % interval over images. A hollow mark: the claim's own shift does not
         differ from that control's (paired, Holm-corrected over units, 5 %).
     """
     found = stats.compare(ds)
@@ -60,7 +60,7 @@ def control_shifts(ds: xr.Dataset) -> Figure:
     style.describe(
         made,
         "Shift of the attention difference from the smallest to the largest scale: the claim "
-        "(object) and its controls. Mean and 95 % bootstrap interval over scenes; hollow: not "
+        "(object) and its controls. Mean and 95 % interval over scenes; hollow: not "
         "different from the claim (Wilcoxon, paired by scene, Holm-corrected over units, 5 %). "
         f"{style.sample(ds)}.",
         shifts=found,

@@ -30,7 +30,7 @@ def expected_kernel(
     Returns
     -------
     Figure or list of Axes
-        The figure made, or the axes drawn into. Bars are 95 % bootstrap intervals over images; a
+        The figure made, or the axes drawn into. Bars are 95 % intervals over images; a
         grey line is what equal weights would give.
 
     Raises
@@ -42,7 +42,7 @@ def expected_kernel(
     names = [str(name) for name in root["unit"].values]
     chosen = list(scales or style.spread(root["scale"].values.tolist(), 3))
     style.held(root, chosen, ())
-    found = stats.interval(stats.expected_kernel(ds).sel(scale=chosen))
+    found = stats.estimate(stats.expected_kernel(ds).sel(scale=chosen))
     made = None if ax else style.figure("column", 2.3)
     ax = ax or made.subplots()  # type: ignore[union-attr]
     equal = root["kernel"].mean("branch").values
@@ -61,7 +61,7 @@ def expected_kernel(
     style.describe(
         made,
         "Expected kernel Σ weight · kernel of each SK unit, first to last, by scale of the object: "
-        f"mean and 95 % bootstrap interval, {style.sample(ds)}. Grey: equal weights.",
+        f"{found.attrs['method']}, {style.sample(ds)}. Grey: equal weights.",
         expected_kernel=found,
     )
     return made

@@ -29,14 +29,14 @@ def faithfulness(ds: xr.Dataset) -> Figure:
     Returns
     -------
     Figure
-        Of text width, a row per target. Means over images with 95 % bootstrap intervals; dashed:
+        Of text width, a row per target. Means over images with 95 % intervals; dashed:
         pixels in random order.
     """
     targets = [str(name) for name in ds["target"].values]
     columns = 2 + ("rank_correlation" in ds)
     made = style.figure("text", 0.4 + 1.45 * len(targets))
     axes = made.subplots(len(targets), columns, squeeze=False, sharex="col")
-    curves = {name: stats.interval(ds[name]) for name in ("deletion", "insertion")}
+    curves = {name: stats.estimate(ds[name]) for name in ("deletion", "insertion")}
     tables = dict(curves)
     for row, target in zip(axes, targets, strict=True):
         for ax, found in zip(row, curves.values(), strict=False):
@@ -51,7 +51,7 @@ def faithfulness(ds: xr.Dataset) -> Figure:
         axes[0, column].set_title(name)
         axes[-1, column].set_xlabel("fraction of pixels")
     if columns == 3:
-        tables["rank_correlation"] = found = stats.interval(ds["rank_correlation"])
+        tables["rank_correlation"] = found = stats.estimate(ds["rank_correlation"])
         _randomised(found, targets, list(axes[:, 2]))
     axes[0, 0].legend()
     style.describe(
@@ -59,7 +59,7 @@ def faithfulness(ds: xr.Dataset) -> Figure:
         f"Tests of the attributions ({ds.attrs['method']}): value of the target as pixels are "
         "deleted or inserted in the order of attribution or at random, and rank correlation of "
         "the map with that of the network whose layers from the named one on are random. Means "
-        f"and 95 % bootstrap intervals over {ds.sizes['image']} images.",
+        f"and 95 % intervals over {ds.sizes['image']} images.",
         **tables,
     )
     return made

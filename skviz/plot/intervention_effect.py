@@ -32,7 +32,7 @@ def intervention_effect(ds: xr.Dataset) -> Figure:
     Figure
         Of text width. Left: accuracy with the selection of all units changed. Right: the paired
         loss of the category's probability for each unit changed alone and for all together, at
-        the smallest and at the largest scale. All with 95 % bootstrap intervals.
+        the smallest and at the largest scale. All with 95 % intervals.
 
     Raises
     ------
@@ -43,9 +43,9 @@ def intervention_effect(ds: xr.Dataset) -> Figure:
         raise SkvizError("the model does not know the categories of these images, so none is right")
     changes = [str(name) for name in ds["intervention"].values]
     looks = dict(zip(changes, style.series(len(changes)), strict=True))
-    accuracy = stats.interval(ds["correct"].sel(unit="all", drop=True).astype(float))
+    accuracy = stats.estimate(ds["correct"].sel(unit="all", drop=True).astype(float))
     probability = ds["category_probability"]
-    lost = stats.interval(probability.sel(intervention=changes[0], drop=True) - probability)
+    lost = stats.estimate(probability.sel(intervention=changes[0], drop=True) - probability)
     ends = list(dict.fromkeys([float(ds["scale"][0]), float(ds["scale"][-1])]))
     made = style.figure("text", 1.2 + 0.2 * ds.sizes["unit"])
     axes = made.subplots(1, 1 + len(ends), width_ratios=(1.3, *[1] * len(ends)))
@@ -61,7 +61,7 @@ def intervention_effect(ds: xr.Dataset) -> Figure:
         made,
         "Left: accuracy against the scale of the object when the selection of all units is "
         "changed. Right: probability of the true category lost to each change, in one unit and in "
-        f"all, paired by scene. Means and 95 % bootstrap intervals, {style.sample(ds)}.",
+        f"all, paired by scene. Means and 95 % intervals, {style.sample(ds)}.",
         accuracy=accuracy,
         lost=lost,
     )

@@ -43,7 +43,7 @@ def receptive_field(ds: xr.Dataset, *, unit: str | None = None) -> Figure:
     middle = ds["scale"].values[ds.sizes["scale"] // 2]
     selections = [str(name) for name in ds["selection"].values]
     looks = dict(zip(selections, style.series(len(selections)), strict=True))
-    found = stats.interval(ds["radius"])
+    found = stats.estimate(ds["radius"])
     over_scale = ds.sizes["scale"] > 1
     made = style.figure("text", 4.1)
     top, bottom = np.ravel(made.subfigures(2, 1, height_ratios=(1, 1.05)))  # type: ignore[arg-type]
@@ -61,7 +61,7 @@ def receptive_field(ds: xr.Dataset, *, unit: str | None = None) -> Figure:
         "Effective receptive fields (squared gradient of the central output position, selection "
         f"held fixed). Top: {unit} at scale {middle:g}, natural and with each kernel forced in all "
         "units; circles hold 50 % and 95 % of the mass. Below: radius that holds 95 %, mean and "
-        f"95 % bootstrap interval, {style.sample(ds)}.",
+        f"95 % interval, {style.sample(ds)}.",
         radius=found,
     )
     return made

@@ -32,7 +32,7 @@ def scale_response(
     Returns
     -------
     Figure or list of Axes
-        The figure made, or the axes drawn into. Bands are 95 % bootstrap intervals over images.
+        The figure made, or the axes drawn into. Bands are 95 % intervals over images.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def scale_response(
     root = stats.root(ds)
     if root.sizes["scale"] < 2:
         raise SkvizError("a response needs at least two scales; sweep over more")
-    found = stats.interval(stats.attention_difference(ds))
+    found = stats.estimate(stats.attention_difference(ds))
     if ax is not None:
         return [_lines(found, ax)]
     made = style.figure("column", 2.5 + 0.045 * root.sizes["unit"])
@@ -55,7 +55,7 @@ def scale_response(
     style.describe(
         made,
         "Attention difference (mean weight of the largest kernel minus that of the smallest) of "
-        f"each SK unit against the scale of the object: mean and 95 % bootstrap interval, "
+        f"each SK unit against the scale of the object: {found.attrs['method']}, "
         f"{style.sample(ds)}. Below: one of the scenes.",
         response=found,
     )

@@ -44,7 +44,7 @@ def three_scales(
     -------
     Figure
         Of column width. Channels are those of the example; bars are means over all images with
-        95 % bootstrap intervals.
+        95 % intervals.
 
     Raises
     ------
@@ -73,13 +73,13 @@ def three_scales(
         _thumbnail(ax, picture, f"{scale:g}×", look["color"], beside=wide)
 
     profile = _profile(ds, made.add_subplot(upper), unit, scales, example)
-    found = stats.interval(stats.attention_difference(ds).sel(unit=units, scale=list(scales)))
+    found = stats.estimate(stats.attention_difference(ds).sel(unit=units, scale=list(scales)))
     _bars(made.add_subplot(lower), found, root.sizes["image"])
     style.describe(
         made,
         f"One object at {len(scales)} scales; weight of the largest kernel in each channel of "
         f"{unit} for this scene; and attention difference (largest minus smallest kernel) of "
-        f"{len(units)} SK units: mean and 95 % bootstrap interval, {style.sample(ds)}.",
+        f"{len(units)} SK units: {found.attrs['method']}, {style.sample(ds)}.",
         channels=profile,
         attention_difference=found,
     )

@@ -1,11 +1,12 @@
 """What a sweep says, in numbers with intervals."""
 
+from skviz.stats.intervals import estimate, interval
 from skviz.stats.measures import (
     attention_difference,
     compare,
+    ends,
     expected_kernel,
     holm,
-    interval,
     kernels,
     paired,
     root,
@@ -15,6 +16,8 @@ from skviz.stats.measures import (
 __all__ = [
     "attention_difference",
     "compare",
+    "ends",
+    "estimate",
     "expected_kernel",
     "holm",
     "interval",

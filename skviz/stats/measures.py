@@ -1,10 +1,10 @@
 """What a sweep says, in numbers with intervals.
 
 Everything here takes the tree that `skviz.sweep` makes (or its root Dataset) and gives labelled
-arrays. Intervals are bootstrap intervals over images, the unit that was sampled.
+arrays. Intervals are over images, the unit that was sampled, or over clusters of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,18 +12,20 @@ import scipy
 import xarray as xr
 
 from skviz.errors import SkvizError
+from skviz.stats.intervals import clusters, estimate
 
 __all__ = [
     "attention_difference",
     "compare",
+    "ends",
     "expected_kernel",
     "holm",
-    "interval",
     "paired",
     "shift",
 ]
 
-RESAMPLES = 2000
+MARGIN, PART = 0.02, 0.25  # what is called the same: within the smaller of it and this part
+LEVEL = 0.05  # of tests
 
 
 def root(ds: xr.DataTree | xr.Dataset) -> xr.Dataset:
@@ -74,68 +76,12 @@ def expected_kernel(ds: xr.DataTree | xr.Dataset) -> xr.DataArray:
     return (ds["weight"] * kernels(ds)).sum("branch", min_count=1).rename("expected kernel")
 
 
-def interval(
-    values: xr.DataArray,
+def paired(
+    change: xr.DataArray,
     *,
-    over: str = "image",
-    confidence: float = 0.95,
-    statistic: Callable[..., Any] = np.mean,
-    seed: int = 0,
+    family: str = "unit",
+    cluster: str | Sequence[Any] | None = None,
 ) -> xr.Dataset:
-    """Estimate a statistic over images and its bootstrap interval (percentile).
-
-    Parameters
-    ----------
-    values
-        Any dimensions, `over` among them.
-    over
-        The dimension that was sampled. All other dimensions are resampled together, so that
-        comparisons along them stay paired. What is NaN throughout, such as an image that was
-        skipped, does not count.
-    confidence
-        Of the interval.
-    statistic
-        Takes an array and ``axis``.
-    seed
-        Of the resampling.
-
-    Returns
-    -------
-    xarray.Dataset
-        ``estimate``, ``low`` and ``high``, without the dimension `over`.
-
-    Raises
-    ------
-    SkvizError
-        If there are fewer than two values to resample.
-    """
-    values = values.dropna(over, how="all")
-    count = values.sizes[over]
-    if count < 2:
-        raise SkvizError(f"an interval needs at least two values along {over!r}, got {count}")
-    array = values.transpose(over, ...)
-    result = scipy.stats.bootstrap(
-        (array.values,),
-        statistic,
-        axis=0,
-        n_resamples=RESAMPLES,
-        batch=50,
-        confidence_level=confidence,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
-    like = array.isel({over: 0}, drop=True)
-    bounds = result.confidence_interval
-    return xr.Dataset(
-        {
-            "estimate": like.copy(data=statistic(array.values, axis=0)),
-            "low": like.copy(data=bounds.low),
-            "high": like.copy(data=bounds.high),
-        }
-    )
-
-
-def paired(change: xr.DataArray, *, family: str = "unit") -> xr.Dataset:
     """Say how large a paired change is, how sure, and whether it could be chance.
 
     Parameters
@@ -144,32 +90,49 @@ def paired(change: xr.DataArray, *, family: str = "unit") -> xr.Dataset:
         One value per image; any other dimensions. An image that is NaN throughout does not count.
     family
         The dimension over which p values are corrected.
+    cluster
+        As `interval` takes it; p values compare the means of clusters.
 
     Returns
     -------
     xarray.Dataset
-        Without the dimension image: ``estimate``, ``low`` and ``high`` (mean and its 95 % bootstrap
-        interval over images), ``share`` (fraction of images above 0), ``effect`` (mean ÷ standard
-        deviation, Cohen's d_z), ``p`` (Wilcoxon's signed-rank test against 0, two-sided) and
-        ``p_holm`` (Holm's correction over the family).
+        Without the dimension image: what `estimate` gives, ``share`` (fraction of images above 0),
+        ``d_z`` (mean ÷ standard deviation, Cohen's), ``p`` (Wilcoxon's signed-rank test against
+        0, two-sided) and ``p_holm`` (Holm's correction over the family).
     """
-    change = change.dropna("image", how="all")
-    array = change.transpose("image", ...)
+    labels = clusters(change, "image", cluster)
+    found = estimate(change, cluster=labels)
+    means = cluster_means(change, labels)
     # Without any change there is nothing to rank, and nothing to be surprised at.
-    still = (array == 0).all("image")
-    p = scipy.stats.wilcoxon(array.where(~still, 1).values, axis=0).pvalue
-    found = interval(change).assign(
-        share=(change > 0).mean("image"),
-        effect=(change.mean("image") / change.std("image", ddof=1)).where(~still, 0),
-        p=array.isel(image=0, drop=True).copy(data=p).where(~still, 1.0),
+    still = (means == 0).all("image")
+    ranked = scipy.stats.wilcoxon(means.where(~still, 1).values, axis=0).pvalue
+    like = found["estimate"]
+    found = found.assign(
+        share=(change > 0).where(change.notnull()).mean("image"),
+        d_z=(change.mean("image") / change.std("image", ddof=1)).where(~still, 0),
+        p=like.copy(data=ranked).where(~still, 1.0),
     )
-    if family not in found.dims:
-        return found.assign(p_holm=found["p"])
-    return found.assign(
-        p_holm=xr.apply_ufunc(
-            holm, found["p"], input_core_dims=[[family]], output_core_dims=[[family]]
-        )
-    )
+    return found.assign(p_holm=corrected(found["p"], family))
+
+
+def cluster_means(change: xr.DataArray, labels: Sequence[Any] | np.ndarray) -> xr.DataArray:
+    """Return the mean of each cluster, along ``image``, first of the dimensions."""
+    change = change.transpose("image", ...).assign_coords(_cluster=("image", np.asarray(labels)))
+    change = change.dropna("image", how="all")
+    names, members = np.unique(change["_cluster"].values, return_inverse=True)
+    total = np.zeros((len(names), *change.shape[1:]))
+    np.add.at(total, members, change.values)
+    counts = np.bincount(members).reshape(-1, *[1] * (change.ndim - 1))
+    return xr.DataArray(total / counts, dims=change.dims)
+
+
+def corrected(p: xr.DataArray, family: str) -> xr.DataArray:
+    """Correct p values over a dimension, if they have it."""
+    if family not in p.dims:
+        return p
+    core = [[family]]
+    found: xr.DataArray = xr.apply_ufunc(holm, p, input_core_dims=core, output_core_dims=core)
+    return found.transpose(*p.dims)
 
 
 def holm(p: np.ndarray) -> np.ndarray:
@@ -182,13 +145,17 @@ def holm(p: np.ndarray) -> np.ndarray:
     return np.take_along_axis(corrected, back, -1)
 
 
-def shift(ds: xr.DataTree | xr.Dataset) -> xr.Dataset:
+def shift(
+    ds: xr.DataTree | xr.Dataset, *, cluster: str | Sequence[Any] | None = None
+) -> xr.Dataset:
     """Measure how far each unit's selection moves from the smallest to the largest scale.
 
     Parameters
     ----------
     ds
         A sweep over at least two scales.
+    cluster
+        As `interval` takes it.
 
     Returns
     -------
@@ -200,28 +167,64 @@ def shift(ds: xr.DataTree | xr.Dataset) -> xr.Dataset:
     SkvizError
         If there is only one scale, or a unit's kernels are unknown.
     """
-    if ds.sizes["scale"] < 2:
+    return paired(ends(attention_difference(ds)), cluster=cluster)
+
+
+def ends(values: xr.DataArray) -> xr.DataArray:
+    """Change from the first scale to the last, or `SkvizError` if there is only one."""
+    if values.sizes["scale"] < 2:
         raise SkvizError("a shift needs at least two scales; sweep over more")
-    difference = attention_difference(ds)
-    return paired(difference.isel(scale=-1, drop=True) - difference.isel(scale=0, drop=True))
+    return values.isel(scale=-1, drop=True) - values.isel(scale=0, drop=True)
 
 
-def compare(ds: xr.Dataset) -> xr.Dataset:
+def compare(ds: xr.Dataset, *, cluster: str | Sequence[Any] | None = None) -> xr.Dataset:
     """Test a claim against its controls, image by image.
+
+    Two tests of the *excess*, the claim's shift minus the control's. Wilcoxon's asks whether it is
+    0. The other way round, two one-sided t tests (TOST; Schuirmann 1987) ask whether it lies within
+    a margin that is fixed beforehand: the smaller of 0.02 and a quarter of the claim's shift. Only
+    that can say that two are the same; that no difference was found cannot.
 
     Parameters
     ----------
     ds
         From `skviz.controls`.
+    cluster
+        As `interval` takes it.
 
     Returns
     -------
     xarray.Dataset
         (control, unit): what `paired` says of each control's own shift, and as ``excess``,
-        ``excess_low``, … of the claim's shift minus the control's, where p values are corrected
-        over units. The excess of the claim over itself is 0.
+        ``excess_low``, … of the excess; ``margin`` (unit) and ``p_same``, the p value of the
+        second test. All p values named ``…_holm`` are corrected over units. ``verdict`` is
+        ``"same"`` (p_same_holm below 0.05), else ``"differs"`` (excess_p_holm below 0.05), else
+        ``"undecided"``; for the claim itself ``"claim"``.
     """
-    own = paired(ds["shift"])
-    excess = paired(ds["shift"].isel(control=0, drop=True) - ds["shift"])
-    renamed = {name: f"excess_{name}" for name in excess.data_vars}
-    return own.merge(excess.rename(renamed).rename(excess_estimate="excess"))
+    labels = clusters(ds["shift"], "image", cluster)
+    own = paired(ds["shift"], cluster=labels)
+    excess = ds["shift"].isel(control=0, drop=True) - ds["shift"]
+    found = paired(excess, cluster=labels)
+    margin = np.minimum(MARGIN, PART * abs(own["estimate"].isel(control=0, drop=True)))
+    p_same = tost(cluster_means(excess, labels), margin, found["estimate"])
+    renamed = {name: f"excess_{name}" for name in found.data_vars}
+    found = own.merge(found.rename(renamed).rename(excess_estimate="excess"))
+    found = found.assign(margin=margin, p_same=p_same, p_same_holm=corrected(p_same, "unit"))
+    apart = xr.where(found["excess_p_holm"] < LEVEL, "differs", "undecided")
+    verdict = xr.where(found["p_same_holm"] < LEVEL, "same", apart)
+    claim = xr.zeros_like(found["p"], bool)
+    claim[{"control": 0}] = True
+    found = found.assign(verdict=xr.where(claim, "claim", verdict)).assign_attrs(own.attrs)
+    return found.transpose("control", ...)
+
+
+def tost(means: xr.DataArray, margin: xr.DataArray, like: xr.DataArray) -> xr.DataArray:
+    """Return the p values of two one-sided t tests: means (image, …) lie within ± margin."""
+    means = means.transpose("image", ...)
+    bounds = margin.broadcast_like(like).transpose(*like.dims).values
+    count, middle = means.sizes["image"], means.mean("image").values
+    error = means.std("image", ddof=1).values / np.sqrt(count)
+    distance = bounds - np.abs(middle)  # to the nearer end
+    with np.errstate(divide="ignore", invalid="ignore"):
+        student = np.where(error > 0, distance / error, np.sign(distance) * np.inf)
+    return like.copy(data=scipy.stats.t.sf(student, count - 1))

@@ -13,14 +13,6 @@ from skviz.errors import SkvizError
 __all__ = ["area_correlation", "by_category", "mixed_effects"]
 
 
-def change(ds: xr.Dataset) -> xr.DataArray:
-    """Change of the attention difference from the first to the last scale, (image, unit)."""
-    if ds.sizes["scale"] < 2:
-        raise SkvizError("a change needs at least two scales; sweep over more")
-    difference = stats.attention_difference(ds)
-    return difference.isel(scale=-1, drop=True) - difference.isel(scale=0, drop=True)
-
-
 def measured(ds: xr.DataTree | xr.Dataset) -> xr.Dataset:
     """Return the images of a study that were not skipped, in memory."""
     root = stats.root(ds).drop_vars("thumbnail", errors="ignore").load()
@@ -42,7 +34,7 @@ def by_category(ds: xr.DataTree | xr.Dataset) -> xr.Dataset:
         scale (p values corrected over units), and ``rank``, 1 for the category that shifts most
         towards the larger kernel.
     """
-    moved = change(measured(ds))
+    moved = stats.ends(stats.attention_difference(measured(ds)))
     names, counts = np.unique(moved["category"].values, return_counts=True)
     if counts.min() < 2:
         few = ", ".join(map(str, names[counts < 2]))
@@ -91,26 +83,30 @@ def area_correlation(ds: xr.DataTree | xr.Dataset) -> xr.Dataset:
 
 
 def mixed_effects(ds: xr.DataTree | xr.Dataset, unit: str) -> dict[str, Any]:
-    """Fit: attention difference = (intercept + image) + (slope + image) · log2(scale) + noise.
+    """Fit: attention difference = level + slope · log2(scale) + noise, at all levels of the data.
 
-    Every image has its own level and its own slope, both random, and every category its own level;
-    fitted by statsmodels' `MixedLM`, REML. Without slopes of their own the interval would be far
-    too narrow, because images differ in how far they move.
+    Every scene, every cut-out that several scenes share and every category that several share has
+    a level and a slope of its own, all random. Design families are few, so their levels and slopes
+    are fixed, and what is given is their mean. Without slopes of their own the interval would be
+    far too narrow, because images differ in how far they move. Fitted by statsmodels' `MixedLM`,
+    REML.
 
     The cost grows with the square of the images of a category: take a few hundred of each.
 
     Parameters
     ----------
     ds
-        A sweep over at least two scales.
+        A sweep over at least two scales. Images of one name are scenes of one cut-out;
+        ``category`` and, if there, ``family`` are coordinates along ``image``.
     unit
         One of its units.
 
     Returns
     -------
     dict
-        ``slope`` (change per doubling), ``low`` and ``high`` (its 95 % interval), ``p``, and the
-        variances ``category``, ``image``, ``image_slope`` and ``residual``.
+        ``slope`` (change per doubling), ``low`` and ``high`` (its 95 % interval), ``p``; the
+        ``levels`` that the data have; for each random one, such as ``category`` and
+        ``category_slope``, its variance; and ``residual``.
 
     Raises
     ------
@@ -125,13 +121,20 @@ def mixed_effects(ds: xr.DataTree | xr.Dataset, unit: str) -> dict[str, Any]:
             "mixed_effects needs statsmodels: pip install skviz[population]"
         ) from error
     values = stats.attention_difference(measured(ds)).sel(unit=unit, drop=True)
+    values = values.assign_coords(scene=("image", np.arange(values.sizes["image"])))
     table = values.to_dataframe("difference").reset_index()
     table["doublings"] = np.log2(table["scale"])
+    table["everything"] = 0
+    shared = {name: several(table, name) for name in ("category", "image", "family")}
+    inner = ["scene", *(["image"] if shared["image"] else [])]
+    fixed = "doublings * C(family, Sum)" if shared["family"] else "doublings"
+    random = {name: f"0 + C({name})" for name in inner}
+    random |= {f"{name}_slope": f"0 + C({name}):doublings" for name in inner}
     model = MixedLM.from_formula(
-        "difference ~ doublings",
-        groups="category",
-        re_formula="1",
-        vc_formula={"image": "0 + C(image)", "image_slope": "0 + C(image):doublings"},
+        f"difference ~ {fixed}",
+        groups="category" if shared["category"] else "everything",
+        re_formula="~doublings" if shared["category"] else "0",
+        vc_formula=random,
         data=table,
     )
     with warnings.catch_warnings():
@@ -142,14 +145,24 @@ def mixed_effects(ds: xr.DataTree | xr.Dataset, unit: str) -> dict[str, Any]:
     if not fit.converged:
         raise SkvizError(f"the mixed-effects model of {unit!r} did not converge")
     low, high = fit.conf_int().loc["doublings"]
-    parts = dict(zip(model.exog_vc.names, map(float, fit.vcomp), strict=True))
+    variances = dict(zip(model.exog_vc.names, map(float, fit.vcomp), strict=True))
+    if shared["category"]:
+        of_category = np.diag(fit.cov_re)
+        variances |= {"category": float(of_category[0]), "category_slope": float(of_category[1])}
     return {
         "slope": float(fit.params["doublings"]),
         "low": float(low),
         "high": float(high),
         "p": float(fit.pvalues["doublings"]),
-        "category": float(fit.cov_re.iloc[0, 0]),
-        "image": parts["image"],
-        "image_slope": parts["image_slope"],
+        "levels": [name for name, there in shared.items() if there] + ["scene"],
+        **variances,
         "residual": float(fit.scale),
     }
+
+
+def several(table: Any, name: str) -> bool:
+    """Whether a level says something: it has several members, and some of several scenes."""
+    if name not in table:
+        return False
+    scenes = table.groupby(name)["scene"].nunique()
+    return len(scenes) > 1 and bool((scenes > 1).any())

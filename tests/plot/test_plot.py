@@ -12,6 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from textboxes import texts
 
+import skviz
 from skviz import plot, stats
 from skviz.errors import SkvizError
 from skviz.plot import style
@@ -174,9 +175,14 @@ def test_one_scale_is_drawn_where_it_can_be():
     assert plot.channel_raster(ds).axes[0].images[0].get_array().shape == (12, 1)
 
 
-def test_one_image_has_no_interval():
-    with pytest.raises(SkvizError, match="at least two"):
-        plot.scale_response(figure_types.made_up().isel(image=[0]))
+def test_few_images_have_a_mean_and_no_interval_and_the_caption_says_so():
+    ds = figure_types.made_up()
+    for count in (1, 4):
+        figure = plot.scale_response(ds.isel(image=slice(count)))
+        assert not figure.axes[0].collections[0].get_paths()  # no band
+        assert np.isfinite(figure.axes[0].lines[0].get_ydata()).all()
+        assert "no interval for fewer than 5" in skviz.caption(figure)
+        assert "95 %" not in skviz.caption(figure)
 
 
 def test_branches_stay_apart_without_colour_vision():

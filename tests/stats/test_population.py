@@ -78,7 +78,7 @@ def test_mixed_effects_find_what_was_put_in(study):
     found = mixed_effects(study, "a")
     assert found["low"] < np.mean(list(SLOPES.values())) < found["high"]
     assert found["p"] < 1e-6
-    assert found["image"] ** 0.5 == pytest.approx(0.03, rel=0.3)
+    assert found["scene"] ** 0.5 == pytest.approx(0.03, rel=0.3)
     still = mixed_effects(study, "b")
     assert still["low"] < 0 < still["high"]
 
@@ -95,8 +95,34 @@ def test_mixed_effects_find_nothing_where_images_only_differ():
         ds = made(difference[:, :, None], 2.0**doublings, np.repeat(["ant", "bee"], count // 2))
         found.append(mixed_effects(ds, "a"))
     assert sum(fit["p"] < 0.05 for fit in found) <= 6
-    slope = np.mean([fit["image_slope"] for fit in found]) ** 0.5
+    slope = np.mean([fit["scene_slope"] for fit in found]) ** 0.5
     assert slope == pytest.approx(0.05, rel=0.1)
+
+
+def test_mixed_effects_have_the_levels_of_the_data():
+    """Two families of other slopes, five cut-outs of each category, two scenes of each."""
+    rng = np.random.default_rng(1)
+    scales, many = np.array([1.0, 2.0, 4.0]), 80
+    names = np.repeat(list("abcdefgh"), 10)
+    cut_out = np.arange(many) // 2
+    family = np.where(cut_out % 5 < 2, "pen", "ink")
+    of_category = rng.normal(0, 0.03, 8)
+    slope = of_category[np.arange(many) // 10] + rng.normal(0, 0.02, 40)[cut_out]
+    slope += np.where(family == "pen", 0.2, 0.1)
+    level = rng.normal(0, 0.05, 40)[cut_out]
+    difference = level[:, None] + slope[:, None] * np.log2(scales)
+    difference += rng.normal(0, 0.005, difference.shape)
+    ds = made(difference[:, :, None], scales, names)
+    ds = ds.assign_coords(image=[f"cut-out {i}" for i in cut_out], family=("image", family))
+    found = mixed_effects(ds, "a")
+    assert found["levels"] == ["category", "image", "family", "scene"]
+    assert found["low"] < 0.15 < found["high"]  # the mean of the families, however many each has
+    assert found["category_slope"] ** 0.5 == pytest.approx(of_category.std(ddof=1), abs=0.012)
+    assert found["image_slope"] ** 0.5 == pytest.approx(0.02, rel=0.4)
+    # 80 scenes that are taken for independent would give far too narrow an interval.
+    alone = made(difference[:, :, None], scales, np.full(many, "all"))
+    width = [fit["high"] - fit["low"] for fit in (found, mixed_effects(alone, "a"))]
+    assert width[0] > 1.3 * width[1]
 
 
 def test_a_category_of_one_image_is_named(study):
