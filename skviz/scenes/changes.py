@@ -6,7 +6,10 @@ that the comparison is paired.
 
 from __future__ import annotations
 
+import math
+import zlib
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
     from skviz.scenes.source import Source
 
 __all__ = ["CONTROL_SCENES"]
+
+LARGEST = 2 / 3  # of the canvas: the side of the one object that many small ones are compared with
+TRIES = 32  # places that are tried for every scattered copy
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +67,9 @@ class Redrawn:
         """Render every scene as the control has it at `scale`: (N, 3, S, S) in 0…1."""
         return self.draw(self.scenes, scale)
 
-    def coverage(self, scale: float) -> None:
-        """Where the object is does not matter in a control."""
+    def coverage(self, scale: float) -> Tensor:
+        """How much of each pixel is object at `scale`: (N, S, S) in 0…1."""
+        return self.draw(self.scenes.white, scale)[:, 0]
 
 
 def scrambled(scenes: Scenes, scales: Sequence[float]) -> Source:  # noqa: ARG001
@@ -130,8 +137,86 @@ def position(scenes: Scenes, scales: Sequence[float]) -> Source:
     return Redrawn(scenes, draw, "position")
 
 
+def copies(scenes: Scenes, scales: Sequence[float], *, scattered: bool = False) -> Source:
+    """Keep the object at its size at the first scale and show as many as cover what growth would.
+
+    Where it would be n times as long there are n² copies, rounded; they cover as much.
+    """
+
+    def draw(scenes: Scenes, scale: float) -> Tensor:
+        count = round((scale / scales[0]) ** 2)
+        return repeated(scenes, count, scales[0] * scenes.reference, scattered=scattered)
+
+    return Redrawn(scenes, draw, "copies scattered" if scattered else "copies")
+
+
+def size(scenes: Scenes, scales: Sequence[float], *, scattered: bool = False) -> Source:
+    """Have the object grow as it does, from many to one, so that coverage stays the same.
+
+    At the last scale it is one, as large as there but at most two thirds of the canvas long, so
+    that a margin and more than half of the background are left; where it is n times as small
+    there are n² copies, rounded.
+    """
+
+    def draw(scenes: Scenes, scale: float) -> Tensor:
+        canvas = scenes.backgrounds.shape[-1]
+        most = (scales[-1] * scenes.reference).clamp(max=LARGEST * canvas)
+        count = round((scales[-1] / scale) ** 2)
+        return repeated(scenes, count, most * scale / scales[-1], scattered=scattered)
+
+    return Redrawn(scenes, draw, "size scattered" if scattered else "size")
+
+
+def repeated(scenes: Scenes, count: int, side: Tensor, *, scattered: bool) -> Tensor:
+    """Draw every object several times, each (N,) pixels long: on a grid, or at random places.
+
+    A single one on a grid lies where the object of the scene lies. None leaves the canvas.
+    """
+    canvas = scenes.backgrounds.shape[-1]
+    extent = scenes.extent.to(side) * (side / scenes.reference)[:, None, None]  # (N, 2, 2) pixels
+    lowest, highest = extent[..., 0], canvas - extent[..., 1]  # (N, 2) where a middle may be
+    if scattered:
+        places = torch.stack([apart(name, count) for name in scenes.ids]).to(side)  # (N, K, 2)
+        centres = lowest[:, None] + places * (highest - lowest).clamp(min=0)[:, None]
+    elif count == 1:
+        centres = scenes.centre[:, None]
+    else:
+        cells = math.ceil(math.sqrt(count))
+        grid = torch.arange(cells * cells)[:count]
+        rows = torch.stack([grid // cells, grid % cells], 1).to(side) + 0.5
+        centres = (rows * canvas / cells).expand(len(scenes), -1, -1)
+    images = scenes.backgrounds
+    for number in range(count):
+        centre = torch.maximum(torch.minimum(centres[:, number], highest), lowest)
+        images = compose(scenes.objects, images, centre, side)
+    return images
+
+
+def apart(name: str, count: int) -> Tensor:
+    """Random places (K, 2) in 0…1, each the one of `TRIES` that is farthest from those before.
+
+    Mitchell's best candidates (SIGGRAPH 1991), with the distance of squares; the same name gives
+    the same places.
+    """
+    generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
+    chosen = torch.rand((1, 2), generator=generator)
+    while len(chosen) < count:
+        tried = torch.rand((TRIES, 2), generator=generator)
+        distance = (tried[:, None] - chosen).abs().amax(2).amin(1)  # (try,) to the nearest
+        chosen = torch.cat([chosen, tried[distance.argmax()][None]])
+    return chosen
+
+
 CONTROL_SCENES: dict[str, Callable[[Scenes, Sequence[float]], Source]] = {
-    function.__name__: function for function in (scrambled, silhouette, blur, background, position)
+    "scrambled": scrambled,
+    "silhouette": silhouette,
+    "blur": blur,
+    "background": background,
+    "position": position,
+    "copies": copies,
+    "copies scattered": partial(copies, scattered=True),
+    "size": size,
+    "size scattered": partial(size, scattered=True),
 }
 
 

@@ -131,11 +131,15 @@ class Scenes:
         """The smallest scale at which the longer side of every object is at least a pixel."""
         return 1 / float(self.extent.sum(2).amax(1).min())
 
+    @cached_property
+    def white(self) -> Self:
+        """The objects in white on black: what can be seen is where they are."""
+        alpha = self.objects[:, 3:].expand(-1, 4, -1, -1)
+        return replace(self, objects=alpha, backgrounds=torch.zeros_like(self.backgrounds))
+
     def coverage(self, scale: float) -> Tensor:
         """How much of each pixel the object covers at `scale`: (N, S, S) in 0…1."""
-        white = self.objects[:, 3:].expand(-1, 4, -1, -1)
-        alone = replace(self, objects=white, backgrounds=torch.zeros_like(self.backgrounds))
-        return alone.render(scale)[:, 0]
+        return self.white.render(scale)[:, 0]
 
     def check(self, scale: float) -> None:
         """Raise `SceneError` if the scenes cannot be rendered at `scale`.

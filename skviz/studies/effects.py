@@ -14,7 +14,7 @@ at all, the same for every unit; the last unit is ``all``, all of them together.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from skviz.capture.recording import record
 from skviz.errors import InterventionError
 from skviz.models import device as devices
 from skviz.scenes import cutouts
+from skviz.scenes.changes import with_objects
 from skviz.scenes.source import Source
 from skviz.studies.sweeps import (
     SCALES,
@@ -44,22 +45,106 @@ from skviz.studies.sweeps import (
 __all__ = ["effect", "swap"]
 
 NATURAL, ALL = "natural", "all"
+PARTS = ("all", "mean", "pattern")
+ROUNDS = 100  # of proportional fitting; two branches are within 1e-6 after about twenty
 
 
 @dataclass(frozen=True)
 class Swap:
-    """The same image's weights from another scale; made by `swap`."""
+    """Weights that the undisturbed model has for another scene; made by `swap`."""
 
-    scale: float
+    scale: float | None
+    background: bool
+    object: bool
+    part: str
 
 
-def swap(*, scale: float) -> Swap:
-    """Give each image the weights that the undisturbed model has for it at another scale.
+def swap(
+    *,
+    scale: float | None = None,
+    background: bool = False,
+    object: bool = False,  # noqa: A002 (what is swapped, in the words of the scenes)
+    part: str = "all",
+) -> Swap:
+    """Give each scene the weights that the undisturbed model has for another one.
 
-    "What if the small object got the large object's selection": ``swap(scale=2.0)``. Only
-    `skviz.effect` can do this, because it has the other scale to hand.
+    "What if the small object got the large object's selection": ``swap(scale=2.0)``. What that
+    costs is about size only as far as it costs more than ``swap(background=True)`` and
+    ``swap(object=True)``, which leave the size as it is. Only `skviz.effect` can do this, because
+    it has the other scenes to hand.
+
+    Parameters
+    ----------
+    scale
+        At which the other scene is shown; by default the same.
+    background
+        The same object on the background of the next scene.
+    object
+        The object of the next scene that shows another category, on this background.
+    part
+        ``"all"`` of the other scene's weights; its ``"mean"`` over channels (and places) for each
+        branch, with the pattern over channels of the scene itself; or its ``"pattern"``, with the
+        mean of the scene itself. Means are moved by one factor for each branch, found by iterative
+        proportional fitting (Deming and Stephan 1940), so that weights still sum to 1.
+
+    Raises
+    ------
+    InterventionError
+        If nothing is swapped, or the part is not known.
+
+    Examples
+    --------
+    >>> import skviz
+    >>> skviz.swap(scale=2.0, part="mean").part
+    'mean'
     """
-    return Swap(float(scale))
+    if scale is None and not background and not object:
+        raise InterventionError("swap with what? give scale=, background=True or object=True")
+    if part not in PARTS:
+        raise InterventionError(f"part must be one of {', '.join(PARTS)}, got {part!r}")
+    return Swap(None if scale is None else float(scale), background, object, part)
+
+
+def donor(scenes: Source, what: Swap) -> Source:
+    """Return the scenes that a swap takes its weights from, one for each."""
+    if not (what.background or what.object):
+        return scenes
+    made = with_objects(scenes)
+    if what.background:
+        following = made.backgrounds.roll(-1, 0)
+        if bool((following == made.backgrounds).flatten(1).all(1).any()):
+            raise InterventionError("swap(background=True) needs scenes on different backgrounds")
+        made = replace(made, backgrounds=following)
+    if what.object:
+        order = [other(made.category, i) for i in range(len(made))]
+        made = replace(made, objects=made.objects[order])
+    return made
+
+
+def other(category: Sequence[str], place: int) -> int:
+    """Return the next place that has another category."""
+    for step in range(1, len(category)):
+        following = (place + step) % len(category)
+        if category[following] != category[place]:
+            return following
+    raise InterventionError("swap(object=True) needs scenes of at least two categories")
+
+
+def fitted(weights: Tensor, like: Tensor) -> Tensor:
+    """Move the mean of each branch to that of others, keeping the pattern; sums stay 1.
+
+    Parameters
+    ----------
+    weights, like
+        (image, branch, channel[, spatial…]), summing to 1 over branches.
+    """
+    aim = like.flatten(2).mean(2)  # (image, branch)
+    found = weights.double().clamp(min=torch.finfo(weights.dtype).tiny)
+    for _ in range(ROUNDS):
+        factor = aim / found.flatten(2).mean(2)
+        found = found * factor.reshape(*aim.shape, *[1] * (weights.dim() - 2))
+        found = found / found.sum(1, keepdim=True)
+    return found.to(weights)
 
 
 def effect(
@@ -120,16 +205,22 @@ def effect(
     with at_rest(model, where), torch.inference_mode(), bar:
         found = choose(model, parts[0][:3].to(where).render(grid[-1]), units)
         plans = plan(interventions, found)
-        donors = {w.scale for steps in plans for w in steps.values() if isinstance(w, Swap)}
+        swaps = {w for steps in plans for w in steps.values() if isinstance(w, Swap)}
+        donors = {what: donor(source, what) for what in swaps}
         for number, part in enumerate(parts):
             here = part.to(where)
-            which = None if truth is None else truth[number * batch :][: len(part)]
-            given = {scale: weights(model, here.render(scale), found) for scale in donors}
+            from_ = slice(number * batch, number * batch + len(part))
+            others = {what: donors[what][from_].to(where) for what in swaps}
+            which = None if truth is None else truth[from_]
             rows.append([])
             for scale in grid:
                 images = here.render(scale)
                 natural = judge(model(images), which)
                 rows[-1].append([natural] * (len(found) + 1))
+                given = {
+                    what: weights(model, others[what].render(what.scale or scale), found)
+                    for what in swaps
+                }
                 for steps in plans:
                     now = {unit: resolved(what, unit, given) for unit, what in steps.items()}
                     with intervene(model, now, units=found):
@@ -180,11 +271,15 @@ def weights(model: nn.Module, images: Tensor, units: Sequence[Unit]) -> dict[str
     return {unit.name: [next(recorded) for _ in range(unit.calls)] for unit in units}
 
 
-def resolved(what: Any, unit: str, given: dict[float, dict[str, list[Tensor]]]) -> Any:
+def resolved(what: Any, unit: str, given: dict[Swap, dict[str, list[Tensor]]]) -> Any:
     """Return what `intervene` can do, for one forward pass; of a swap, a function."""
     if not isinstance(what, Swap):
         return what
-    calls = iter(given[what.scale][unit])
+    calls = iter(given[what][unit])
+    if what.part == "mean":
+        return lambda own: fitted(own, next(calls))
+    if what.part == "pattern":
+        return lambda own: fitted(next(calls), own)
     return lambda _: next(calls)
 
 

@@ -1,5 +1,9 @@
+import copy
+from contextlib import ExitStack
+
 import numpy as np
 import pytest
+import scipy.ndimage
 import torch
 
 import skviz
@@ -10,6 +14,7 @@ from skviz.scenes import cutouts
 from skviz.scenes import photographs as photo_scenes
 from skviz.scenes import source as scenes
 from skviz.scenes.changes import CONTROL_SCENES
+from skviz.studies.untrained import untrained
 
 GRID = [0.6, 1.2, 1.8]
 
@@ -81,6 +86,92 @@ def test_position_moves_the_same_object_to_the_border(source):
     torch.testing.assert_close(first, source.render(1.0))
     moved = (last - source.backgrounds).abs().amax((1, 2)) > 0.02  # (image, column)
     assert all(int(columns.nonzero().max()) >= 46 for columns in moved)
+
+
+@pytest.fixture(scope="module")
+def dots() -> scenes.Scenes:
+    """Two discs with nothing inside, on grounds of their own: areas can be counted."""
+    y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    disc = ((y - 31.5) ** 2 + (x - 31.5) ** 2 < 30**2).byte() * 255
+    rgba = torch.stack([disc, 0 * disc, 0 * disc, disc])[None].expand(2, -1, -1, -1)
+    objects = cutouts.Objects(rgba.contiguous(), ("dot", "spot"), ("made", "made"))
+    grounds = torch.tensor([0.2, 0.6])[:, None, None, None].expand(-1, 3, 96, 96)
+    return scenes.place(objects, canvas=96, backgrounds=grounds)
+
+
+@pytest.mark.parametrize("where", ["", " scattered"])
+def test_copies_stay_as_large_and_cover_as_much_as_growth(dots, where):
+    grid = [0.25, 0.5, 1.0]
+    control = CONTROL_SCENES["copies" + where](dots, grid)
+    if not where:
+        torch.testing.assert_close(control.render(0.25), dots.render(0.25))
+    for scale, count in ((0.25, 1), (0.5, 4), (1.0, 16)):
+        images = control.render(scale)
+        red = (images[:, 0] - dots.backgrounds[:, 0] > 0.2).numpy()
+        for picture in red:
+            pieces, many = scipy.ndimage.label(picture)
+            assert many == count
+            sizes = np.bincount(pieces.ravel())[1:]
+            assert sizes.max() < 1.25 * np.pi * (12 * 30 / 64) ** 2  # of one of 12 pixels' side
+        grown = dots.coverage(scale).mean((1, 2))
+        torch.testing.assert_close(control.coverage(scale).mean((1, 2)), grown, rtol=0.03, atol=0)
+
+
+@pytest.mark.parametrize("where", ["", " scattered"])
+def test_size_grows_while_coverage_stays_at_half_or_less_with_a_margin(dots, where):
+    grid = [0.5, 1.0, 2.0]
+    control = CONTROL_SCENES["size" + where](dots, grid)
+    whole = torch.tensor([np.pi * (64 * 30 / 64) ** 2 / 96**2] * 2, dtype=torch.float32)
+    for scale, count in ((0.5, 16), (1.0, 4), (2.0, 1)):
+        images = control.render(scale)
+        red = (images[:, 0] - dots.backgrounds[:, 0] > 0.2).numpy()
+        assert [scipy.ndimage.label(picture)[1] for picture in red] == [count] * 2
+        covered = control.coverage(scale).mean((1, 2))
+        torch.testing.assert_close(covered, whole, rtol=0.02, atol=0)
+        assert float(covered.max()) <= 0.5
+        if not where:
+            border = torch.cat([images[..., 0], images[..., -1], images[..., 0, :]], -1)
+            ground = dots.backgrounds[:, :, :1, 0].expand_as(border)
+            torch.testing.assert_close(border, ground, atol=1e-3, rtol=0)
+
+
+def test_a_place_is_the_same_in_every_batch(source):
+    control = CONTROL_SCENES["copies scattered"](source, GRID)
+    parts = torch.cat([control[:1].render(1.8), control[1:].render(1.8)])
+    torch.testing.assert_close(control.render(1.8), parts)
+
+
+def test_untrained_networks_vary_over_images_as_much_as_the_model(network, source):
+    """With logits that are 20 times as large the control is, too; recomputed from the weights."""
+    loud = copy.deepcopy(network).eval()
+    for module in loud.modules():
+        if hasattr(module, "select"):
+            with torch.no_grad():
+                module.select.weight.mul_(20)
+    found, plain = (
+        skviz.controls(each, source, scales=GRID, names=(), seeds=1, progress=False)
+        for each in (loud, network)
+    )
+    gains = found["gain"].sel(control="untrained 1")
+    assert bool((found["gain"].sel(control="object") == 1).all())
+    assert float(gains[0]) == pytest.approx(20 * float(plain["gain"][1, 0]), rel=1e-3)
+    images = torch.cat([source.render(scale) for scale in GRID])
+    other = untrained(loud, [source.render(scale) for scale in GRID], seed=1)
+    changes = {
+        unit: lambda w, g=float(g): (g * w.log()).softmax(1)
+        for unit, g in zip(found["unit"].values, gains.values, strict=True)
+    }
+
+    def variation(model: SKNet, changes: dict) -> list[float]:
+        with torch.no_grad(), ExitStack() as stack:
+            if changes:
+                stack.enter_context(skviz.intervene(model, changes))
+            recording = stack.enter_context(skviz.record(model))
+            model(images)
+        odds = [w[:, 1].double().logit() for w in recording.weights.values()]
+        return [float(each.var(0).mean().sqrt()) for each in odds]
+
+    np.testing.assert_allclose(variation(other, changes), variation(loud, {}), rtol=1e-3)
 
 
 def test_claim_and_controls_are_what_sweeps_of_them_give(network, source):

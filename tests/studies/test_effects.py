@@ -11,7 +11,7 @@ from skviz.capture.interventions import force
 from skviz.errors import SkvizError, UnitError
 from skviz.models.nn import SKNet, split
 from skviz.models.zoo import Card
-from skviz.studies.effects import effect, swap
+from skviz.studies.effects import effect, fitted, swap
 
 SCALES = [0.5, 1.0, 2.0]
 UNITS = ["stage1.0.sk", "stage2.0.sk"]
@@ -189,3 +189,77 @@ def test_a_swap_keeps_the_calls_of_a_unit_apart(scenes):
 def test_mistakes(net, scenes, interventions, options, message):
     with pytest.raises(SkvizError, match=message):
         effect(net, scenes, interventions, **{"scales": [1.0]} | options)
+
+
+def probability_with(net, images: torch.Tensor, given: dict[str, torch.Tensor], few) -> np.ndarray:
+    """Probability of each category when these weights are put in place of the units' own."""
+    with torch.no_grad(), skviz.intervene(net, given):
+        found = net(images).softmax(1)
+    truth = [net.card.categories.index(c) for c in few.category]
+    return found[range(len(truth)), truth].numpy()
+
+
+def test_weights_of_the_same_object_elsewhere_and_of_another_as_large(net, few, scenes):
+    """Scenes placed anew by hand give the donors; batches do not matter."""
+    changes = {"elsewhere": swap(background=True), "other": swap(object=True)}
+    found = effect(net, scenes, changes, scales=[0.5, 1.5], batch=2)
+    rolled = scenes.backgrounds.roll(-1, 0)
+    following = skviz.place(few.take([1, 2, 3, 4, 0]), canvas=32, backgrounds=scenes.backgrounds)
+    donors = {"elsewhere": skviz.place(few, canvas=32, backgrounds=rolled), "other": following}
+    for name, donor in donors.items():
+        for scale in (0.5, 1.5):
+            with torch.no_grad(), skviz.record(net) as recording:
+                net(donor.render(scale))
+            expected = probability_with(net, scenes.render(scale), recording.weights, few)
+            here = found["category_probability"].sel(intervention=name, unit="all", scale=scale)
+            np.testing.assert_allclose(here, expected, atol=1e-5)
+
+
+def test_a_swap_is_split_into_its_mean_and_its_pattern(net, few, scenes):
+    """Only the branches' means, or only what is left without them, against solved logits."""
+    changes = {part: swap(scale=2.0, part=part) for part in ("mean", "pattern")}
+    found = effect(net, scenes, changes, scales=[0.5], units=UNITS[:1])
+    images = scenes.render(0.5)
+    with torch.no_grad(), skviz.record(net, UNITS[:1]) as recording:
+        net(images)
+        net(scenes.render(2.0))
+    own, large = recording.weights[UNITS[0]].double().chunk(2)  # (image, 2, channel)
+
+    def moved(weights: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        """Two branches: the same addition to every channel's log-odds, found by bisection."""
+        odds, aim = weights[:, 1].logit(), like[:, 1].mean(1, keepdim=True)
+        low, high = torch.full_like(aim, -30), torch.full_like(aim, 30)
+        for _ in range(80):
+            middle = (low + high) / 2
+            under = (odds + middle).sigmoid().mean(1, keepdim=True) < aim
+            low, high = torch.where(under, middle, low), torch.where(under, high, middle)
+        larger = (odds + low).sigmoid()
+        return torch.stack([1 - larger, larger], 1).float()
+
+    for part, weights in (("mean", moved(own, large)), ("pattern", moved(large, own))):
+        expected = probability_with(net, images, {UNITS[0]: weights}, few)
+        here = found["category_probability"].sel(intervention=part, unit="all", scale=0.5)
+        np.testing.assert_allclose(here, expected, atol=1e-4)
+
+
+def test_three_branches_are_split_too():
+    rng = torch.Generator().manual_seed(0)
+    own, like = (torch.randn(2, 3, 8, generator=rng).mul(2).softmax(1) for _ in range(2))
+    found = fitted(own, like)
+    torch.testing.assert_close(found.sum(1), torch.ones(2, 8))
+    torch.testing.assert_close(found.mean(2), like.mean(2), atol=1e-4, rtol=0)
+    change = (found / own).log()
+    change = change - change.mean(1, keepdim=True)  # what is added to the logits of a branch
+    assert float(change.std(2).max()) < 1e-4
+
+
+def test_swaps_that_are_none(net, few):
+    for wrong in ({}, {"scale": 2.0, "part": "half"}):
+        with pytest.raises(SkvizError, match=r"swap with what|part must be one of"):
+            swap(**wrong)
+    plain = skviz.place(few, canvas=32, backgrounds=torch.zeros(1, 3, 32, 32))
+    with pytest.raises(SkvizError, match="different backgrounds"):
+        effect(net, plain, {"swap": swap(background=True)}, scales=[1.0])
+    alike = skviz.place(few.take([0, 0]), canvas=32)
+    with pytest.raises(SkvizError, match="two categories"):
+        effect(net, alike, {"swap": swap(object=True)}, scales=[1.0])
