@@ -6,9 +6,11 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import yaml
 
 import skviz
 
@@ -79,6 +81,23 @@ def test_conda_asks_for_the_same_packages():
     assert conda.pop("python") == project["requires-python"]
     conda["torch"] = conda.pop("pytorch")
     assert conda == names(project["dependencies"])
+
+
+def test_pip_accepts_what_conda_hands_it_and_fetches_nothing_else(tmp_path):
+    """As `conda env create` calls it, but without an index: all else must be there already."""
+    asked = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    (section,) = (part["pip"] for part in asked if isinstance(part, dict))
+    assert any("editable" in line for line in section)
+    (tmp_path / "requirements.txt").write_text("\n".join(section))
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--upgrade", "--dry-run", "--no-index",
+         "--no-build-isolation", "--requirement", str(tmp_path / "requirements.txt")],
+        cwd=ROOT, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert re.findall("^Would install (.*)", done.stdout, re.MULTILINE) == [
+        f"skviz-{version('skviz')}"
+    ]
 
 
 def test_the_lock_names_hashes_and_no_index():
