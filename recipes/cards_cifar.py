@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from recipes.train_cifar import CifarRecipe
 from skviz import stats
 from skviz.scenes.folders import from_dataset
 from skviz.scenes.photographs import Zoom
+from skviz.studies.store import save
 from skviz.studies.sweeps import sweep
 from skviz.studies.untrained import untrained
 
@@ -97,7 +99,8 @@ def write_card(
     echo("measuring untrained networks")
     controls, blurred = control_shifts(model), blurred_shift(model)
     if keep:
-        small(ds, controls, blurred).to_zarr(keep, mode="w", zarr_format=2)
+        rmtree(keep, ignore_errors=True)
+        save(small(ds, controls, blurred), keep)
     return TEMPLATE.format(
         recipe=recipe,
         parameters=sum(p.numel() for p in model.parameters()) / 1e6,

@@ -98,10 +98,17 @@ def run_sweep(arguments: argparse.Namespace) -> None:
 
     model = zoo.load(arguments.model)
     card = getattr(model, "card", None)
-    form = {"protocol": arguments.protocol, "canvas": card.canvas if card else 224}
+    canvas = card.canvas if card else 224
     source: cutouts.Objects | sources.Pictures
+    if arguments.folder and arguments.family:
+        raise SkvizError("--family is for the shipped objects; a folder has only --category")
+    if arguments.protocol and not arguments.folder:
+        raise SkvizError("--protocol is for --folder; the shipped objects are always rescaled")
     if arguments.folder:
-        source = sources.from_folder(arguments.folder, **form)
+        given = sources.from_folder(
+            arguments.folder, protocol=arguments.protocol or "zoom", canvas=canvas
+        )
+        source = given.where(category=arguments.category)
     else:
         source = cutouts.objects(category=arguments.category, family=arguments.family)
     scales = arguments.scales or (SCALES if isinstance(source, cutouts.Objects) else SCALES[2:])
@@ -175,8 +182,8 @@ def parser() -> argparse.ArgumentParser:
 
     made = command(run_sweep, "sweep", "sweep scenes into a store, or go on with a stopped sweep")
     made.add_argument("out", type=Path, help="a Zarr store, such as study.zarr")
-    made.add_argument("--folder", type=Path, help="of images, one sub-folder for each class")
-    made.add_argument("--protocol", choices=["zoom", "rescale"], default="zoom", help="of images")
+    made.add_argument("--folder", type=Path, help="of images, by class, or images/ and masks/")
+    made.add_argument("--protocol", choices=["zoom", "rescale"], help="of images; zoom by default")
     made.add_argument("--model", default="objects", help="a shipped network or a .safetensors file")
     made.add_argument("--scales", type=numbers, metavar="0.5,1,2")
     made.add_argument("--category", nargs="+", help="only these categories")

@@ -132,6 +132,23 @@ def test_sweep_a_folder(tmp_path, capsys):
     assert "2 images" in printed
 
 
+def test_sweep_some_categories_of_a_folder(tmp_path, capsys):
+    for name in ("cat/a.png", "dog/b.png", "dog/c.png"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), "red").save(tmp_path / "photos" / name)
+    words = ["sweep", str(tmp_path / "s.zarr"), "--folder", str(tmp_path / "photos")]
+    words += ["--scales", "1,2"]
+    assert cli.main([*words, "--category", "dog"]) == 0
+    assert store.load(tmp_path / "s.zarr")["image"].values.tolist() == ["dog/b.png", "dog/c.png"]
+    for wrong, said in (
+        (["--category", "bird"], "bird.*cat.*dog"),
+        (["--family", "noto"], "family"),
+    ):
+        assert cli.main([*words, *wrong]) == 1
+        assert re.search(said, capsys.readouterr().err)
+    assert cli.main(["sweep", str(tmp_path / "t.zarr"), "--protocol", "zoom"]) == 1
+
+
 def test_a_mistake_is_one_line(tmp_path, capsys):
     assert cli.main(["figures", "--model", "nothing", "--out", str(tmp_path)]) == 1
     error = capsys.readouterr().err

@@ -281,12 +281,14 @@ class Explorer(anywidget.AnyWidget):
         name
             Any text.
         picture, mask
-            uint8 (3, H, W), and (1, H, W) with 255 where the object is.
+            As `skviz.scenes.pictures` takes them.
 
         Raises
         ------
+        DataError
+            If one of them cannot be read, or the mask is empty.
         SceneError
-            If the mask is empty, covers the whole picture, or has another size.
+            If the mask covers the whole picture, or has another size.
         """
         item = photograph(name, picture, mask, family=YOURS)
         item.make(CANVAS)  # complain now

@@ -24,8 +24,10 @@ def known(asked: Iterable[str] | None, existing: Iterable[str], what: str) -> se
     if asked is None:
         return names
     chosen = {asked} if isinstance(asked, str) else set(asked)
+    if not chosen:
+        raise DataError(f"no object is left: {what} names none; there are {sorted(names)}")
     if chosen - names:
-        raise DataError(f"no object has {what} {sorted(chosen - names)}; there are {sorted(names)}")
+        raise DataError(f"no image has {what} {sorted(chosen - names)}; there are {sorted(names)}")
     return chosen
 
 

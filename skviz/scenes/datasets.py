@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch.utils.data import Subset
 from torchvision import datasets
 
 from skviz.errors import DataError
-from skviz.scenes.folders import READERS, Pictures, as_bytes, opened
+from skviz.scenes.folders import READERS, Pictures
+from skviz.scenes.pictures import as_picture, opened
 
 __all__ = ["listed"]
 
@@ -28,8 +28,7 @@ def pet(dataset: Any) -> Pictures:
     files, trimaps = list(map(Path, dataset._images)), list(map(Path, dataset._segs))
 
     def read(place: int) -> tuple[Any, Any]:
-        trimap = as_bytes(opened(trimaps[place]), "L")
-        return opened(files[place]), (trimap != 2).byte() * 255
+        return opened(files[place]), np.array(opened(trimaps[place]).convert("L")) != 2
 
     def raw(place: int) -> bytes:
         return files[place].read_bytes() + trimaps[place].read_bytes()
@@ -51,8 +50,7 @@ def voc(dataset: Any) -> Pictures:
 
     def read(place: int) -> tuple[Any, Any]:
         values = classes(place)
-        mask = torch.from_numpy(values == largest(values))[None].byte() * 255
-        return opened(files[place]), mask
+        return opened(files[place]), values == largest(values)
 
     def raw(place: int) -> bytes:
         return files[place].read_bytes() + masks[place].read_bytes()
@@ -73,8 +71,7 @@ def coco(dataset: Any) -> Pictures:
     instances = list(chosen.values())
 
     def read(place: int) -> tuple[Any, Any]:
-        mask = torch.from_numpy(dataset.coco.annToMask(instances[place]))[None] * 255
-        return opened(files[place]), mask
+        return opened(files[place]), dataset.coco.annToMask(instances[place])
 
     def raw(place: int) -> bytes:
         return files[place].read_bytes() + json.dumps(instances[place]["segmentation"]).encode()
@@ -111,7 +108,7 @@ def unlabelled(dataset: Any, category: tuple[str, ...]) -> Pictures:
             return files[place].read_bytes()
         if isinstance(content, np.ndarray) and not changed:
             return content[place].tobytes()
-        return as_bytes(read(place)[0], "RGB").numpy().tobytes()
+        return as_picture(read(place)[0]).numpy().tobytes()
 
     if files:
         ids = tuple(path.relative_to(dataset.root).as_posix() for path in files)

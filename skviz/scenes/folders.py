@@ -5,6 +5,7 @@ Nothing is read until a part of them is needed, so memory does not grow with the
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -13,16 +14,19 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from skviz.errors import DataError, SceneError
+from skviz.scenes.cutouts import known
 from skviz.scenes.photographs import Zoom, from_photographs, zoom
+from skviz.scenes.pictures import as_mask, as_picture, opened
 from skviz.scenes.source import Scenes, areas
 
-__all__ = ["READERS", "Pictures", "Rendered", "as_bytes", "from_dataset", "from_folder", "opened"]
+__all__ = ["READERS", "Pictures", "Rendered", "from_dataset", "from_folder"]
 
 ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+IMAGES, MASKS = ("images", "image"), ("masks", "mask")  # folders that are no classes
+MASK = re.compile(r"[._-]mask$")  # ends the stem of a mask that lies beside its image
 READERS = min(16, os.cpu_count() or 1)  # threads that decode files
 T = TypeVar("T")
 Pair = tuple[Tensor, Tensor | None]  # picture and mask
@@ -70,6 +74,11 @@ class Pictures:
             ids=tuple(self.ids[place] for place in places),
             places=tuple(self.places[place] for place in places),
         )
+
+    def where(self, *, category: Iterable[str] | None = None) -> Self:
+        """Return the images of these categories, or raise `DataError` if there is none."""
+        chosen = known(category, self.category, "category")
+        return self.take([i for i, name in enumerate(self.category) if name in chosen])
 
     def content(self, index: int) -> int:
         """Return the first 64 bits of the sha256 of what makes one image what it is."""
@@ -161,11 +170,11 @@ class Pictures:
         return act
 
     def picture(self, index: int) -> Pair:
-        """Read one image, uint8 (3, H, W), and its mask, uint8 (1, H, W)."""
+        """Read one image, (3, H, W) in 0…1, and its mask, (1, H, W)."""
         picture, mask = self.read(self.places[index])
         if self.attrs["protocol"] == "rescale" and mask is None:
             raise DataError("protocol 'rescale' needs a mask of the object")
-        return as_bytes(picture, "RGB"), None if mask is None else as_bytes(mask, "L")
+        return as_picture(picture), None if mask is None else as_mask(mask)
 
     def scenes(self, ready: dict[str, Pair]) -> Scenes | Zoom:
         """Make scenes of images that were read, by name."""
@@ -205,61 +214,6 @@ class Rendered:
         return self.images[scale]
 
 
-def as_bytes(picture: Any, mode: str) -> Tensor:
-    """Turn a PIL picture, or a tensor (C, H, W) in 0…255 or 0…1, into uint8 (C, H, W).
-
-    Raises
-    ------
-    DataError
-        If its type, its channels, or the range of its values is another.
-    """
-    if isinstance(picture, Image.Image):
-        array = np.array(eight_bits(picture, "white" if mode == "RGB" else "black").convert(mode))
-        return torch.from_numpy(array.reshape(*array.shape[:2], -1)).permute(2, 0, 1)
-    if not isinstance(picture, Tensor) or picture.ndim != 3 or len(picture) not in (1, len(mode)):
-        shape = f" {tuple(picture.shape)}" if isinstance(picture, Tensor) else ""
-        raise DataError(
-            f"expected a picture or a tensor ({len(mode)}, H, W), got "
-            f"{type(picture).__name__}{shape}"
-        )
-    picture = picture.expand(len(mode), -1, -1)
-    if picture.dtype == torch.uint8:
-        return picture
-    if not 0 <= float(picture.min()) <= float(picture.max()) <= 1:
-        raise DataError("the values are not in 0…1; give the dataset without normalisation")
-    return (picture * 255).round().byte()
-
-
-def eight_bits(picture: Image.Image, behind: str) -> Image.Image:
-    """Return a picture with 8 bits per channel, and a colour behind it where it is transparent."""
-    if picture.mode.startswith("I;16"):
-        return Image.fromarray((np.array(picture, np.uint16) / 257).round().astype(np.uint8))
-    if picture.mode in ("I", "F"):
-        raise DataError(f"a picture of mode {picture.mode!r} has no known range; save it as 8 bits")
-    if not picture.has_transparency_data:
-        return picture
-    picture = picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", picture.size, behind), picture)
-
-
-def opened(path: Path) -> Image.Image:
-    """Decode a file, turned as its EXIF data say.
-
-    Raises
-    ------
-    DataError
-        If the image has more pixels than Pillow takes for safe (`PIL.Image.MAX_IMAGE_PIXELS`).
-    """
-    with Image.open(path) as picture:
-        width, height = picture.size
-        if Image.MAX_IMAGE_PIXELS and width * height > Image.MAX_IMAGE_PIXELS:
-            raise DataError(
-                f"{width}×{height} pixels, more than {Image.MAX_IMAGE_PIXELS}: it may be a "
-                "decompression bomb"
-            )
-        return ImageOps.exif_transpose(picture)
-
-
 def pictures(found: Pictures, protocol: str, canvas: int) -> Pictures:
     """Check the protocol, and say how scenes are made."""
     if protocol not in ("zoom", "rescale"):
@@ -271,14 +225,67 @@ def pictures(found: Pictures, protocol: str, canvas: int) -> Pictures:
     return replace(found, attrs={"protocol": protocol, "canvas": canvas})
 
 
+def images_in(folder: Path) -> list[Path]:
+    """List the images of a folder's sub-folders, or where there are none its own."""
+    found = [path for path in (*folder.glob("*/*"), *folder.glob("*")) if path.is_file()]
+    return sorted(path for path in found if path.suffix.lower() in ENDINGS)
+
+
+def layout(folder: Path) -> tuple[Path, Path] | None:
+    """Return where images and masks lie, if a folder keeps them apart.
+
+    Raises
+    ------
+    DataError
+        If it keeps something apart that could be a class as well.
+    """
+    names = {path.name for path in folder.glob("*/")}
+    telling = names & {*IMAGES, *MASKS}
+    if not telling:
+        return None
+    images, masks = ([name for name in kind if name in names] for kind in (IMAGES, MASKS))
+    if len(images) != 1 or len(masks) != 1 or len(names) > 2:
+        raise DataError(
+            f"{folder} holds {sorted(names)}: expected images/ and masks/ and nothing else, or one "
+            f"sub-folder for each class, none of them called {sorted(telling)[0]!r}"
+        )
+    return folder / images[0], folder / masks[0]
+
+
+def pairs(folder: Path) -> tuple[list[Path], list[Path | None]]:
+    """List the images of a folder, and the mask of each."""
+    parts = layout(folder)
+    if parts is None:
+        found = {path.relative_to(folder).with_suffix(""): path for path in images_in(folder)}
+        ending = {stem: MASK.search(stem.name) for stem in found}
+        there = {
+            stem.with_name(stem.name[: end.start()]): found[stem]
+            for stem, end in ending.items()
+            if end
+        }
+        files = [path for path in images_in(folder) if not MASK.search(path.stem)]
+    else:
+        files = images_in(parts[0])
+        there = {path.relative_to(parts[1]).with_suffix(""): path for path in images_in(parts[1])}
+    root = parts[0] if parts else folder
+    stems = [path.relative_to(root).with_suffix("") for path in files]
+    alone = there.keys() - set(stems)
+    if alone:
+        raise DataError(f"{there[min(alone)]} is the mask of no image; remove or rename it")
+    if not files:
+        raise DataError(f"{folder} holds no images; make a sub-folder for each class")
+    return files, [there.get(stem) for stem in stems]
+
+
 def from_folder(folder: str | Path, *, protocol: str = "zoom", canvas: int = 96) -> Pictures:
-    """Make scenes of a folder with one sub-folder of images for each class.
+    """Make scenes of a folder of images, with one sub-folder for each class if there are classes.
 
     Parameters
     ----------
     folder
-        Holds ``class/image.jpg``. With ``class/image.mask.png`` beside it (white where the object
-        is), the object can be cut out.
+        Holds ``class/image.jpg`` or ``image.jpg``. Where there are masks, the object can be cut
+        out: ``image.mask.png`` beside it, or ``images/…`` and ``masks/…`` with the same
+        names in both. An image without a class is its own category.
     protocol
         ``"zoom"`` enlarges the centre of each image (scales from 1), ``"rescale"`` cuts its object
         out and puts it back at any scale at which it stays on the canvas.
@@ -288,30 +295,24 @@ def from_folder(folder: str | Path, *, protocol: str = "zoom", canvas: int = 96)
     Raises
     ------
     DataError
-        If there is no image.
+        If there is no image, a mask without one, or it is not clear what is a class.
     SceneError
         If there is no such protocol.
     """
     folder = Path(folder)
-    files = sorted(
-        path
-        for path in folder.glob("*/*")
-        if path.suffix.lower() in ENDINGS and not path.name.endswith(".mask.png")
-    )
-    if not files:
-        raise DataError(f"{folder} holds no sub-folder with images; make one for each class")
-    masks = [path.with_suffix(".mask.png") for path in files]
+    files, masks = pairs(folder)
 
     def read(place: int) -> tuple[Any, Any]:
         mask = masks[place]
-        return opened(files[place]), opened(mask) if mask.exists() else None
+        return opened(files[place]), None if mask is None else opened(mask)
 
     def raw(place: int) -> bytes:
         mask = masks[place]
-        return files[place].read_bytes() + (mask.read_bytes() if mask.exists() else b"")
+        return files[place].read_bytes() + (b"" if mask is None else mask.read_bytes())
 
-    category = tuple(path.parent.name for path in files)
-    ids = tuple(path.relative_to(folder).as_posix() for path in files)
+    root = folder if (parts := layout(folder)) is None else parts[0]
+    ids = tuple(path.relative_to(root).as_posix() for path in files)
+    category = tuple(path.parent.name if path.parent != root else path.stem for path in files)
     found = Pictures(read, raw, category, ids, range(len(ids)), threads=READERS)
     return pictures(found, protocol, canvas)
 

@@ -1,18 +1,29 @@
 """Photographs as scenes: a masked object rescaled in its own picture, or the paper's zoom."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from skviz.errors import SceneError
+from skviz.errors import DataError, SceneError
 from skviz.scenes.drawing import resample
+from skviz.scenes.pictures import as_mask, as_picture
 from skviz.scenes.source import VISIBLE, Scenes, check_scale
 
 __all__ = ["Zoom", "fill_hole", "from_photographs", "zoom"]
+
+T = TypeVar("T")
+
+
+def named(name: str, read: Callable[[Any], T], value: Any) -> T:
+    """Read a picture or mask; what is wrong with it is said with its name."""
+    try:
+        return read(value)
+    except DataError as error:
+        raise DataError(f"photograph {name!r}: {error}") from error
 
 
 def check_sizes(picture: Tensor, mask: Tensor) -> None:
@@ -76,7 +87,7 @@ def square(mask: Tensor, side: int) -> tuple[int, int]:
 
 
 def from_photographs(
-    pictures: dict[str, tuple[Tensor, Tensor]],
+    pictures: Mapping[str, tuple[Any, Any]],
     *,
     canvas: int = 96,
     device: torch.device | str = "cpu",
@@ -86,7 +97,7 @@ def from_photographs(
     Parameters
     ----------
     pictures
-        By name: uint8 picture (3, H, W) and mask (1, H, W), as `skviz.photographs` gives.
+        By name: picture and mask, as `skviz.scenes.pictures` takes them.
     canvas
         Side of the scenes in pixels. The largest square about the object is shown.
     device
@@ -99,18 +110,19 @@ def from_photographs(
 
     Raises
     ------
+    DataError
+        If a picture or mask cannot be read, or the mask is empty.
     SceneError
-        If a mask is empty, covers its whole picture, or has another size.
+        If a mask covers its whole picture, or has another size.
     """
     cut_outs, corners, pixels, backgrounds = [], [], [], []
-    for name, (picture, mask) in pictures.items():
+    for name, (given_picture, given_mask) in pictures.items():
+        picture, mask = named(name, as_picture, given_picture), named(name, as_mask, given_mask)
         check_sizes(picture, mask)
-        if not bool((mask > 127).any()):
-            raise SceneError(f"the mask of {name!r} is empty")
         side = min(picture.shape[-2:])
-        top, left = square(mask / 255, side)
+        top, left = square(mask, side)
         part = (slice(None), slice(top, top + side), slice(left, left + side))
-        image, alpha = picture[part].float() / 255, mask[part].float() / 255
+        image, alpha = picture[part], mask[part]
         inside = (alpha[0] > VISIBLE).nonzero()
         (y, x), (bottom, right) = inside.amin(0).tolist(), (inside.amax(0) + 1).tolist()
         cut_outs.append(torch.cat([image * alpha, alpha])[:, y:bottom, x:right])
@@ -208,7 +220,7 @@ class Zoom:
 
 
 def zoom(
-    pictures: dict[str, Tensor],
+    pictures: Mapping[str, Any],
     *,
     category: Iterable[str] | None = None,
     canvas: int = 96,
@@ -219,16 +231,21 @@ def zoom(
     Parameters
     ----------
     pictures
-        By name: uint8 (3, H, W). At scale 1 the whole central square is seen.
+        By name, as `skviz.scenes.pictures` takes them. At scale 1 the whole central square is seen.
     category
         One for each picture; by default its name.
     canvas
         Side of the scenes in pixels.
     device
         Where scenes are rendered.
+
+    Raises
+    ------
+    DataError
+        If a picture cannot be read.
     """
     names = tuple(pictures)
-    made = tuple(picture[None].float() / 255 for picture in pictures.values())
+    made = tuple(named(name, as_picture, picture)[None] for name, picture in pictures.items())
     labels = names if category is None else tuple(category)
     if len(labels) != len(names):
         raise SceneError(f"{len(names)} photographs need as many categories, got {len(labels)}")

@@ -13,6 +13,7 @@ from skviz.errors import SceneError
 from skviz.scenes import cutouts
 from skviz.scenes.backgrounds import procedural
 from skviz.scenes.drawing import compose, premultiplied, rotation_matrix, warp
+from skviz.scenes.pictures import checked_images
 
 __all__ = ["Scenes", "Source", "place"]
 
@@ -215,8 +216,10 @@ def place(
     Raises
     ------
     SceneError
-        If the backgrounds have another shape or are not of floating point, an object's middle is
-        off the canvas, the reference is not positive or the rotation not finite.
+        If the backgrounds have another shape, an object's middle is off the canvas, the reference
+        is not positive or the rotation not finite.
+    DataError
+        If the backgrounds are not floats in 0…1.
     """
     count = len(objects)
     if not (math.isfinite(reference) and reference > 0):
@@ -233,8 +236,7 @@ def place(
             f"backgrounds must be ({count} or 1, 3, {canvas}, {canvas}), got "
             f"{tuple(backgrounds.shape)}"
         )
-    if not backgrounds.is_floating_point():
-        raise SceneError(f"backgrounds must be floats in 0…1, got {backgrounds.dtype}")
+    checked_images(backgrounds, "backgrounds")
     cut_outs = premultiplied(objects.rgba.to(device))
     side = torch.full((count,), reference * canvas, device=device)
     if rotation:

@@ -1,19 +1,21 @@
 """Sweeps into a Zarr store: they survive a killed machine, and memory does not grow with them.
 
 The images are cut into tasks of `chunk`; one task writes one whole chunk of every array and then,
-last of all, its mark in the array ``done``. A task with its mark is never computed again; one
-without is computed anew, and gives the same bytes. The attributes of the store say what the study
-is (model, data, parameters, code), and another study is refused.
+last of all, its mark in the array ``done``. A task with its mark and all of its chunks, as they
+were written, is never computed again; any other is computed anew, and gives the same bytes. The
+attributes of the store say what the study is (model, data, parameters, code), and another study is
+refused.
 
 Beside what `skviz.studies.sweeps` lists, the store has ``area`` (the share of the scene that the
-object covers at scale 1, where there is a mask), ``problem`` (why an image was skipped; its rows
-are NaN, and -1 in ``prediction``) and ``content`` (64 bits of the sha256 of an image that was read
+object covers at scale 1, where there is a mask), ``problem`` (why an image was skipped; all else of
+it is NaN) and ``content`` (64 bits of the sha256 of an image that was read
 from a data set). A study goes on if the images of the tasks that are done are still what they
 were; one that stopped it can be mended.
 """
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields, is_dataclass
@@ -135,11 +137,11 @@ class Study:
         attrs = json.loads(json.dumps(self.attrs()))
         if not self.path.exists():
             try:
-                self.create(attrs)
+                self.create(self.path, attrs)
             except OSError as error:
                 raise DataError(f"{self.path} could not be created ({error})") from error
-        ds = store.load(self.path, lazy=True)
-        held = ds.attrs
+        kept = (store.STORE, "coordinates")  # the store's own and xarray's
+        held = {k: v for k, v in store.attributes(self.path).items() if k not in kept}
         different = [key for key in sorted({*held, *attrs}) if held.get(key) != attrs.get(key)]
         if different:
             said = "; ".join(f"{k} {held.get(k)!r}, here {attrs.get(k)!r}" for k in different[:3])
@@ -147,23 +149,27 @@ class Study:
                 f"{self.path} holds another study ({said}); give another store, or the same model, "
                 "data and parameters"
             )
+        if store.lacks(self.path):
+            whole = self.path.with_name(f"{self.path.name}.{os.getpid()}.whole")
+            self.create(whole, attrs)
+            store.repair(self.path, whole)
         left = store.pending(self.path)
-        self.compare(np.asarray(ds["content"]), left)
+        self.compare(left)
         return left
 
-    def compare(self, content: np.ndarray, left: Sequence[int]) -> None:
+    def compare(self, left: Sequence[int]) -> None:
         """Refuse to go on if images that were read are not what they were."""
         if not isinstance(self.scenes, Pictures):
             return
-        done = set(range(-(-len(content) // self.chunk))) - set(left)
+        content = store.read(self.path, "content", set(left))
         for index in np.flatnonzero(content).tolist():
-            if index // self.chunk in done and self.scenes.content(index) != content[index]:
+            if self.scenes.content(index) != content[index]:
                 raise DataError(
                     f"{self.path} holds another study: image {self.scenes.ids[index]!r} has "
                     "changed since it was measured; give another store, or put the image back"
                 )
 
-    def create(self, attrs: dict[str, Any]) -> None:
+    def create(self, path: Path, attrs: dict[str, Any]) -> None:
         """Create the store, after the likeness of a task whose only image was skipped."""
         row = {key: np.stack([row[None]] * len(self.grid), 1) for key, row in self.blank.items()}
         tree = self.tree(row, 0, {})
@@ -177,7 +183,7 @@ class Study:
             "example": min(EXAMPLES, self.chunk, len(self.scenes)),
         }
         chunks = {"image": self.chunk}
-        store.create(self.path, coords.assign_attrs(attrs), variables(tree), sizes, chunks)
+        store.create(path, coords.assign_attrs(attrs), variables(tree), sizes, chunks)
 
     def tree(
         self, measured: dict[str, np.ndarray], start: int, problems: dict[int, str]

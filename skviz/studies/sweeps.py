@@ -5,9 +5,10 @@ The result is one `xarray.DataTree`. Its root holds what all units share:
 =================  ==========================  =========================================
 ``weight``         image, scale, unit, branch  branch weight, mean over channels
 ``spread``         image, scale, unit, branch  its standard deviation over channels
-``prediction``     image, scale                index of the predicted class
+``prediction``     image, scale                index of the predicted class, as a float
 ``probability``    image, scale                its softmax probability
-``correct``        image, scale                whether it is the category, where both are known
+``correct``        image, scale                1 if it is the category, 0 if not, where both are
+                                               known
 ``kernel``         unit, branch                effective kernel (NaN: no such branch)
 ``category``       image                       what the object is
 ``thumbnail``      example, scale, y, x, rgb   the first scenes as they were shown, uint8
@@ -372,11 +373,14 @@ def labelled(
         node = xr.Dataset({"weight": (dims, channels)}).rename({dims[2]: "branch"})
         padding = {"branch": (0, most - len(sizes))}
         nodes[name] = node.pad(padding, constant_values=np.nan) if padding["branch"][1] else node
+    known = measured["prediction"] >= 0
+    # Missing is missing: an image that was skipped has no class, right or wrong.
+    prediction = np.where(known, measured["prediction"], np.nan).astype("f4")
     root = xr.Dataset(
         {
             "weight": (("image", "scale", "unit", "branch"), weight),
             "spread": (("image", "scale", "unit", "branch"), spread),
-            "prediction": (("image", "scale"), measured["prediction"]),
+            "prediction": (("image", "scale"), prediction),
             "probability": (("image", "scale"), measured["probability"]),
             "thumbnail": (
                 ("example", "scale", "y", "x", "rgb"),
@@ -392,7 +396,8 @@ def labelled(
         },
     )
     if truth is not None:
-        root["correct"] = (("image", "scale"), measured["prediction"] == truth.numpy()[:, None])
+        right = prediction == truth.numpy()[:, None]
+        root["correct"] = (("image", "scale"), np.where(known, right, np.nan).astype("f4"))
     return xr.DataTree(root, children={name: xr.DataTree(ds) for name, ds in nodes.items()})
 
 

@@ -55,8 +55,8 @@ def test_a_worker_that_dies_changes_nothing(client, tmp_path):
     assert killed[0] > 0
     assert same(tmp_path / "here.zarr", path)
     # What was done is not done again, and the workers forget the study.
-    done = (path / "done/0").stat().st_mtime_ns
+    done = (path / "done/c/0").stat().st_mtime_ns
     skviz.sweep(model, scenes, store=path, client=client, **options)
-    assert (path / "done/0").stat().st_mtime_ns == done
+    assert (path / "done/c/0").stat().st_mtime_ns == done
     known = client.run(lambda dask_worker: list(dask_worker.plugins))
     assert not any(name.startswith("skviz") for names in known.values() for name in names)

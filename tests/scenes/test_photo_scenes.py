@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
-from skviz.errors import SceneError
+from skviz.errors import DataError, SceneError
 from skviz.scenes.photographs import fill_hole, from_photographs, zoom
 from skviz.scenes.source import Scenes, cutouts
 
@@ -225,7 +225,7 @@ def test_photographs_of_any_sizes_go_together() -> None:
 
 def test_masks_that_cannot_be_used_are_refused() -> None:
     (picture, mask) = square_in_grey(60, 40, 50)["square"]
-    with pytest.raises(SceneError, match="the mask of 'mine' is empty"):
+    with pytest.raises(DataError, match="'mine': the mask is empty"):
         from_photographs({"mine": (picture, torch.zeros_like(mask))})
     with pytest.raises(SceneError, match="covers the whole picture"):
         from_photographs({"mine": (picture, torch.full_like(mask, 255))})

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 import skviz
-from skviz.errors import SceneError
+from skviz.errors import DataError, SceneError
 from skviz.scenes.drawing import premultiplied
 from skviz.scenes.source import Scenes, cutouts, place
 
@@ -266,7 +266,7 @@ def test_backgrounds_of_another_shape_are_refused(shape: tuple[int, ...]) -> Non
 
 
 def test_backgrounds_of_whole_grey_levels_are_refused() -> None:
-    with pytest.raises(SceneError, match=r"floats in 0…1, got torch\.uint8"):
+    with pytest.raises(DataError, match=r"floats in 0…1, got torch\.uint8"):
         place(white(), canvas=64, backgrounds=BLACK.byte())
 
 

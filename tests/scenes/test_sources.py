@@ -71,6 +71,40 @@ def test_a_folder(tmp_path):
         masked.to("cpu")
 
 
+@pytest.mark.parametrize("classes", [("cat", "dog"), ("", "")])
+@pytest.mark.parametrize("value", [1, 255])
+def test_images_and_masks_in_folders_of_their_own(tmp_path, classes, value):
+    for number, name in enumerate(classes):
+        photo(tmp_path / "images" / name / f"{number}.jpg", number)
+        path = tmp_path / "masks" / name / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(box(value=value)).save(path)
+    source = sources.from_folder(tmp_path, canvas=32, protocol="rescale")
+    assert source.ids == tuple(f"{c}/{i}.jpg".strip("/") for i, c in enumerate(classes))
+    assert source.category == (classes if any(classes) else ("0", "1"))
+    object_is_cut_out(source, 16 * 20 / 40**2)
+    Image.fromarray(box()).save(tmp_path / "masks" / classes[0] / "5.png")
+    with pytest.raises(DataError, match=r"5.png is the mask of no image"):
+        sources.from_folder(tmp_path)
+
+
+@pytest.mark.parametrize("ending", [".mask.png", "_mask.png", "-mask.bmp"])
+def test_a_mask_beside_its_image_is_no_image(tmp_path, ending):
+    photo(tmp_path / "cat/a.jpg", 0)
+    Image.fromarray(box()).save(tmp_path / f"cat/a{ending}")
+    source = sources.from_folder(tmp_path, canvas=32, protocol="rescale")
+    assert source.ids == ("cat/a.jpg",)
+    object_is_cut_out(source, 16 * 20 / 40**2)
+
+
+@pytest.mark.parametrize("names", [("images", "cat"), ("masks",), ("images", "masks", "cat")])
+def test_what_may_be_a_class_or_not_is_refused(tmp_path, names):
+    for name in names:
+        photo(tmp_path / name / "a.png", 0)
+    with pytest.raises(DataError, match="expected images/ and masks/ and nothing else"):
+        sources.from_folder(tmp_path)
+
+
 def test_the_hash_tells_images_and_masks_apart(tmp_path):
     def found() -> int:
         return sources.from_folder(tmp_path).content(0)
@@ -240,7 +274,7 @@ def test_an_empty_mask_is_named_and_the_others_remain(tmp_path):
     np.testing.assert_allclose(made.areas, 16 * 20 / 40**2, rtol=0.1)
     with pytest.raises(DataError, match=r"cat/b.png.*is empty"):
         source.rendered([1.0], "cpu")
-    with pytest.raises(SceneError, match=r"cat/b.png.*is empty"):
+    with pytest.raises(DataError, match=r"cat/b.png.*is empty"):
         source.to("cpu")
 
 
@@ -323,7 +357,6 @@ def test_pictures_of_16_bits_turned_transparent_and_grey(tmp_path):
     Image.fromarray(ramp.astype(np.float32)).save(tmp_path / "x/float.tiff")
     clear = Image.new("RGBA", (40, 40), (255, 0, 0, 0))
     clear.save(tmp_path / "x/clear.png")
-    assert (sources.as_bytes(clear, "L") == 0).all()  # no mask where nothing is
     tall = Image.new("RGB", (20, 40), "red")
     exif = tall.getexif()
     exif[0x0112] = 6  # to be turned by 90° when shown
@@ -331,18 +364,15 @@ def test_pictures_of_16_bits_turned_transparent_and_grey(tmp_path):
     source = sources.from_folder(tmp_path, canvas=32)
     found = {name: i for i, name in enumerate(source.ids)}
     deep, _ = source.picture(found["x/deep.png"])
-    np.testing.assert_allclose(deep[0].numpy(), ramp / 257, atol=0.51)
-    assert (source.picture(found["x/clear.png"])[0] == 255).all()
+    np.testing.assert_allclose(deep[0].numpy(), ramp / 65535, atol=1.01 / 65535)
+    assert (source.picture(found["x/clear.png"])[0] == 1).all()
     assert source.picture(found["x/turned.jpg"])[0].shape == (3, 20, 40)
     with pytest.raises(DataError, match="mode 'F'"):
         source.picture(found["x/float.tiff"])
-    assert sources.as_bytes(torch.full((1, 4, 4), 0.5), "RGB").shape == (3, 4, 4)
-    with pytest.raises(DataError, match=r"tensor \(3, H, W\), got Tensor \(4, 4\)"):
-        sources.as_bytes(torch.zeros(4, 4), "RGB")
 
 
 def test_wrong_requests(tmp_path):
-    with pytest.raises(DataError, match="one for each class"):
+    with pytest.raises(DataError, match="for each class"):
         sources.from_folder(tmp_path)
     photo(tmp_path / "cat/a.png", 0)
     with pytest.raises(SceneError, match="'zoom' or 'rescale'"):

@@ -1,7 +1,14 @@
+from pathlib import Path
+from shutil import copytree, rmtree
+
 import numpy as np
 import pytest
 import xarray as xr
+from PIL import Image
+from torchvision.transforms.functional import to_pil_image
 
+import skviz
+from skviz.assets import data_folder
 from skviz.errors import DataError
 from skviz.studies import store
 
@@ -19,7 +26,7 @@ def test_never_overwrites(ds, tmp_path):
 
 
 def test_what_is_no_store(tmp_path):
-    with pytest.raises(DataError, match="not a sweep"):
+    with pytest.raises(DataError, match="not a result"):
         store.load(tmp_path / "nothing.zarr")
 
 
@@ -28,3 +35,137 @@ def test_read_when_used(ds, tmp_path):
     lazy = store.load(path, lazy=True)
     assert not lazy["weight"].variable._in_memory
     xr.testing.assert_identical(lazy.to_dataset().load(), ds.to_dataset())
+
+
+# --- what was lost or altered ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def finished(small_net, few, tmp_path_factory):
+    """A finished study, and a function that does it again in another place."""
+
+    def study(path):
+        return skviz.sweep(
+            small_net, skviz.place(few, canvas=32), scales=[1.0, 1.5], store=path, batch=2,
+            chunk=2, channels=True, device="cpu", progress=False,
+        )  # fmt: skip
+
+    path = tmp_path_factory.mktemp("finished") / "s.zarr"
+    study(path)
+    return path, study
+
+
+def a_chunk(array: Path) -> Path:
+    return min(p for p in (array / "c").rglob("*") if p.is_file())
+
+
+def halve(array: Path) -> None:
+    chunk = a_chunk(array)
+    chunk.write_bytes(chunk.read_bytes()[: chunk.stat().st_size // 2])
+
+
+def flip(array: Path) -> None:
+    chunk = a_chunk(array)
+    content = bytearray(chunk.read_bytes())
+    content[len(content) // 2] ^= 1
+    chunk.write_bytes(bytes(content))
+
+
+HARM = {
+    "half a chunk": halve,
+    "one bit": flip,
+    "a chunk": lambda array: a_chunk(array).unlink(),
+    "all of its chunks": lambda array: rmtree(array / "c"),
+    "the whole array": rmtree,
+}
+
+
+def held(path: Path) -> dict[Path, bytes]:
+    return {p.relative_to(path): p.read_bytes() for p in path.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("harm", "name"),
+    [*((harm, "weight") for harm in HARM)]
+    + [("one bit", name) for name in ("problem", "thumbnail", "category", "done")]
+    + [("the whole array", name) for name in ("image", "stage2.0.sk/weight")],
+)
+def test_what_is_lost_or_altered_is_named_and_measured_again(finished, tmp_path, harm, name):
+    """Never "ok" with other numbers, in memory or read when used."""
+    whole, study = finished
+    path = tmp_path / "s.zarr"
+    copytree(whole, path)
+    HARM[harm](path / name)
+    with pytest.raises(DataError, match=rf"s.zarr: .*({name}|not done).*run the command"):
+        store.load(path)
+    if name == "weight" and harm != "the whole array":
+        with pytest.raises(DataError, match=name):
+            store.load(path, lazy=True)[name].load()
+    study(path)
+    assert held(path) == held(whole)
+
+
+def test_a_study_that_is_not_finished_is_not_read(finished, tmp_path):
+    path = tmp_path / "s.zarr"
+    copytree(finished[0], path)
+    for array in path.glob("*/c/2"):
+        rmtree(array) if array.is_dir() else array.unlink()
+    with pytest.raises(DataError, match=r"1 tasks are not done \(first 2\)"):
+        store.load(path, lazy=True)
+
+
+def test_a_skipped_image_is_no_missing_chunk(tmp_path, small_net):
+    """A chunk of nothing but blanks is written too."""
+    for name in ("cat/0", "cat/1", "dog/2", "dog/3"):
+        path = tmp_path / f"photos/{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), "red").save(path)
+        if name != "cat/0":
+            path.write_text("no image")
+    source = skviz.from_folder(tmp_path / "photos", canvas=32)
+    options = {"store": tmp_path / "s.zarr", "on_error": "skip", "chunk": 1, "scales": [1.0]}
+    ds = skviz.sweep(small_net, source, **options).load()
+    assert np.isnan(ds["weight"][1:]).all()
+    (tmp_path / "s.zarr/weight/c/2/0/0/0").unlink()
+    with pytest.raises(DataError, match="weight/c/2"):
+        store.load(tmp_path / "s.zarr")
+
+
+def test_a_store_of_the_older_layout_is_refused_with_a_way_out(ds, tmp_path):
+    ds.to_zarr(tmp_path / "old.zarr", zarr_format=2)
+    with pytest.raises(DataError, match=r"older skviz.*make it again.*skviz sweep"):
+        store.load(tmp_path / "old.zarr")
+
+
+def test_a_kept_result_is_checked_too(ds, tmp_path):
+    path = store.save(ds, tmp_path / "kept.zarr")
+    flip(path / "weight")
+    with pytest.raises(DataError, match=r"kept.zarr: chunk weight.* is damaged"):
+        store.load(path)
+
+
+def test_the_shipped_study_is_read():
+    ds = store.load(data_folder() / "studies" / "cifar10.zarr")
+    assert ds.sizes["image"] == 10_000
+    np.testing.assert_allclose(ds["weight"].sum("branch"), 1, atol=2 / 4095)
+
+
+def test_an_image_that_was_skipped_is_neither_right_nor_wrong(tmp_path):
+    """Its row is there, and counts nowhere: three of four pictures of buses are right."""
+    model = skviz.load("objects")
+    shown = skviz.place(skviz.objects(category="bus")).render(1.5)
+    right = model(shown).argmax(1) == model.card.categories.index("bus")
+    (tmp_path / "photos/bus").mkdir(parents=True)
+    for number, picture in enumerate(shown):
+        to_pil_image(picture).save(tmp_path / f"photos/bus/{number}.png")
+    (tmp_path / "photos/bus/9.png").write_text("no image")
+    source = skviz.from_folder(tmp_path / "photos", canvas=96)
+    options = {"store": tmp_path / "s.zarr", "on_error": "skip", "scales": [1.0, 1.25]}
+    ds = skviz.sweep(model, source, **options).load()
+    assert ds.sizes["image"] == len(shown) + 1
+    assert np.isnan(ds["correct"][-1]).all()
+    assert np.isnan(ds["prediction"][-1]).all()
+    mean = float(ds["correct"].sel(scale=1.0).mean())
+    assert mean == pytest.approx(float(right.float().mean()), abs=1e-6)
+    assert mean > 0.5
+    assert float(ds["correct"].sel(scale=1.0).count()) == len(shown)

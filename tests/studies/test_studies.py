@@ -67,7 +67,7 @@ def test_area_is_that_of_the_mask(small_net, few, scenes, tmp_path):
 def test_one_task_is_one_chunk(small_net, scenes, tmp_path):
     study(small_net, scenes, tmp_path / "s.zarr")
     for name in ("weight", "prediction", "area"):
-        files = {p.name.split(".")[0] for p in (tmp_path / "s.zarr" / name).glob("[0-9]*")}
+        files = {p.name for p in (tmp_path / "s.zarr" / name / "c").iterdir()}
         assert files == {"0", "1", "2"}
 
 
@@ -137,7 +137,8 @@ def test_unusable_images_are_skipped_and_named(small_net, folder, tmp_path, monk
     assert "DecompressionBomb" in problems["dog/6.png"]
     skipped = kept.to_dataset().sel(image=["cat/1.png", "dog/4.png", "dog/6.png"])
     assert np.isnan(skipped["weight"].values).all()
-    assert (skipped["prediction"] == -1).all()
+    for name in ("prediction", "probability", "area"):
+        assert np.isnan(skipped[name].values).all(), name
     good = kept.to_dataset().sel(image=["cat/0.png", "cat/2.png", "dog/3.png"])
     pictures = {"grey": torch.full((3, 20, 25), 99, dtype=torch.uint8)}
     alone = skviz.sweep(small_net, skviz.zoom(pictures, canvas=32), scales=SCALES)
@@ -158,11 +159,11 @@ def test_what_stopped_a_study_can_be_mended(small_net, folder, tmp_path):
     with pytest.raises(DataError, match=r"dog/4.png"):
         run()
     assert store.pending(tmp_path / "s.zarr") == [4, 5, 6]
-    done = (tmp_path / "s.zarr/done/0").stat().st_mtime_ns
+    done = (tmp_path / "s.zarr/done/c/0").stat().st_mtime_ns
     Image.new("RGB", (40, 50), "red").save(folder / "dog/4.png")
     ds = run()
     assert (ds["problem"] == "").all()
-    assert (tmp_path / "s.zarr/done/0").stat().st_mtime_ns == done
+    assert (tmp_path / "s.zarr/done/c/0").stat().st_mtime_ns == done
     # An image that was measured must stay what it was.
     Image.new("RGB", (40, 50), "blue").save(folder / "dog/3.png")
     with pytest.raises(DataError, match=r"another study: image 'dog/3.png' has changed"):

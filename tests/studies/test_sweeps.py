@@ -94,7 +94,7 @@ def test_a_failing_sweep_restores_the_model_too(few):
 def test_knows_what_is_correct(few):
     model = skviz.load("objects")
     ds = skviz.sweep(model, few, scales=[1.0])
-    named = np.array(model.card.categories)[ds["prediction"].values[:, 0]]
+    named = np.array(model.card.categories)[ds["prediction"].values[:, 0].astype(int)]
     np.testing.assert_array_equal(ds["correct"].values[:, 0], named == np.array(few.category))
     assert ds.attrs["model"] == "objects"
 
