@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from skviz.capture.interventions import ablate, force, intervene
     from skviz.capture.recording import record
     from skviz.errors import SkvizError
-    from skviz.explorer.page import export_html
     from skviz.explorer.widget import explore
     from skviz.figures.saving import caption, save_figure
     from skviz.models.zoo import load
@@ -51,7 +50,6 @@ ENTRY_POINTS = {
     "effect": "studies.effects",
     "expected_kernel": "stats",
     "explore": "explorer.widget",
-    "export_html": "explorer.page",
     "faithfulness": "attribution",
     "find_units": "capture",
     "force": "capture.interventions",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from skviz.attribution import attention_difference, attribute
+from skviz.attribution.maps import MOST_ERROR
+from skviz.attribution.methods import COMPLETE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    import xarray as xr
 
     from skviz.explorer.grid import Payload, Subject
     from skviz.scenes.source import Source
@@ -18,7 +23,7 @@ __all__ = ["TARGETS", "UNIT", "explained"]
 
 UNIT = "unit"  # the attention difference of the unit that is looked at
 TARGETS = ("predicted", "category", UNIT)
-# By default as many steps as completeness asks for, far more than a look needs; the error is shown.
+# By default as many steps as completeness asks for, far more than a first look needs.
 QUICK: dict[str, dict[str, Any]] = {"integrated_gradients": {"steps": 32}}
 COVERED = 0.995  # share of the values that the colours tell apart
 
@@ -32,30 +37,39 @@ def explained(
     method: str,
     target: str,
     unit: str,
+    fine: bool = False,
 ) -> Iterator[float | Payload]:
     """Attribute one scene at some scales.
 
     Parameters
     ----------
-    subject, scenes, scales, changes
+    subject, scenes, changes
         See `skviz.explorer.grid.measure`.
+    scales
+        In the order in which they are wanted.
     method
         Of `skviz.attribute`.
     target
         One of `TARGETS`.
     unit
         Whose attention difference is the target ``"unit"``.
+    fine
+        Take as long as completeness asks for; otherwise quick, and `complete` says where that is
+        not enough.
 
     Yields
     ------
     float or Payload
-        The share that is done, and at last ``maps``: the bytes of int8 (scale, y, x), 127 standing
-        for ``limit``, which is the same for all scales.
+        The share that is done; and after the first scale, the second, the fourth … and the last
+        ``maps``: the bytes of int8 (scale, y, x), 127 standing for ``limit``, which is the same for
+        all scales.
     """
     wanted = attention_difference(unit) if target == UNIT else target
-    parts = []
+    options = {} if fine else QUICK.get(method, {})
+    parts: list[xr.Dataset] = []
     for scale in scales:
-        with subject.changed(changes):
+        with subject.changed(changes), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*misses completeness")  # the view says so
             ds = attribute(
                 subject.model,
                 scenes,
@@ -65,25 +79,38 @@ def explained(
                 check="warn",
                 device=str(subject.device),
                 progress=False,
-                **QUICK.get(method, {}),
+                **options,
             )
         parts.append(ds.isel(target=0, image=0))
+        if len(parts).bit_count() == 1 or len(parts) == len(scales):
+            yield (
+                _coded(parts)
+                | {"method": method, "target": target}
+                | {
+                    "unit": unit if target == UNIT else "",
+                    "refined": not options,
+                }
+            )
         yield len(parts) / len(scales)
+
+
+def _coded(parts: Sequence[xr.Dataset]) -> Payload:
+    parts = sorted(parts, key=lambda part: float(part["scale"].item()))
     found = {
         name: np.concatenate([part[name].values for part in parts])
-        for name in ("attribution", "value", "inside", "completeness_error")
+        for name in ("attribution", "value", "inside", "completeness_error", "scale")
     }
+    method, error = parts[0].attrs["method"], found["completeness_error"]
     # The same colour means the same at every scale.
     limit = float(np.quantile(np.abs(found["attribution"]), COVERED)) or 1.0
     coded = np.rint(np.clip(found["attribution"] / limit, -1, 1) * 127).astype(np.int8)
-    yield {
+    return {
         "maps": coded.tobytes(),
         "size": list(coded.shape[1:]),
         "limit": limit,
-        "scales": list(scales),
-        "method": method,
-        "target": target,
-        "unit": unit if target == UNIT else "",
+        "scales": found["scale"].tolist(),
+        # Of methods whose maps add up to the change of the target: whether they do. NaN: no.
+        "complete": [method not in COMPLETE or bool(e <= MOST_ERROR) for e in error],
         **{
             name: [None if np.isnan(value) else float(value) for value in found[name]]
             for name in ("value", "inside", "completeness_error")

@@ -1,7 +1,9 @@
-"""The Python that measures what the explorer shows."""
+"""The Python that measures what the explorer shows: lines that travel with what they measure."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from skviz.models import zoo
@@ -12,9 +14,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from skviz.capture.interventions import Force
-    from skviz.explorer.items import Item, Setting
 
-__all__ = ["SCALES", "python"]
+__all__ = ["SCALES", "attributed", "measured", "picked"]
 
 SCALES = tuple(step / 100 for step in range(50, 201, 5))
 # What each name in the generated lines needs.
@@ -22,47 +23,55 @@ IMPORTS = {
     "replace(": "from dataclasses import replace",
     "torch.": "import torch",
     "skviz.": "import skviz",
-    "data.real": "from skviz import data",
+    "cutouts.": "from skviz.scenes import cutouts",
     "procedural(": "from skviz.scenes.backgrounds import procedural",
 }
 
+Changes = Mapping[str, "Force | str"]
 
-def python(
+
+def measured(
     model: nn.Module,
-    item: Item,
-    setting: Setting,
-    canvas: int,
-    *,
+    scenes: Sequence[str],
     scales: Sequence[float],
-    scale: float,
-    unit: str,
-    changes: dict[str, Force | str],
-    method: str = "",
-    target: str = "",
-) -> str:
-    """Return a program that measures a view; the weights shown are the last line's."""
+    changes: Changes,
+) -> list[str]:
+    """Return the lines that measure scenes, given the lines that make them."""
     grid = "[step / 100 for step in range(50, 201, 5)]"
     lines = [
         _model(model),
-        *item.python(setting, canvas),
+        *scenes,
         f"scales = {grid if tuple(scales) == SCALES else list(scales)}",
+        *_changed(changes),
+        _indented(changes, "ds = skviz.sweep(model, scenes, scales=scales)"),
     ]
-    asks = ["ds = skviz.sweep(model, scenes, scales=scales)"]
-    if method:
-        wanted = repr(target)
-        if target == "unit":
-            wanted = f"skviz.attribution.attention_difference({unit!r})"
-        asks.append(
-            f"maps = skviz.attribute("
-            f"model, scenes, target={wanted}, method={method!r}, scales=scales)"
-        )
-    if changes:
-        made = ", ".join(f"{name!r}: {_change(what)}" for name, what in changes.items())
-        lines.append(f"with skviz.intervene(model, {{{made}}}):")
-        asks = [f"    {line}" for line in asks]
-    lines += [*asks, f"ds['weight'].sel(scale={scale!r}, unit={unit!r})"]
-    body = "\n".join(lines)
-    return "\n".join([line for name, line in IMPORTS.items() if name in body] + ["", body, ""])
+    imports = [line for name, line in IMPORTS.items() if any(name in text for text in lines)]
+    return [*imports, "", *lines]
+
+
+def attributed(changes: Changes, *, method: str, target: str, unit: str) -> list[str]:
+    """Return the lines that go on after `measured` and attribute."""
+    wanted = repr(target)
+    if target == "unit":
+        wanted = f"skviz.attribution.attention_difference({unit!r})"
+    ask = (
+        f"maps = skviz.attribute(model, scenes, target={wanted}, method={method!r}, scales=scales)"
+    )
+    return [_indented(changes, ask)]
+
+
+def picked(scale: float, unit: str) -> str:
+    """Return the line that picks what is looked at, as the browser writes it."""
+    return f'ds["weight"].sel(scale={float(scale)!r}, unit={json.dumps(unit, ensure_ascii=False)})'
+
+
+def _changed(changes: Changes) -> list[str]:
+    made = ", ".join(f"{name!r}: {_change(what)}" for name, what in changes.items())
+    return [f"with skviz.intervene(model, {{{made}}}):"] if changes else []
+
+
+def _indented(changes: Changes, line: str) -> str:
+    return f"    {line}" if changes else line
 
 
 def _model(model: nn.Module) -> str:

@@ -12,6 +12,7 @@ import torch
 from skviz.capture.interventions import force, intervene
 from skviz.capture.recording import record
 from skviz.errors import SkvizError
+from skviz.explorer.items import NATURAL
 from skviz.scenes.source import Scenes, Source
 from skviz.studies.sweeps import assemble, at_rest, category_index, choose, labels, probabilities
 
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
     from skviz.capture import Unit
     from skviz.capture.interventions import Force
 
-__all__ = ["NATURAL", "UNIFORM", "Payload", "Subject", "measure", "renderable", "tree"]
+__all__ = ["UNIFORM", "Payload", "Subject", "measure", "renderable", "tree"]
 
 Payload = dict[str, Any]
 
-NATURAL, UNIFORM = "natural", "uniform"
+UNIFORM = "uniform"
 TOP = 5  # classes shown
 PIXELS = 8 * 96**2  # of one batch: small enough to answer a hand that moves in between
 

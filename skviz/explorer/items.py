@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,11 +19,22 @@ from skviz.scenes.source import Scenes, Source, place
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["OWN", "Item", "Photographs", "Setting", "backgrounds", "items", "photograph"]
+__all__ = [
+    "NATURAL",
+    "OWN",
+    "YOURS",
+    "Item",
+    "Photographs",
+    "Setting",
+    "backgrounds",
+    "items",
+    "photograph",
+]
 
 Photographs = Mapping[str, tuple["Tensor", "Tensor"]]
 
 OWN = "its own"
+NATURAL = "natural"
 SEEDS = range(1, 5)  # of the procedural backgrounds on offer
 FINE = 4  # a scene to be zoomed is composed at this many times the canvas
 YOURS = "your pictures"
@@ -31,11 +42,36 @@ YOURS = "your pictures"
 
 @dataclass(frozen=True)
 class Setting:
-    """How an item is shown: protocol, background, and the object's offset (y, x) in canvases."""
+    """What a view is of.
+
+    Attributes
+    ----------
+    protocol, background, position
+        How the item is shown; ``position`` is the object's offset (y, x) in canvases.
+    network, item
+        By name.
+    intervention, only
+        See `skviz.explorer.grid.Subject.changes`.
+    """
 
     protocol: str = "rescale"
     background: str = OWN
     position: tuple[float, float] = (0.0, 0.0)
+    network: str = ""
+    item: str = ""
+    intervention: str = NATURAL
+    only: str = ""
+
+    @classmethod
+    def of(cls, named: Mapping[str, Any]) -> Setting:
+        """Take what travels to the browser and back."""
+        y, x = named["position"]
+        return cls(**{**named, "position": (float(y), float(x))})
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """What travels to the browser."""
+        return asdict(self) | {"position": list(self.position)}
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,32 @@
-"""``export_html``: a view of the explorer in one file that needs neither kernel nor network."""
+"""A view of the explorer in one file that needs neither kernel nor network."""
 
 from __future__ import annotations
 
 import base64
 import html
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skviz.errors import SkvizError
-
 if TYPE_CHECKING:
-    import os
+    from collections.abc import Mapping
 
-    from skviz.explorer.widget import Explorer
+__all__ = ["CSS", "JAVASCRIPT", "page"]
 
-__all__ = ["export_html"]
+HERE = Path(__file__).parent
+MODULES = ("state", "parts", "charts", "controls", "own", "view")  # each needs only those before it
+
+
+def _joined() -> str:
+    """Return the modules as one: notebooks and pages take one piece of text."""
+    whole = "\n".join((HERE / "js" / f"{name}.js").read_text("utf-8") for name in MODULES)
+    alone = re.sub(r"^import \{[^}]*\} from .*;\n", "", whole, flags=re.MULTILINE)
+    return re.sub(r"^export (?!default)", "", alone, flags=re.MULTILINE)
+
+
+JAVASCRIPT = _joined()
+CSS = (HERE / "explorer.css").read_text("utf-8")
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -25,12 +36,22 @@ PAGE = """<!DOCTYPE html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; \
 script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:">
 <title>{title}</title>
-<style>:root {{ color-scheme: light dark }} body {{ margin: 1em }}
+<style>:root {{ color-scheme: light dark }}
+body {{ margin: 1em; font: 15px/1.45 system-ui, sans-serif }}
+main {{ max-width: 1280px; margin: auto }} h1 {{ font-size: 1.3em; margin: 0 }}
+main > p {{ max-width: 44em; margin: .4em 0 1.2em }}
 {css}</style>
 </head>
 <body>
+<main>
+<h1>{title}</h1>
+<p>A Selective-Kernel unit looks at the same picture through kernels of several sizes and weighs
+them against each other, channel by channel. Move the slider: the object grows, and the bars show
+how much weight each unit gives to each kernel. What you see was measured, scale by scale, and
+stored in this page.</p>
 <div id="explorer"></div>
 <noscript>This page draws with JavaScript, which is switched off.</noscript>
+</main>
 <script type="application/json" id="state">{state}</script>
 <script type="module">
 {javascript}
@@ -41,44 +62,23 @@ standalone(document.getElementById("explorer"), document.getElementById("state")
 """
 
 
-def export_html(view: Explorer, path: str | os.PathLike[str]) -> Path:
-    """Write the present view as a page whose slider works without kernel and network.
+def page(state: Mapping[str, Any], title: str) -> str:
+    """Return a page that shows a state of the explorer; its slider works without kernel.
 
     Parameters
     ----------
-    view
-        What `skviz.explore` made.
-    path
-        Ending in ``.html``. The folder is made if need be.
-
-    Returns
-    -------
-    Path
-        Where it was written.
-
-    Raises
-    ------
-    SkvizError
-        For another ending, or if nothing is measured yet.
+    state
+        The values of the explorer's traits: bytes, and what JSON knows.
+    title
+        Any text.
     """
-    path = Path(path)
-    if path.suffix != ".html":
-        raise SkvizError(f"cannot write {path.name}: a page ends in .html")
-    if not view.grid:
-        raise SkvizError("nothing is measured yet; call wait() first")
-    state = {name: view.trait_values()[name] for name in view.traits(sync=True) if name[0] != "_"}
-    del state["layout"]
-    state |= {"code": view.python, "progress": 1.0, "problem": ""}
-    page = PAGE.format(
-        title=html.escape(f"{view.item} in {view.network}"),
-        css=view._css,
-        javascript=view._esm,
+    return PAGE.format(
+        title=html.escape(title),
+        css=CSS,
+        javascript=JAVASCRIPT,
         # No text may end the element or open a comment.
         state=json.dumps(state, default=_encoded).replace("<", "\\u003c"),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
-    return path
 
 
 def _encoded(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -15,20 +15,20 @@ import torch
 import traitlets as t
 from torch import nn
 
-from skviz.attribution.methods import METHODS
 from skviz.errors import SkvizError
-from skviz.explorer import page as html
-from skviz.explorer.attributions import TARGETS, UNIT, explained
-from skviz.explorer.code import SCALES, python
-from skviz.explorer.grid import NATURAL, Subject, measure, renderable, tree
-from skviz.explorer.items import OWN, Photographs, Setting, backgrounds, items, photograph
+from skviz.explorer.attributions import TARGETS, UNIT
+from skviz.explorer.code import SCALES
+from skviz.explorer.items import NATURAL, OWN, YOURS, Photographs, Setting, photograph
+from skviz.explorer.model import CANVAS, Model
+from skviz.explorer.page import CSS, JAVASCRIPT, page
 from skviz.explorer.still import still
 from skviz.explorer.worker import Worker
-from skviz.figures import saving as export
+from skviz.figures.saving import FORMATS, save_figure
 from skviz.scenes import cutouts
-from skviz.studies.sweeps import checked
 
 if TYPE_CHECKING:
+    import os
+
     import xarray as xr
 
     from skviz.plot.style import InlineFigure
@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Explorer", "explore"]
 
-CANVAS = 96  # pixels, for networks that name none
 PATIENCE = 2.0  # seconds that `explore` waits for the first grid before it returns
-YOURS = "your pictures"
 SETTING = ("network", "item", "background", "protocol", "position", "intervention", "only")
 # Not echoed: the hand may have moved on by the time an echo is back.
 HELD = {"sync": True, "echo_update": False}
@@ -58,13 +56,15 @@ class Explorer(anywidget.AnyWidget):
         Of the attribution; ``method=""`` for none.
     grid, maps
         What was measured (`skviz.explorer.grid.measure`,
-        `skviz.explorer.attributions.explained`), with its ``setting``.
-    progress, problem
-        The share that is computed of what was asked (1 at rest), and what went wrong.
+        `skviz.explorer.attributions.explained`), with the ``setting`` that it is of.
+    progress
+        The share that is computed of what was asked (1 at rest).
+    failure
+        What went wrong, as ``text``, and the ``setting`` (and ``scale``) that it is about.
     """
 
-    _esm = Path(__file__).with_name("explorer.js")
-    _css = Path(__file__).with_name("explorer.css")
+    _esm = JAVASCRIPT
+    _css = CSS
 
     scale = t.Float(1.0).tag(**HELD)
     unit = t.Unicode().tag(**HELD)
@@ -82,36 +82,20 @@ class Explorer(anywidget.AnyWidget):
     grid = t.Dict().tag(sync=True)
     maps = t.Dict().tag(sync=True)
     progress = t.Float(1.0).tag(sync=True)
-    problem = t.Unicode().tag(sync=True)
+    failure = t.Dict().tag(sync=True)
 
-    def __init__(
-        self,
-        networks: Mapping[str, nn.Module],
-        source: cutouts.Objects | Source | Photographs,
-        *,
-        scales: Sequence[float],
-        units: Sequence[str] | None,
-        method: str,
-        canvas: int | None,
-    ) -> None:
-        self._networks, self._scales, self._units = dict(networks), checked(scales), units
-        self._canvas = canvas
-        self._subjects: dict[str, Subject] = {}
-        self._items = {item.name: item for item in items(source)}
-        self.photographs = dict(source) if isinstance(source, Mapping) else {}
+    def __init__(self, model: Model, *, photographs: Photographs, method: str) -> None:
+        self._model, self.photographs = model, dict(photographs)
         self._worker = Worker(("point", "grid", "maps"), self._fail)
-        self._failure: Exception | None = None
-        first = next(iter(self._items.values()), None)
-        if first is None or not networks:
-            raise SkvizError("there is nothing to explore: give at least one model and one object")
+        self._error: Exception | None = None
         super().__init__(
-            scale=min(self._scales, key=lambda scale: abs(scale - 1)),
-            network=next(iter(networks)),
-            item=first.name,
-            protocol=first.protocols[0],
+            scale=min(model.scales, key=lambda scale: abs(scale - 1)),
+            network=model.first.network,
+            item=model.first.item,
+            protocol=model.first.protocol,
             method=method,
+            choices=model.choices(),
         )
-        self.choices = self._choices()
         self.observe(self._ask, SETTING)
         self.observe(self._ask_for_maps, ["method", "target", "unit"])
         self.on_msg(self._receive)
@@ -119,32 +103,14 @@ class Explorer(anywidget.AnyWidget):
 
     @t.validate("network", "item", "background", "method", "target")
     def _known(self, proposal: Any) -> str:
-        """Refuse what cannot be chosen."""
-        name, value = proposal["trait"].name, proposal["value"]
-        known: Collection[str] = {
-            "network": list(self._networks),
-            "item": list(self._items),
-            "background": [OWN, *backgrounds()],
-            "method": ["", *METHODS],
-            "target": list(TARGETS),
-        }[name]
-        if value not in known:
-            raise SkvizError(f"there is no {name} {value!r}; there are {list(known)}")
-        return str(value)
-
-    def _choices(self) -> dict[str, Any]:
-        """Return what the selectors offer."""
-        shown = ("name", "category", "family", "protocols")
-        return {
-            "items": [{key: getattr(i, key) for key in shown} for i in self._items.values()],
-            "backgrounds": [OWN, *backgrounds()],
-            "networks": list(self._networks),
-            "methods": list(METHODS),
-            "targets": list(TARGETS),
-            "scales": self._scales,
-        }
+        return self._model.check(proposal["trait"].name, proposal["value"])
 
     # What is computed, by the worker.
+
+    @property
+    def problem(self) -> str:
+        """What went wrong, ``""`` if nothing did."""
+        return str(self.failure.get("text", ""))
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until all that was asked is computed; return whether that came to pass.
@@ -155,9 +121,9 @@ class Explorer(anywidget.AnyWidget):
             What the computation raised, if it did.
         """
         done = self._worker.wait(timeout)
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
         return done
 
     def cancel(self) -> None:
@@ -167,44 +133,38 @@ class Explorer(anywidget.AnyWidget):
 
     def _rest(self) -> Iterator[None]:
         self.progress = 1.0
+        self.failure = {"text": "Stopped before it was done.", "setting": self._setting.named}
         yield
 
-    def _ask(self, _: object = None) -> None:
-        self.problem, self._failure = "", None
-        self._worker.submit("grid", self._measure_grid(self._setting()))
+    @property
+    def _setting(self) -> Setting:
+        return Setting.of({name: getattr(self, name) for name in SETTING})
 
-    def _ask_for_maps(self, change: Any = None) -> None:
+    def _ask(self, _: object = None) -> None:
+        self._heard()
+        self.failure, self._error = {}, None
+        setting = self._setting
+        self._worker.submit("grid", self._measure(setting), {"setting": setting.named})
+
+    def _ask_for_maps(self, change: Any = None, *, fine: bool = False) -> None:
         if change and change["name"] == "unit" and self.target != UNIT:
             return
+        self._heard()
         if self.method:
-            self.problem = ""
-            self._worker.submit("maps", self._explain(self._setting()))
+            self.failure = {}
+            setting = self._setting
+            self._worker.submit("maps", self._explain(setting, fine), {"setting": setting.named})
         else:
             self.maps = {}
 
-    def _setting(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in SETTING}
+    def _heard(self) -> None:
+        """Give the browser a sign of life, before what may take long."""
+        self.send({"kind": "heard"})
 
-    def _prepared(self, setting: Mapping[str, Any]) -> tuple[Subject, Source, dict[str, Any]]:
-        """Return the network, scene and interventions of a setting."""
-        model = self._networks[setting["network"]]
-        card = getattr(model, "card", None)
-        canvas = self._canvas or (card.canvas if card else CANVAS)
-        scenes = self._items[setting["item"]].scenes(_setting(setting), canvas)
-        subject = self._subjects.get(setting["network"])
-        if subject is None:
-            shown = renderable(scenes, self._scales)
-            few = [shown[0], shown[len(shown) // 2], shown[-1]]
-            images = torch.cat([scenes.render(scale) for scale in few])
-            subject = Subject.of(model, images, self._units)
-            self._subjects[setting["network"]] = subject
-        return subject, scenes, subject.changes(setting["intervention"], setting["only"])
-
-    def _measure_grid(self, setting: dict[str, Any]) -> Iterator[None]:
+    def _measure(self, setting: Setting) -> Iterator[None]:
         self.progress = 0.0
-        subject, scenes, changes = self._prepared(setting)
         yield
-        for found in measure(subject, scenes, renderable(scenes, self._scales), changes):
+        for found in self._model.measure(setting):
             if isinstance(found, float):
                 self.progress = min(found, 0.99)
                 yield
@@ -212,53 +172,55 @@ class Explorer(anywidget.AnyWidget):
             names = [unit["name"] for unit in found["units"]]
             if self.unit not in names:
                 self.unit = names[len(names) // 2]
-            self.grid = found | {"setting": setting}
+            self.grid = found
         self.progress = 1.0
         self._ask_for_maps()
 
     def _measure_point(self, asked: Mapping[str, Any]) -> Iterator[None]:
         """Answer the browser for a scale or position off the grid."""
-        subject, scenes, changes = self._prepared(asked["setting"])
-        for found in measure(subject, scenes, [asked["scale"]], changes):
+        for found in self._model.measure(Setting.of(asked["setting"]), [asked["scale"]]):
             if not isinstance(found, float):
+                if "number" in self.failure:
+                    self.failure = {}
                 buffers = [found.pop("images"), found.pop("weights")]
-                point = found | {"setting": asked["setting"]}
-                self.send({"kind": "point", "number": asked["number"], "point": point}, buffers)
+                self.send({"kind": "point", "number": asked["number"], "point": found}, buffers)
         yield
 
-    def _explain(self, setting: dict[str, Any]) -> Iterator[None]:
+    def _explain(self, setting: Setting, fine: bool) -> Iterator[None]:
         """Attribute the scene at every scale of the grid."""
-        subject, scenes, changes = self._prepared(setting)
-        scales = renderable(scenes, self._scales)
-        ask = {"method": self.method, "target": self.target, "unit": self.unit}
+        ask = {"method": self.method, "target": self.target, "unit": self.unit, "fine": fine}
         self.progress = 0.0
         yield
-        for found in explained(subject, scenes, scales, changes, **ask):
+        for found in self._model.explain(setting, self.scale, **ask):
             if isinstance(found, float):
                 self.progress = min(found, 0.99)
                 yield
             else:
-                self.maps = found | {"setting": setting}
+                self.maps = found
         self.progress = 1.0
 
-    def _fail(self, error: Exception) -> None:
-        self._failure = error
+    def _fail(self, asked: Mapping[str, Any], error: Exception) -> None:
+        self._error = error
         kind = "" if isinstance(error, SkvizError) else f"{type(error).__name__}: "
-        self.problem, self.progress = f"{kind}{error}", 1.0
+        known = {key: asked[key] for key in ("setting", "scale", "number") if key in asked}
+        self.failure = {"text": f"{kind}{error}", **known}
+        if "number" not in asked:  # the grid is measured all the same
+            self.progress = 1.0
 
     # What the browser asks for.
 
     def _receive(self, _: object, content: dict[str, Any], buffers: list[memoryview]) -> None:
+        self._heard()
         try:
             match content.get("kind"):
                 case "point":
-                    self._worker.submit("point", self._measure_point(content))
+                    self._worker.submit("point", self._measure_point(content), content)
                 case "cancel":
                     self.cancel()
                 case "compute":
                     self._ask()
-                case "code":
-                    self.send({"kind": "code", "text": self.python})
+                case "refine":
+                    self._ask_for_maps(fine=True)
                 case "save":
                     name, whole = self._file(content["format"])
                     self.send({"kind": "file", "name": name}, [whole])
@@ -271,7 +233,7 @@ class Explorer(anywidget.AnyWidget):
                     picture = rgba[..., :3].permute(2, 0, 1)
                     self.add_photograph(content["name"], picture, mask.permute(2, 0, 1))
         except Exception as error:  # shown where it was asked; a traceback would be lost
-            self._fail(error)
+            self._fail({}, error)
 
     def add_photograph(self, name: str, picture: torch.Tensor, mask: torch.Tensor) -> None:
         """Add a photograph to what can be chosen, and show it.
@@ -293,31 +255,38 @@ class Explorer(anywidget.AnyWidget):
         item = photograph(name, picture, mask, family=YOURS)
         item.make(CANVAS)  # complain now
         self.photographs[name] = (picture, mask)
-        self._items[item.name] = item
-        self.choices = self._choices()
+        self._model.items[item.name] = item
+        self.choices = self._model.choices()
         self.position, self.background = [0.0, 0.0], OWN
         self.protocol, self.item = "rescale", item.name
         self._ask()  # also if a picture of this name was there before
 
-    # What can be taken away.
+    # What can be taken away: always of one moment.
+
+    @property
+    def _shown(self) -> dict[str, Any]:
+        """The grid, if it is of what is asked for."""
+        if not self.grid:
+            raise SkvizError(f"nothing is measured yet; call wait() first. {self.problem}".strip())
+        if self.grid["setting"] != self._setting.named:
+            old = self.grid["setting"]
+            differ = ", ".join(f"{k} {old[k]!r}" for k in SETTING if old[k] != getattr(self, k))
+            raise SkvizError(
+                f"what is measured is of {differ}, which is not what is asked for; "
+                f"call wait() first. {self.problem}".strip()
+            )
+        return dict(self.grid)
+
+    @property
+    def _nearest(self) -> float:
+        """The scale of the grid that is nearest to what is looked at."""
+        return float(min(self._shown["scales"], key=lambda scale: abs(scale - self.scale)))
 
     @property
     def python(self) -> str:
         """A program that measures the present view."""
-        setting = self._setting()
-        subject, scenes, changes = self._prepared(setting)
-        return python(
-            subject.model,
-            self._items[self.item],
-            _setting(setting),
-            subject.canvas,
-            scales=renderable(scenes, self._scales),
-            scale=self.scale,
-            unit=self.unit,
-            changes=changes,
-            method=self.method,
-            target=self.target,
-        )
+        maps = self.maps if self.maps.get("setting") == self._setting.named else {}
+        return self._model.program(self._shown, maps, scale=self._nearest, unit=self.unit)
 
     @property
     def ds(self) -> xr.DataTree:
@@ -326,26 +295,66 @@ class Explorer(anywidget.AnyWidget):
         Raises
         ------
         SkvizError
-            If nothing is measured yet.
+            If what is asked for is not measured yet.
         """
-        if not self.grid:
-            raise SkvizError("nothing is measured yet; call wait() first")
-        subject, scenes, _ = self._prepared(self.grid["setting"])
-        return tree(subject, scenes, self.grid)
+        return self._model.dataset(self._shown)
 
     def figure(self) -> InlineFigure:
-        """Draw the present view for paper; `skviz.save_figure` writes it."""
+        """Draw the present view for paper; `skviz.save_figure` writes it.
+
+        Raises
+        ------
+        SkvizError
+            If what is asked for is not measured yet.
+        """
         return still(self.ds, scale=self.scale, unit=self.unit)
+
+    def save(self, path: str | os.PathLike[str], **options: Any) -> Path:
+        """Write the present view: as a page whose slider needs no kernel, or as a figure.
+
+        Parameters
+        ----------
+        path
+            Ending in ``.html`` for a page in one file, or as `skviz.save_figure` wants it. The
+            folder is made if need be.
+        options
+            Of `skviz.save_figure`.
+
+        Returns
+        -------
+        Path
+            Where it was written.
+
+        Raises
+        ------
+        SkvizError
+            For another ending, if what is asked for is not measured yet, or if the file cannot be
+            written.
+        """
+        path = Path(path)
+        if path.suffix in FORMATS:
+            return save_figure(self.figure(), path, **options)
+        if path.suffix != ".html":
+            endings = ", ".join((".html", *FORMATS))
+            raise SkvizError(f"cannot write {path.name}: the ending must be one of {endings}")
+        if options:
+            raise SkvizError(f"a page has no options, got {', '.join(options)}")
+        state = {name: getattr(self, name) for name in self.traits(sync=True) if name in STORED}
+        state["grid"] = self._shown
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            family, _, name = self.item.rpartition("/")
+            title = f"{name}{f' ({family})' * bool(family)} in the network {self.network}"
+            path.write_text(page(state, title), encoding="utf-8")
+        except OSError as error:
+            raise SkvizError(f"cannot write {path}: {error.strerror or error}") from error
+        return path
 
     def _file(self, ending: str) -> tuple[str, bytes]:
         """Return a name for a file of the present view, and what is in it."""
-        stem = re.sub(r"[^\w.-]+", "-", f"{self.item}-{self.scale:g}").strip("-.")
+        stem = re.sub(r"[^\w.-]+", "-", f"{self.item}-{self._nearest:g}").strip("-.")
         with TemporaryDirectory() as folder:
-            path = Path(folder, f"{stem}{ending}")
-            if ending == ".html":
-                html.export_html(self, path)
-            else:
-                export.save_figure(self.figure(), path)
+            path = self.save(Path(folder, f"{stem}{ending}"))
             return path.name, path.read_bytes()
 
     def __repr__(self) -> str:
@@ -354,14 +363,13 @@ class Explorer(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Show the widget, and a figure where no JavaScript runs."""
         bundle = super()._repr_mimebundle_(**kwargs)
-        if bundle and self.grid:
+        if bundle and self.grid and self.grid["setting"] == self._setting.named:
             bundle[0]["image/png"] = base64.b64encode(self.figure()._repr_png_()).decode()
         return bundle
 
 
-def _setting(setting: Mapping[str, Any]) -> Setting:
-    y, x = setting["position"]
-    return Setting(setting["protocol"], setting["background"], (y, x))
+# What a page keeps of the state.
+STORED = {*SETTING, "scale", "unit", "method", "target", "choices", "grid", "maps"}
 
 
 def explore(
@@ -402,14 +410,16 @@ def explore(
     SkvizError
         If there is nothing to show, no unit is found, or the scales are not increasing.
     """
-    networks = model if isinstance(model, Mapping) else {_name(model): model}
     made = Explorer(
-        networks,
-        cutouts.objects() if objects is None else objects,
-        scales=scales,
-        units=units,
+        Model(
+            model if isinstance(model, Mapping) else {_name(model): model},
+            cutouts.objects() if objects is None else objects,
+            scales=scales,
+            units=units,
+            canvas=canvas,
+        ),
+        photographs=objects if isinstance(objects, Mapping) else {},
         method=attribution or "",
-        canvas=canvas,
     )
     made.wait(PATIENCE)
     return made

@@ -1,12 +1,14 @@
 """One thread that computes what was asked last."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 __all__ = ["Worker"]
 
 # Models are asked by one thread at a time, also where two explorers show the same one.
 _models = threading.Lock()
+Asked = Mapping[str, Any]
 
 
 class Worker:
@@ -17,19 +19,20 @@ class Worker:
     kinds
         The kinds of jobs, the most urgent first. Before each step the most urgent job is chosen.
     failed
-        Called with what a job raises; the job is then over.
+        Called with what was asked and what the job raised; the job is then over. A job that has
+        been replaced meanwhile fails in silence: nobody waits for it.
     """
 
-    def __init__(self, kinds: tuple[str, ...], failed: Callable[[Exception], None]) -> None:
+    def __init__(self, kinds: tuple[str, ...], failed: Callable[[Asked, Exception], None]) -> None:
         self._kinds, self._failed = kinds, failed
-        self._jobs: dict[str, Iterator[object]] = {}
+        self._jobs: dict[str, tuple[Iterator[object], Asked]] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def submit(self, kind: str, job: Iterator[object]) -> None:
+    def submit(self, kind: str, job: Iterator[object], asked: Asked | None = None) -> None:
         """Take on a job in the place of an earlier one of its kind, which takes no further step."""
         with self._lock:
-            self._jobs[kind] = job
+            self._jobs[kind] = job, asked or {}
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="skviz", daemon=True)
                 self._thread.start()
@@ -53,15 +56,19 @@ class Worker:
                 if kind is None:
                     self._thread = None
                     return
-                job = self._jobs[kind]
+                job, asked = self._jobs[kind]
+            error = None
             try:
                 with _models:
                     next(job)
                 continue
             except StopIteration:
                 pass
-            except Exception as error:  # whatever a user's model raises is shown, not lost
-                self._failed(error)
+            except Exception as raised:  # whatever a user's model raises is shown, not lost
+                error = raised
             with self._lock:
-                if self._jobs.get(kind) is job:
+                latest = self._jobs.get(kind, (None,))[0] is job
+                if latest:
                     del self._jobs[kind]
+            if error and latest:
+                self._failed(asked, error)

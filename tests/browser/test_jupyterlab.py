@@ -81,9 +81,14 @@ def drawn(view: Locator) -> dict[str, float]:
     return dict(zip(names, map(float, values), strict=True))
 
 
+def measured(view: Locator) -> None:
+    """Wait until the view is what its controls say."""
+    expect(view).to_have_attribute("data-state", re.compile("live|stored"), timeout=SLOW)
+
+
 def settled(view: Locator) -> None:
     """Wait until what is drawn is what was asked for."""
-    expect(view).not_to_have_class(re.compile("computing"), timeout=SLOW)
+    measured(view)
     expect(view.locator(".busy")).to_have_class(re.compile("idle"), timeout=SLOW)
 
 
@@ -114,7 +119,8 @@ def test_the_slider_shows_what_a_sweep_measures_and_asks_nobody(view, notebook, 
         seen[float(view.locator(".readout").text_content())] = drawn(view)
     asked = [str(frame) for frame in notebook.sent[before:]]
     mouse.up()
-    assert not any("comm_msg" in frame for frame in asked)
+    # It may be told the scale, on a machine so slow that the hand seems to rest; it is not asked.
+    assert [frame for frame in asked if "comm_msg" in frame and "custom" in frame] == []
     assert len(seen) > 8
     for scale in (min(seen), max(seen)):
         assert seen[scale] == pytest.approx(expected(model, scenes(), scale), abs=1e-3)
@@ -144,7 +150,7 @@ def test_dragging_the_object_asks_the_model(view, notebook, model):
     mouse.move(x, y)
     mouse.down()
     mouse.move(x + 6 * pixel, y + 3 * pixel, steps=6)
-    expect(view).not_to_have_class(re.compile("computing"), timeout=SLOW)
+    measured(view)
     moved = scenes(position=(-0.0 + 3 / 96, 6 / 96))
     assert drawn(view) == pytest.approx(expected(model, moved, 1.0), abs=1e-3)
     mouse.up()
@@ -354,6 +360,118 @@ def test_dragging_while_a_cell_runs(view, notebook, model):
     expect(view.locator(".problem")).to_be_hidden()
 
 
+MOODY = """import os, torch, skviz
+class Moody(torch.nn.Module):
+    broken = False
+    def __init__(self):
+        super().__init__()
+        self.net = skviz.load('objects')
+    def forward(self, images):
+        if self.broken:
+            raise RuntimeError('out of memory')
+        return self.net(images)
+model = Moody()
+few = skviz.objects(category=['bus', 'penguin'], family='noto-v1')
+explorer = skviz.explore(model, few)"""
+
+
+@pytest.fixture
+def moody(lab: Lab, browser: Browser) -> Iterator[Notebook]:
+    """A bus in front of a network that can break."""
+    opened = lab.open(browser, lab.notebook("moody.ipynb", MOODY, "explorer"))
+    opened.run(0, 1)
+    settled(opened.page.locator(".skviz"))
+    yield opened
+    assert opened.errors == []
+    opened.close()
+
+
+def test_after_an_error_of_the_model_nothing_old_has_a_new_name(moody, model):
+    view = moody.page.locator(".skviz")
+    bus, penguin = (
+        skviz.place(skviz.objects(category=name, family="noto-v1"), backgrounds=procedural([i], 96))
+        for i, name in enumerate(("bus", "penguin"))
+    )
+    assert drawn(view) == pytest.approx(
+        {f"net.{name}": weight for name, weight in expected(model, bus, 1.0).items()}, abs=1e-3
+    )
+    before = drawn(view)
+    moody.python("model.broken = True")
+    view.get_by_label("Object", exact=True).select_option("penguin")
+    expect(view).to_have_attribute("data-state", "failed", timeout=SLOW)
+    expect(view).to_have_class(re.compile("stale"))
+    expect(view.locator(".problem")).to_contain_text("RuntimeError: out of memory")
+    expect(view.locator(".problem")).to_contain_text("Below is bus (noto-v1), scale 1.00")
+    expect(view.locator("figcaption").first).to_contain_text("bus (noto-v1)")
+    opacity = "(root) => +getComputedStyle(root.querySelector('.units')).opacity"
+    moody.page.wait_for_timeout(500)
+    assert view.evaluate(opacity) < 0.5
+    assert drawn(view) == before
+    for button in view.get_by_role("button", name="save as").all():
+        expect(button).to_be_disabled()
+    view.get_by_role("button", name="Back to what is shown").click()
+    expect(view.get_by_label("Object", exact=True)).to_have_value("bus")
+    # The same at a scale that is not on the grid: the slider's is not the picture's.
+    moody.python("", "setattr(explorer, 'scale', 1.23)")
+    expect(view).to_have_attribute("data-state", "failed", timeout=SLOW)
+    expect(view).to_have_class(re.compile("stale"))
+    expect(view.locator(".readout")).to_have_text("1.23")
+    expect(view.locator("figcaption").first).to_contain_text("scale 1.00")
+    # And asked again, it is there.
+    moody.python("model.broken = False; explorer.item = 'noto-v1/penguin'")
+    moody.python(
+        "model.broken = True; explorer.item = 'noto-v1/bus'; explorer.item = 'noto-v1/penguin'"
+    )
+    expect(view).to_have_attribute("data-state", "failed", timeout=SLOW)
+    moody.python("model.broken = False")
+    view.get_by_role("button", name="Ask again").click()
+    settled(view)
+    expect(view).not_to_have_class(re.compile("stale"))
+    expect(view.locator(".problem")).to_be_hidden()
+    found = {f"net.{name}": weight for name, weight in expected(model, penguin, 1.23).items()}
+    assert drawn(view) == pytest.approx(found, abs=1e-3)
+    view.get_by_role("button", name="Python", exact=True).click()
+    expect(view.get_by_label("Python of this view")).to_have_value(re.compile(r"scale=1\.23,"))
+    slide(view, 1.5)
+    expect(view.get_by_label("Python of this view")).to_have_value(re.compile(r"scale=1\.5,"))
+
+
+def test_a_kernel_that_is_restarted_or_killed_is_missed(moody, model):
+    view = moody.page.locator(".skviz")
+    before = drawn(view)
+    moody.page.evaluate(
+        """() => { window.jupyterapp.shell.currentWidget.sessionContext.session.kernel
+            .requestExecute({code: 'os.kill(os.getpid(), 9)', store_history: false}); }"""
+    )
+    moody.page.get_by_role("button", name="Ok", exact=True).click(timeout=SLOW)  # it has died
+    view.get_by_label("Object", exact=True).select_option("penguin")
+    expect(view).to_have_class(re.compile("stale"))
+    expect(view).to_have_attribute("data-state", re.compile("silent|gone"), timeout=10_000)
+    expect(view.locator(".problem")).to_contain_text("Below is bus (noto-v1), scale 1.00")
+    assert drawn(view) == before
+    view.get_by_role("button", name="Back to what is shown").click()
+    expect(view).not_to_have_class(re.compile("stale"))
+    expect(view.get_by_label("Object", exact=True)).to_have_value("bus")
+    moody.page.evaluate(
+        """async () => {
+            const panel = window.jupyterapp.shell.currentWidget;
+            await panel.sessionContext.restartKernel();
+            await panel.sessionContext.session.kernel.info;
+        }"""
+    )
+    expect(view).to_have_attribute("data-state", "gone")
+    expect(view.locator(".status")).to_have_text("no kernel")
+    expect(view.locator(".problem")).to_contain_text("Run the cell again")
+    expect(view.get_by_label("Object", exact=True)).to_be_disabled()
+    slide(view, 1.5)  # what was measured is still to be had
+    bus = skviz.place(skviz.objects(category="bus", family="noto-v1"))
+    found = {f"net.{name}": weight for name, weight in expected(model, bus, 1.5).items()}
+    assert drawn(view) == pytest.approx(found, abs=1e-3)
+    expect(view).not_to_have_class(re.compile("stale"))
+    moody.run(0, 1)
+    settled(moody.page.locator(".skviz"))
+
+
 def test_two_views_move_together_and_survive_a_restart(lab, browser, model):
     name = lab.notebook(
         "two.ipynb",
@@ -391,7 +509,7 @@ def test_names_are_text_and_nothing_else(browser, tmp_path):
     explorer = skviz.explore(skviz.load("objects"), few, scales=[0.5, 1.0])
     explorer.wait()
     page = browser.new_page()
-    page.goto(skviz.export_html(explorer, tmp_path / "page.html").as_uri())
+    page.goto(explorer.save(tmp_path / "page.html").as_uri())
     expect(page.locator("figcaption").first).to_contain_text("onerror")
     assert page.locator("img").count() == 0
     assert "img" in page.title()

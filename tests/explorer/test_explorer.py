@@ -4,7 +4,9 @@ import base64
 import io
 import json
 import re
+import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,9 @@ from PIL import Image
 
 import skviz
 from skviz.errors import SkvizError, UnitError
+from skviz.explorer.attributions import QUICK
+from skviz.explorer.grid import Subject
+from skviz.explorer.grid import _frame as frame
 from skviz.explorer.items import Setting, items
 from skviz.explorer.worker import Worker
 
@@ -53,7 +58,7 @@ def test_the_python_of_an_item_makes_the_same_scenes(few, setting):
         program = "\n".join(item.python(setting, 32))
         names = {"skviz": skviz, "torch": torch}
         exec(
-            "from dataclasses import replace\nfrom skviz import data\n"
+            "from dataclasses import replace\nfrom skviz.scenes import cutouts\n"
             f"from skviz.scenes.backgrounds import procedural\n{program}",
             names,
         )
@@ -153,7 +158,7 @@ def test_off_the_grid_the_latest_question_is_answered(explorer, monkeypatch):
         ask = setting | {"position": [0.0, number / 1000]}
         explorer._receive(None, {"kind": "point", "number": number, "scale": 1, "setting": ask}, [])
     explorer.wait()
-    answered = [content["number"] for content in sent]
+    answered = [content["number"] for content in sent if content["kind"] == "point"]
     assert answered == sorted(answered)
     assert answered[-1] == 49
     assert len(answered) < 50
@@ -188,22 +193,194 @@ def test_wrong_wishes_are_refused(explorer, small_net, few):
     with pytest.raises(UnitError, match="no unit whose weights can be shown"):
         skviz.explore(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 2)), few,
                       scales=[1.0], canvas=32).wait()  # fmt: skip
-    with pytest.raises(SkvizError, match=r"ends in \.html"):
-        skviz.export_html(explorer, "page.txt")
+    with pytest.raises(SkvizError, match=r"must be one of \.html, \.pdf"):
+        explorer.save("page.txt")
 
 
 def test_the_page_holds_what_was_measured(explorer, tmp_path):
-    text = skviz.export_html(explorer, tmp_path / "new" / "page.html").read_text()
+    text = explorer.save(tmp_path / "new" / "page.html").read_text()
     assert not re.search(r"(src|href)=.?https?:", text)
     state = json.loads(re.search(r'id="state">(.*?)</script>', text, re.DOTALL)[1])
     assert base64.b64decode(state["grid"]["weights"]["base64"]) == explorer.grid["weights"]
-    assert state["code"] == explorer.python
+    program = [*state["grid"]["code"], f'ds["weight"].sel(scale=1.0, unit="{explorer.unit}")']
+    assert "\n".join(program) == explorer.python
+
+
+def test_nothing_is_taken_away_of_another_moment(explorer, few, tmp_path, monkeypatch):
+    old = explorer.ds["weight"].copy()
+    monkeypatch.setattr(explorer._worker, "submit", lambda *_: None)  # a slow model
+    explorer.item = few.ids[3]
+    for take in (
+        explorer.figure,
+        lambda: explorer.ds,
+        lambda: explorer.python,
+        lambda: explorer.save(tmp_path / "page.html"),
+    ):
+        with pytest.raises(SkvizError, match=f"is of item '{few.ids[0]}', which is not what is"):
+            take()
+    assert "image/png" not in explorer._repr_mimebundle_()[0]
+    assert list(tmp_path.iterdir()) == []
+    explorer.item = few.ids[0]
+    xr.testing.assert_equal(explorer.ds["weight"], old)
+
+
+def test_an_error_says_what_it_is_about_and_is_over_when_asked_again(small_net, few):
+    class Moody(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net, self.broken = small_net, False
+
+        def forward(self, images):
+            if self.broken:
+                raise RuntimeError("out of memory")
+            return self.net(images)
+
+    model = Moody()
+    explorer = skviz.explore(model, few, scales=SCALES, canvas=32)
+    explorer.wait()
+    grid = explorer.grid
+    model.broken = True
+    explorer.item = few.ids[1]
+    with pytest.raises(RuntimeError, match="out of memory"):
+        explorer.wait()
+    assert explorer.failure["setting"]["item"] == few.ids[1]
+    assert explorer.problem == "RuntimeError: out of memory"
+    assert explorer.grid is grid  # of the first object, and it says so
+    assert explorer.grid["setting"]["item"] == few.ids[0]
+    with pytest.raises(SkvizError, match="RuntimeError: out of memory"):
+        explorer.figure()
+    ask = {"setting": explorer.failure["setting"], "scale": 0.7, "kind": "point", "number": 3}
+    explorer._receive(None, ask, [])
+    with pytest.raises(RuntimeError):
+        explorer.wait()
+    assert (explorer.failure["number"], explorer.failure["scale"]) == (3, 0.7)
+    model.broken = False
+    explorer._receive(None, {"kind": "compute"}, [])
+    explorer.wait()
+    assert (explorer.problem, explorer.grid["setting"]["item"]) == ("", few.ids[1])
+    explorer.close()
+
+
+def test_the_browser_hears_of_every_question_before_it_is_computed(explorer, few, monkeypatch):
+    sent = []
+    monkeypatch.setattr(explorer, "send", lambda content, _=None: sent.append(content["kind"]))
+    monkeypatch.setattr(explorer._worker, "submit", lambda *_: None)
+    explorer.item = few.ids[1]
+    explorer.method = "saliency"
+    explorer._receive(None, {"kind": "compute"}, [])
+    assert sent == ["heard", "heard", "heard", "heard"]  # the last is told twice
+
+
+def test_a_map_that_does_not_add_up_says_so_and_can_be_refined(explorer, monkeypatch):
+    monkeypatch.setitem(QUICK, "integrated_gradients", {"steps": 1})
+    explorer.method = "integrated_gradients"
+    explorer.wait()
+    assert (np.array(explorer.maps["completeness_error"]) > 0.05).any()
+    ok = [error <= 0.05 for error in explorer.maps["completeness_error"]]
+    assert (explorer.maps["complete"], explorer.maps["refined"]) == (ok, False)
+    explorer._receive(None, {"kind": "refine"}, [])
+    explorer.wait()
+    assert (explorer.maps["complete"], explorer.maps["refined"]) == ([True] * 3, True)
+    explorer.method = "saliency"  # adds up to nothing, and does not claim to
+    explorer.wait()
+    assert explorer.maps["complete"] == [True] * 3
+
+
+def test_maps_come_from_the_scale_under_the_hand_outwards(explorer):
+    seen = []
+    explorer.observe(lambda change: seen.append(change["new"]["scales"]), "maps")
+    explorer.scale = 1.5
+    explorer.method = "saliency"
+    explorer.wait()
+    assert seen == [[1.5], [1.0, 1.5], [0.5, 1.0, 1.5]]
+
+
+def test_colours_of_a_map_reach_to_the_largest_values_but_the_few(explorer):
+    explorer.method = "saliency"
+    explorer.wait()
+    maps, limit = np.frombuffer(explorer.maps["maps"], np.int8), explorer.maps["limit"]
+    assert 0.004 < (np.abs(maps) == 127).mean() < 0.03  # as many as are clipped, and those near
+    ds = skviz.attribute(
+        explorer._model.networks["SKNet"],
+        explorer._model.view(explorer._setting).scenes,
+        target="predicted",
+        method="saliency",
+        scales=SCALES,
+        progress=False,
+    )
+    values = np.sort(np.abs(ds["attribution"].values).ravel())
+    assert values[int(0.994 * len(values))] < limit < values[int(0.996 * len(values))]
+
+
+def test_the_frame_ends_where_the_object_ends(few):
+    """Against the difference between the scene with and without its object."""
+    setting = Setting(position=(0.0625, -0.03125))
+    for item in items(few)[:3]:
+        scenes = item.scenes(setting, 64)
+        (cy, cx), before, after = frame(scenes)
+        for scale in (0.5, 1.0):
+            changed = (scenes.render(scale)[0] - scenes.backgrounds[0]).abs().amax(0) > 0.02
+            for axis, middle in ((1, cy), (0, cx)):
+                at = changed.any(axis).nonzero()
+                low, high = int(at.min()), int(at.max()) + 1
+                assert low == pytest.approx(middle - before[1 - axis] * scale, abs=1.2)
+                assert high == pytest.approx(middle + after[1 - axis] * scale, abs=1.2)
+
+
+@pytest.mark.parametrize(
+    ("kernels", "largest"), [((3, 5), 1), ((7, 3), 0), ((3, 9, 5), 1), (None, 2)]
+)
+def test_the_largest_kernel_is_the_largest(kernels, largest):
+    unit = SimpleNamespace(
+        name="u", calls=1, branches=3 if kernels is None else len(kernels), kernels=kernels
+    )
+    subject = Subject(torch.nn.Identity(), (unit,), 32)  # type: ignore[arg-type]
+    (described,) = subject.described()
+    assert described["largest"] == largest
+    assert len(described["branches"]) == unit.branches
+
+
+def test_the_still_draws_the_smallest_scale_and_the_one_looked_at(explorer):
+    explorer.scale = 1.0
+    figure = explorer.figure()
+    pictures = [ax.images[0].get_array() for ax in figure.axes if ax.images]
+    titles = [ax.get_title() for ax in figure.axes if ax.images]
+    assert titles == ["scale 0.5", "scale 1"]
+    for picture, index in zip(pictures, (0, 1), strict=True):
+        np.testing.assert_array_equal(picture, explorer.ds["thumbnail"][0, index])
+    assert not np.array_equal(*pictures)
+    bars = next(ax for ax in figure.axes if ax.patches and not ax.images)
+    weight = explorer.ds["weight"].isel(image=0)
+    widths = [bar.get_width() for bar in bars.patches][: weight.sizes["unit"]]
+    np.testing.assert_allclose(widths, weight.isel(scale=1, branch=0), atol=1e-9)
+    (marks,) = [line for line in bars.collections if "0.5" in str(line.get_label())]
+    first = [path.vertices[0, 0] for path in marks.get_paths()]
+    np.testing.assert_allclose(first, weight.isel(scale=0, branch=0), atol=1e-9)
+
+
+def test_a_worker_forgets_the_error_of_a_job_that_nobody_waits_for():
+    errors: list[object] = []
+    worker = Worker(("slow",), lambda asked, _: errors.append(asked))
+    started, go = threading.Event(), threading.Event()
+
+    def broken():
+        started.set()
+        go.wait(5)
+        raise ValueError("of an object that is no longer looked at")
+        yield
+
+    worker.submit("slow", broken(), {"number": 1})
+    started.wait(5)
+    worker.submit("slow", iter([1]), {"number": 2})
+    go.set()
+    assert worker.wait(5)
+    assert errors == []
 
 
 def test_a_worker_runs_the_latest_of_each_kind_and_the_urgent_first():
     done: list[str] = []
-    errors: list[Exception] = []
-    worker = Worker(("urgent", "slow"), errors.append)
+    errors: list[tuple[object, str]] = []
+    worker = Worker(("urgent", "slow"), lambda asked, error: errors.append((asked, str(error))))
 
     def job(name, steps):
         for step in range(steps):
@@ -219,9 +396,9 @@ def test_a_worker_runs_the_latest_of_each_kind_and_the_urgent_first():
     time.sleep(0.1)
     worker.submit("slow", job("b", 4))
     worker.submit("urgent", job("u", 1))
-    worker.submit("urgent", broken())
+    worker.submit("urgent", broken(), {"number": 1})
     assert worker.wait(5)
     assert done[-4:] == ["b0", "b1", "b2", "b3"]
     assert len(done) < 30
-    assert [str(error) for error in errors] == ["no"]
+    assert errors == [({"number": 1}, "no")]
     assert worker.wait()

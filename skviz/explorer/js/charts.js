@@ -1,0 +1,111 @@
+// Curves over scales, and the weights of channels.
+
+import {axisOf, branchesOf, mainBranch, ranked, weightIn} from "./state.js";
+import {node} from "./parts.js";
+
+const CURVE = {width: 340, height: 178, left: 40, right: 26, top: 8, bottom: 30};
+const PROFILE = {width: 340, height: 136, left: 40, right: 26, top: 8, bottom: 18};
+const SCALES = [0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4];
+
+function axes(box, label) {
+  const chart = node("svg", {viewBox: `0 0 ${box.width} ${box.height}`, role: "img", "aria-label": label});
+  const x = (share) => box.left + share * (box.width - box.left - box.right);
+  const y = (share) => box.height - box.bottom - share * (box.height - box.top - box.bottom);
+  const text = (at, height, words, anchor = "middle") => node("text", {x: at, y: height, "text-anchor": anchor}, words);
+  const line = (values, height) => values.map((at, i) => `${i ? "L" : "M"}${at.toFixed(2)},${height[i].toFixed(2)}`).join("");
+  const middle = (y(0) + y(1)) / 2;
+  const title = node("text", {"text-anchor": "middle", transform: `translate(10 ${middle}) rotate(-90)`}, "weight");
+  const rule = (height, kind = "grid") => node("line", {class: kind, x1: x(0), x2: x(1), y1: height, y2: height});
+  return {chart, x, y, text, line, title, rule};
+}
+
+/** The weight of the chosen branches in one unit over all scales; other units in the background. */
+export function curvePart(act) {
+  const box = CURVE;
+  const {chart, x, y, text, line, title, rule} = axes(box, "branch weight against scale");
+  const still = node("g");
+  const now = node("line", {class: "now", y1: box.top, y2: box.height - box.bottom});
+  const dots = node("g");
+  chart.append(title, still, now, dots);
+  let key = null;
+  let range = [0, 1];
+  let axis = axisOf([]);
+  const at = (scale) => x((scale - range[0]) / (range[1] - range[0] || 1));
+  const up = (weight) => y((weight - axis.limits[0]) / (axis.limits[1] - axis.limits[0]));
+  const slide = (event) => {
+    if (event.type === "pointerdown") chart.setPointerCapture(event.pointerId);
+    else if (!event.buttons) return;
+    const place = chart.getBoundingClientRect();
+    const share = ((event.clientX - place.left) / place.width * box.width - box.left) / (x(1) - x(0));
+    act.rescale(range[0] + share * (range[1] - range[0]));
+    event.stopPropagation();
+  };
+  chart.addEventListener("pointerdown", slide);
+  chart.addEventListener("pointermove", slide);
+  const build = (view) => {
+    const curves = view.grid ?? view.seen;
+    const drawn = (unit) => branchesOf(unit, view.branches);
+    axis = axisOf([curves, view.pinned?.seen].filter(Boolean).flatMap((seen) =>
+      seen.units.flatMap((unit) => drawn(unit).flatMap((i) => unit.means.map((means) => means[i])))));
+    range = act.range();
+    const made = axis.ticks.flatMap((tick) => [rule(up(tick)), text(box.left - 5, up(tick) + 3.5, tick.toFixed(1), "end")]);
+    made.push(rule(up(0.5), "half"), text(x(0.5), box.height - 3, "scale"));
+    for (const tick of SCALES.filter((t) => t >= range[0] && t <= range[1])) made.push(text(at(tick), box.height - box.bottom + 13, tick));
+    const draw = (seen, unit, kind) => drawn(unit).map((i) => node("path", {class: kind,
+      style: kind === "other" ? null : `stroke: ${view.colour(unit.branches[i])}`,
+      d: line(seen.scales.map(at), unit.means.map((means) => up(means[i])))}));
+    const chosen = curves.unit(view.unit.name) ?? view.unit;
+    for (const unit of curves.units) if (unit !== chosen) made.push(...draw(curves, unit, "other"));
+    const pinned = view.pinned?.seen.unit(chosen.name);
+    if (pinned) made.push(...draw(view.pinned.seen, pinned, "pinned"));
+    made.push(...draw(curves, chosen, "curve"));
+    for (const i of drawn(chosen)) made.push(text(x(1) + 3, up(chosen.means.at(-1)[i]) + 3.5, chosen.branches[i], "start"));
+    still.replaceChildren(...made);
+  };
+  return {
+    node: chart,
+    draw(view) {
+      const next = [view.grid ?? view.seen, view.pinned?.seen, view.unit.name, [...view.branches].join()];
+      if (!key || next.some((part, i) => part !== key[i])) build(view);
+      key = next;
+      const {unit, ghost} = view;
+      const scale = view.seen.scales[view.index];
+      for (const end of ["x1", "x2"]) now.setAttribute(end, at(scale));
+      const points = branchesOf(unit, view.branches).map((i) => node("circle", {cx: at(scale), cy: up(unit.means[view.index][i]),
+        r: 4.5, style: `fill: ${view.colour(unit.branches[i])}`}));
+      const was = weightIn(ghost, unit.name, unit.branches[mainBranch(unit, view.branches)]);
+      if (!Number.isNaN(was)) points.unshift(node("circle", {class: "was", r: 4, cx: at(ghost.seen.scales[ghost.index]), cy: up(was)}));
+      dots.replaceChildren(...points);
+    },
+  };
+}
+
+/** The weight of one branch in every channel of one unit, now and before. */
+export function profilePart(changed) {
+  const {chart, x, y, text, line, title, rule} = axes(PROFILE, "branch weight by channel");
+  const [was, up, down, dots] = ["was", "up", "down", "dots"].map((kind) => node("path", {class: kind}));
+  const label = text(x(0.5), PROFILE.height - 4, "");
+  for (const tick of [0, 0.5, 1]) chart.append(rule(y(tick), tick === 0.5 ? "half" : "grid"), text(PROFILE.left - 5, y(tick) + 3.5, tick.toFixed(1), "end"));
+  chart.append(title, up, down, was, dots, label);
+  const order = node("select", {"aria-label": "order of the channels", onchange: changed},
+    ...["by the mark", "by weight now", "by change", "by index"].map((name) => node("option", {value: name}, name)));
+  const part = {node: node("div", {class: "profile"}, chart, node("label", {class: "order"}, "channels in order ", order))};
+  part.draw = ({unit, index, ghost, branches, colour}) => {
+    const branch = mainBranch(unit, branches);
+    const now = unit.weights(index, branch);
+    const other = ghost?.seen.unit(unit.name);
+    const alike = other?.channels === now.length && other.branches.includes(unit.branches[branch]);
+    const before = alike ? other.weights(ghost.index, other.branches.indexOf(unit.branches[branch])) : now;
+    const indices = ranked(order.value, now, before);
+    const across = indices.map((_, i) => x((i + 0.5) / indices.length));
+    const sticks = (wanted) => indices.map((c, i) => (Math.sign(now[c] - before[c]) === wanted
+      ? `M${across[i].toFixed(2)},${y(before[c]).toFixed(2)}V${y(now[c]).toFixed(2)}` : "")).join("");
+    was.setAttribute("d", alike ? line(across, indices.map((c) => y(before[c]))) : "");
+    up.setAttribute("d", sticks(1));
+    down.setAttribute("d", sticks(-1));
+    dots.setAttribute("d", indices.map((c, i) => `M${across[i].toFixed(2)},${y(now[c]).toFixed(2)}h0`).join(""));
+    for (const path of [up, dots]) path.style.stroke = colour(unit.branches[branch]);
+    label.textContent = `${now.length} channels: weight of ${unit.branches[branch]}` + (alike ? `; line: ${ghost.label}` : "");
+  };
+  return part;
+}

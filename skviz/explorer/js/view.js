@@ -1,0 +1,297 @@
+// The view of skviz.explore, in a notebook (anywidget) or alone in a page.
+//
+// Everything on the grid of scales is in the browser; moving along it asks nobody. What is off the
+// grid (another place, another object) is asked of the kernel, one question at a time, the latest.
+
+import {SETTING, captionOf, clamp, close, decode, ghostOf, look, mapCaption, mapOf, nearest, painted, placed, program, same,
+  sentence, trouble} from "./state.js";
+import {classesPart, legendPart, node, paint, pictureOf, scenePart, unitsPart} from "./parts.js";
+import {curvePart, profilePart} from "./charts.js";
+import {controlsPart} from "./controls.js";
+import {ownPart} from "./own.js";
+
+const COLOURS = ["#56a3dc", "#cc5a17", "#17a07a", "#c86fa3", "#8f7fd6", "#b08c1e"];
+const SETTLED = 400; // milliseconds without a move after which the kernel is told of the scale
+const PATIENCE = 4000; // milliseconds without a sign of the kernel after which the view says so
+const KEYS = {ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 5, PageDown: -5, Home: -1e6, End: 1e6};
+
+function download(name, content) {
+  const types = {html: "text/html", pdf: "application/pdf", svg: "image/svg+xml", png: "image/png"};
+  const url = URL.createObjectURL(new Blob([content], {type: types[name.split(".").pop()]}));
+  node("a", {href: url, download: name}).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10000);
+}
+
+export function render({model, el}) {
+  const get = (name) => model.get(name);
+  const wish = () => Object.fromEntries([...SETTING, "scale", "unit", "method", "target"].map((name) => [name, get(name)]));
+  let [grid, point, shown, pinned, view] = [null, null, null, null, null];
+  let kernel = model.standalone ? "none" : "live";
+  let [asked, flight, refused] = [0, null, null]; // questions off the grid
+  let [telling, waiting, silent] = [null, null, false];
+  let branches = new Set();
+  const colours = new Map();
+  const colourOf = (label) => {
+    if (!colours.has(label)) colours.set(label, colours.size);
+    return COLOURS[colours.get(label) % COLOURS.length];
+  };
+
+  // The kernel: what it is told and asked, and whether it is there.
+  const tell = () => {
+    clearTimeout(telling);
+    telling = null;
+    model.save_changes();
+  };
+  const settle = () => {
+    clearTimeout(telling);
+    telling = setTimeout(tell, SETTLED);
+  };
+  const expect = () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => { silent = true; draw(); }, PATIENCE);
+  };
+  const heard = () => { // a sign of life
+    clearTimeout(waiting);
+    silent = false;
+  };
+  const send = (content, buffers) => {
+    if (telling) tell();
+    model.send(content, undefined, buffers);
+    expect();
+  };
+  const question = (scale, setting) => {
+    const key = JSON.stringify([setting, scale]);
+    if (flight || refused === key) return;
+    asked += 1;
+    flight = {number: asked, key, setting, scale};
+    root.dataset.asked = asked;
+    send({kind: "point", number: asked, setting, scale});
+  };
+
+  // What the parts do when they are used.
+  const scales = () => (grid && same(grid.setting, wish()) ? grid.scales : get("choices").scales);
+  const act = {
+    wish,
+    range: () => [get("choices").scales[0], get("choices").scales.at(-1)],
+    change: (values) => { // measured again
+      for (const [name, value] of Object.entries(values)) model.set(name, value);
+      tell();
+      expect();
+    },
+    rescale: (scale) => {
+      const next = scales()[nearest(scales(), scale)];
+      if (next === get("scale")) return;
+      model.set("scale", next);
+      settle();
+    },
+    step: (by) => act.rescale(scales()[clamp(nearest(scales(), get("scale")) + by, 0, scales().length - 1)]),
+    move: (position) => kernel === "live" && model.set("position", placed(view.seen, position, wish())),
+    drop: () => kernel === "live" && act.change({}),
+    choose: (unit) => {
+      model.set("unit", unit);
+      settle();
+    },
+    toggle: (label) => {
+      if (!branches.size) branches.add(view.unit.branches[view.unit.largest]);
+      if (!branches.delete(label)) branches.add(label);
+      branches = new Set(branches);
+      draw();
+    },
+    again: () => {
+      [flight, refused, silent] = [null, null, false];
+      send({kind: "compute"});
+      draw();
+    },
+    back: () => act.change({...view.seen.setting, scale: view.seen.scales[view.index]}),
+  };
+
+  // Parts.
+  const [scene, classes, units, curve, legend] = [scenePart(act), classesPart(), unitsPart(act), curvePart(act), legendPart(act)];
+  const profile = profilePart(() => draw());
+  const [map, kept, keptMap] = ["attribution: orange for, blue against", "the pinned scene", "attribution of the pinned scene"].map(pictureOf);
+  const refine = node("button", {onclick: () => send({kind: "refine"})}, "Refine");
+  const own = ownPart(send);
+  const controls = controlsPart(get, act);
+  const slider = node("input", {type: "range", class: "scale", min: 0, step: 1, "aria-label": "scale of the object",
+    oninput: () => {
+      act.rescale(get("choices").scales[slider.value]);
+      draw(); // also where the object would leave its canvas, and the slider has to go back
+    },
+    onkeydown: (event) => { // notebooks keep arrow keys from sliders
+      if (!(event.key in KEYS)) return;
+      act.step(KEYS[event.key]);
+      event.preventDefault();
+      event.stopPropagation();
+    }});
+  const readout = node("output", {class: "readout"});
+  const limits = node("p", {class: "hint", hidden: true});
+  const said = node("p", {class: "sentence", "aria-live": "polite"});
+  const heading = node("h4");
+  const status = node("output", {class: "status"});
+  const words = node("span");
+  const again = node("button", {onclick: act.again}, "Ask again");
+  const back = node("button", {onclick: act.back}, "Back to what is shown");
+  const problem = node("div", {class: "problem", role: "alert", hidden: true}, words, again, back);
+  const progress = node("progress", {max: 1, "aria-label": "computing"});
+  const busy = node("span", {class: "busy"}, progress, node("button", {onclick: () => send({kind: "cancel"})}, "Cancel"));
+  const pin = node("button", {"aria-pressed": false, onclick: () => {
+    pinned = pinned ? null : {seen: view.seen, index: view.index, found: view.found};
+    draw();
+  }}, "Pin");
+  const code = node("textarea", {readonly: true, hidden: true, rows: 8, "aria-label": "Python of this view"});
+  const python = node("button", {"aria-pressed": false, onclick: () => {
+    code.hidden = !code.hidden;
+    draw();
+    if (code.hidden) return;
+    code.select();
+    navigator.clipboard?.writeText(code.value).catch(() => {}); // not allowed everywhere; it can be copied by hand
+  }}, "Python");
+  const save = (format) => node("button", {"aria-label": `save as ${format}`, onclick: () => send({kind: "save", format: `.${format}`})}, format.toUpperCase());
+  const saves = node("span", {class: "saves", role: "group", "aria-label": "save"}, "Save", ...["pdf", "svg", "png", "html"].map(save));
+  const body = node("div", {class: "body"},
+    node("div", {class: "left"}, node("div", {class: "pictures"}, scene.node, map.node, kept.node, keptMap.node),
+      node("div", {class: "slide"}, node("span", {}, "scale"), slider, readout), limits, classes.node),
+    node("div", {class: "middle"}, node("h4", {}, "Branch weights, unit by unit"), legend.node, units.node, said),
+    node("div", {class: "right"}, heading, curve.node, profile.node));
+  const live = (...parts) => (model.standalone ? [] : parts);
+  const root = node("div", {class: "skviz", "data-lm-suppress-shortcuts": "true"}, ...live(controls.node, own.node), problem, body,
+    node("div", {class: "bar foot"}, status, pin, ...live(node("button", {onclick: own.toggle}, "Your picture…")), python,
+      ...live(saves, busy)), code);
+  el.replaceChildren(root);
+
+  function drawMaps() {
+    map.node.hidden = !get("method");
+    keptMap.node.hidden = !pinned?.found;
+    const {found} = view;
+    // The same colour means the same in both maps.
+    const limit = Math.max(...[found, pinned?.found].filter(Boolean).map(({maps}) => maps.limit));
+    for (const [part, what] of [[map, found], [keptMap, pinned?.found]]) {
+      part.node.classList.toggle("absent", !what?.maps.complete[what.at]);
+      if (what) paint(part.canvas, painted(what, limit));
+      part.caption.textContent = what ? mapCaption(what, limit) : "No attribution of this view yet.";
+    }
+    if (found && !found.maps.complete[found.at] && !found.maps.refined && kernel === "live") map.caption.append(" ", refine);
+  }
+
+  function drawState() {
+    const state = {wish: wish(), grid, point, shown, kernel, failure: get("failure"), silent};
+    view = look(state);
+    const wrong = trouble(state);
+    const name = wrong?.name ?? (!view || view.why ? "computing" : kernel === "none" ? "stored" : "live");
+    root.dataset.state = name;
+    root.classList.toggle("stale", !view || Boolean(view.why));
+    status.textContent = {gone: "no kernel", silent: "no answer", failed: "failed", computing: "computing …"}[name] ?? name;
+    problem.hidden = !wrong;
+    again.hidden = kernel !== "live";
+    back.hidden = !view?.why;
+    words.textContent = (wrong?.text ?? "") + (wrong && view?.why ? ` Below is ${captionOf(view, wish())}.` : "");
+    progress.value = get("progress");
+    busy.classList.toggle("idle", get("progress") >= 1 || kernel !== "live");
+    controls.draw(view, kernel === "live");
+    for (const part of saves.querySelectorAll("button")) part.disabled = name !== "live";
+    body.hidden = pin.hidden = python.hidden = !view;
+    if (kernel === "live" && (!view || view.why) && !wrong) question(get("scale"), Object.fromEntries(SETTING.map((key) => [key, get(key)])));
+  }
+
+  function draw() {
+    drawState();
+    if (!view) return;
+    const {seen, index} = view;
+    shown = {seen, index};
+    const all = get("choices").scales;
+    const scale = view.why ? get("scale") : seen.scales[index];
+    slider.max = all.length - 1;
+    slider.value = nearest(all, scale);
+    readout.textContent = scale.toFixed(2);
+    slider.setAttribute("aria-valuetext", `scale ${scale.toFixed(2)}`);
+    const [low, high] = [scales()[0], scales().at(-1)];
+    limits.hidden = low === all[0] && high === all.at(-1);
+    limits.textContent = `Here from ${low.toFixed(2)} to ${high.toFixed(2)}: ` +
+      (get("protocol") === "zoom" ? "a photograph is only enlarged." : "beyond, the object would leave its canvas.");
+    const labels = [...new Set(seen.units.flatMap((unit) => unit.branches))];
+    Object.assign(view, {branches, labels, pinned, colour: colourOf, ghost: ghostOf(view, pinned),
+      look: (label) => ({style: `background-color: ${colourOf(label)}`, "data-look": (colours.get(label) ?? 0) % 3}),
+      unit: seen.unit(get("unit")) ?? seen.units[Math.floor(seen.units.length / 2)]});
+    view.found = get("method") ? mapOf(get("maps"), view, {...wish(), unit: view.unit.name}) : null;
+    for (const part of [legend, scene, classes, units, curve, profile]) part.draw(view);
+    drawMaps();
+    kept.node.hidden = !pinned;
+    if (pinned) {
+      const [best, chance] = [pinned.seen.classes[pinned.index][0], pinned.seen.probabilities[pinned.index][0]];
+      paint(kept.canvas, pinned.seen.picture(pinned.index));
+      kept.caption.textContent = `pinned: ${captionOf(pinned, seen.setting)}; ${pinned.seen.names[best]} ${chance.toFixed(2)}`;
+    }
+    pin.setAttribute("aria-pressed", Boolean(pinned));
+    pin.textContent = pinned ? "Unpin" : "Pin";
+    python.setAttribute("aria-pressed", !code.hidden);
+    const text = program(view, view.unit.name, view.found);
+    if (code.value !== text) code.value = text;
+    heading.textContent = view.unit.name;
+    said.textContent = sentence(view);
+    root.dataset.scale = scale;
+  }
+
+  // What comes from the kernel, or from another view of the same model.
+  const take = () => {
+    const payload = get("grid");
+    grid = payload?.scales ? decode(payload) : null;
+    if (grid && same(grid.setting, wish())) { // what a slider can be at, now that its ends are known
+      const inside = clamp(get("scale"), grid.scales[0], grid.scales.at(-1));
+      if (inside !== get("scale")) act.rescale(inside);
+    }
+    draw();
+  };
+  const failed = () => {
+    const {number, text} = get("failure");
+    if (text && (number ?? flight?.number) === flight?.number) {
+      refused = flight?.key;
+      flight = null;
+    }
+    draw();
+  };
+  const receive = (content, buffers) => {
+    heard();
+    if (content.kind === "point") {
+      const {setting, scales: [scale]} = content.point;
+      const mine = content.number === flight?.number || (flight && same(setting, flight.setting) && close(scale, flight.scale));
+      if (!mine) return; // another view's
+      [flight, refused] = [null, null];
+      root.dataset.answered = content.number;
+      point = decode(content.point, ...buffers);
+      shown = {seen: point, index: 0}; // also where the hand has moved on: newer than what was seen
+    } else if (content.kind === "file") download(content.name, buffers[0]);
+    draw();
+  };
+  const disconnected = () => { // JupyterLab marks what has lost its kernel
+    kernel = el.closest(".jupyter-widgets-disconnected") ? "gone" : "live";
+    draw();
+  };
+  const from = (handler) => () => { heard(); handler(); };
+  const heardOf = [["change:grid", from(take)], ["change:failure", from(failed)], ["msg:custom", receive], ["comm_live_update", disconnected],
+    ...["maps", "choices", "progress"].map((name) => [`change:${name}`, from(draw)]),
+    ...[...SETTING, "scale", "unit", "method", "target"].map((name) => [`change:${name}`, draw])];
+  for (const [event, handler] of heardOf) model.on(event, handler);
+  take();
+  return () => {
+    for (const [event, handler] of heardOf) model.off(event, handler);
+    clearTimeout(waiting);
+    if (telling) tell();
+  };
+}
+
+/** Draw a view that was written to a page, with no kernel to ask. */
+export function standalone(el, text) {
+  const revive = (_, value) => (value?.base64 === undefined ? value
+    : new DataView(Uint8Array.from(atob(value.base64), (c) => c.charCodeAt(0)).buffer));
+  const state = {...JSON.parse(text, revive), progress: 1, failure: {}};
+  state.scale = state.grid.scales[nearest(state.grid.scales, state.scale)];
+  const listeners = {};
+  const set = (name, value) => {
+    state[name] = value;
+    (listeners[`change:${name}`] ?? []).forEach((listener) => listener());
+  };
+  const on = (event, listener) => (listeners[event] ??= []).push(listener);
+  render({el, model: {standalone: true, get: (name) => state[name], set, on, off() {}, send() {}, save_changes() {}}});
+}
+
+export default {render};
