@@ -151,4 +151,4 @@ def crops(pictures: Sequence[Tensor], seeds: Sequence[int], size: int) -> Tensor
         cut = picture[:, y : y + side, x : x + side].float()[None] / 255
         cut = F.interpolate(cut, size=(size, size), mode="bilinear", antialias=True)
         made.append(cut.flip(-1) if mirror < 0.5 else cut)
-    return torch.cat(made)
+    return torch.cat(made).clamp(0, 1)  # resizing rounds
