@@ -66,6 +66,26 @@ def train(arguments: argparse.Namespace) -> None:
     print(path)
 
 
+def card(arguments: argparse.Namespace) -> None:
+    """Measure a shipped network of drawn objects again and write its card."""
+    from recipes import cards
+    from recipes.train_objects import RECIPES
+    from skviz.models import zoo
+
+    path = arguments.out / f"{arguments.name}.md"
+    path.write_text(cards.write_card(zoo.load(arguments.name), RECIPES[arguments.name]))
+    print(path)
+
+
+def find(_: argparse.Namespace) -> None:
+    """Measure what README says, keep it in docs/findings.json, and write it."""
+    from recipes import findings
+
+    findings.KEPT.write_text(findings.as_json(findings.measure()))
+    findings.README.write_text(findings.written(findings.README.read_text()))
+    print(findings.KEPT, findings.README, sep="\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     top = argparse.ArgumentParser(prog="python -m recipes", description=__doc__)
@@ -87,6 +107,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--run", type=Path, default=Path("runs"), help="folder for checkpoints")
     made.add_argument("--out", type=Path, default=Path("data/models"), help="folder for the result")
     made.add_argument("--float32", action="store_true", help="do not compute in bfloat16")
+
+    made = command(card, "card", "measure a shipped network again and write its card")
+    made.add_argument("name", choices=["objects", "objects-3"])
+    made.add_argument("--out", type=Path, default=Path("data/models"), help="folder for the result")
+
+    command(find, "findings", "measure what README says, and write it there")
     return top
 
 

@@ -3,23 +3,21 @@
 from collections.abc import Callable
 from dataclasses import asdict
 
-import numpy as np
 import torch
 import xarray as xr
 from torch import nn
 
-from recipes.train import Training, make_network
-from recipes.train_objects import Recipe, Studio, training_scenes
+import skviz
+from recipes.train import Training
+from recipes.train_objects import Recipe
 from skviz import stats
-from skviz.models.nn import SKNet
 from skviz.models.zoo import Card
 from skviz.scenes import cutouts
 from skviz.scenes.backgrounds import crops
 from skviz.scenes.source import Scenes, place
 from skviz.studies.sweeps import sweep
-from skviz.studies.untrained import calibrate
 
-__all__ = ["calibrated", "card_of", "write_card"]
+__all__ = ["card_of", "write_card"]
 
 SCALES = (0.5, 0.6, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 BACKGROUNDS = 3  # of each kind for every cut-out
@@ -56,14 +54,6 @@ def evaluate(model: nn.Module, families: tuple[str, ...], canvas: int, *, real: 
     return xr.concat(roots, "image", data_vars="minimal", coords="minimal", compat="override")
 
 
-def calibrated(recipe: Recipe, seed: int) -> SKNet:
-    """Make the untrained control: random weights, batch-norm statistics of real scenes."""
-    model = make_network(recipe, seed=seed)
-    images, _ = training_scenes(Studio.of(recipe, torch.device("cpu")), step=-1 - seed)
-    calibrate(model, model.modules(), [images])
-    return model.eval()
-
-
 def accuracy_row(name: str, ds: xr.Dataset) -> str:
     """One line of the accuracy table, in percent."""
     accuracy = 100 * ds["correct"].mean("image")
@@ -92,13 +82,13 @@ def write_card(model: nn.Module, recipe: Recipe, *, echo: Callable[[str], None] 
             echo(f"measuring {name}")
             shown[who, real] = evaluate(model, families, recipe.canvas, real=real)
             rows.append(accuracy_row(name, shown[who, real]))
-    held_out = shown["held-out families", False]
-    echo("measuring untrained networks")
-    controls = [
-        stats.shift(evaluate(calibrated(recipe, seed), cutouts.HELD_OUT_FAMILIES, recipe.canvas,
-                             real=False))["estimate"]
-        for seed in range(1, 1 + CONTROLS)
-    ]  # fmt: skip
+    held_out, photographed = (shown["held-out families", real] for real in (False, True))
+    echo("measuring controls")
+    (source, *_) = scenes(cutouts.HELD_OUT_FAMILIES, recipe.canvas, real=False)
+    ends = [SCALES[0], SCALES[-1]]
+    controls = skviz.controls(
+        model, source, scales=ends, names=("copies", "size"), seeds=CONTROLS, progress=False
+    )
     return TEMPLATE.format(
         name=recipe.name,
         recipe=recipe,
@@ -108,7 +98,11 @@ def write_card(model: nn.Module, recipe: Recipe, *, echo: Callable[[str], None] 
         rule="|" + "---|" * (len(SCALES) + 1),
         accuracy="\n".join(rows),
         worst=worst(held_out),
-        shifts=shift_rows(stats.shift(held_out), controls),
+        shifts=shift_rows(
+            stats.shift(held_out, cluster="category"),
+            stats.shift(photographed, cluster="category"),
+            controls["shift"].mean("image"),
+        ),
         photographs=photographs(model, recipe),
         train=", ".join(recipe.families),
         held_out=", ".join(cutouts.HELD_OUT_FAMILIES),
@@ -116,6 +110,7 @@ def write_card(model: nn.Module, recipe: Recipe, *, echo: Callable[[str], None] 
         backgrounds=BACKGROUNDS,
         last=f"{SCALES[-1]:g}",
         first=f"{SCALES[0]:g}",
+        many=round((SCALES[-1] / SCALES[0]) ** 2),
     )
 
 
@@ -128,16 +123,18 @@ def worst(ds: xr.Dataset, count: int = 8) -> str:
     )
 
 
-def shift_rows(found: xr.Dataset, controls: list[xr.DataArray]) -> str:
-    """Lines of the table of shifts: the trained network and the range of the untrained."""
-    untrained = np.stack(controls)  # (control, unit)
+def shift_rows(found: xr.Dataset, real: xr.Dataset, controls: xr.DataArray) -> str:
+    """Lines of the table of shifts: the claim on both kinds of backgrounds, and its controls."""
+    untrained = controls.isel(control=slice(-CONTROLS, None))
     lines = []
-    for index, unit in enumerate(found["unit"].values):
-        here = found.isel(unit=index)
+    for unit in found["unit"].values:
+        here, other = found.sel(unit=unit), untrained.sel(unit=unit)
+        copies, size = (controls.sel(control=name, unit=unit) for name in ("copies", "size"))
         lines.append(
             f"| {unit} | {here['estimate']:+.3f} | {here['low']:+.3f} to {here['high']:+.3f} | "
-            f"{here['effect']:+.1f} | {100 * here['share']:.0f} % | "
-            f"{untrained[:, index].min():+.4f} to {untrained[:, index].max():+.4f} |"
+            f"{here['d_z']:+.1f} | {100 * here['share']:.0f} % | "
+            f"{real['estimate'].sel(unit=unit):+.3f} | {copies:+.3f} | {size:+.3f} | "
+            f"{other.min():+.3f} to {other.max():+.3f} |"
         )
     return "\n".join(lines)
 
@@ -190,13 +187,16 @@ backgrounds of each kind for every cut-out.
 
 ## Selection: change of the attention difference from scale {first} to {last}
 
-Held-out families, procedural backgrounds, paired by scene; 95 % bootstrap interval over scenes;
-effect = mean ÷ standard deviation of the changes; share = scenes that move towards the larger
-kernel. The last column is the control: the same architecture untrained, batch-norm statistics
-calibrated on training scenes, lowest and highest mean of three seeds.
+Held-out families, paired by scene, procedural backgrounds: mean, its 95 % interval (bootstrap-t
+over categories), d_z (mean ÷ standard deviation of the changes), and the share of scenes that move
+towards the larger kernel; then the mean on photographed backgrounds. An object that grows also covers
+more of the picture, so two controls, on the first set of procedural backgrounds: *copies*, objects
+that stay as large and become {many}, which cover as much; *size*, {many} objects that grow and become
+one, which always cover the same. Last the same architecture untrained, with selection logits that
+vary over images as much as the trained network's: lowest and highest mean of three seeds.
 
-| unit | shift | 95 % interval | effect | share | untrained |
-|---|---|---|---|---|---|
+| unit | shift | 95 % interval | d_z | share | photographed | copies | size | untrained |
+|---|---|---|---|---|---|---|---|---|
 {shifts}
 
 ## What it does badly

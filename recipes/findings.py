@@ -6,6 +6,7 @@ what stands between the marks in README is written from that file alone, rounded
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from skviz.scenes.source import Scenes
 
-__all__ = ["KEPT", "measure", "written"]
+__all__ = ["KEPT", "README", "as_json", "measure", "written"]
 
 KEPT = Path(__file__).parents[1] / "docs" / "findings.json"
 README = Path(__file__).parents[1] / "README.md"
@@ -106,3 +107,112 @@ def compared(ds: xr.Dataset) -> dict[str, Any]:
         }
         for name in found["control"].values
     }
+
+
+def as_json(found: dict[str, Any]) -> str:
+    """Keep six digits: what differs between processors comes after them."""
+
+    def short(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: short(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [short(each) for each in value]
+        return round(value, 6) if isinstance(value, float) else value
+
+    return json.dumps(short(found), indent=1, ensure_ascii=False) + "\n"
+
+
+def written(readme: str) -> str:
+    """Return README with what stands between its marks written from the numbers kept."""
+    found = json.loads(KEPT.read_text())
+    for name, words in {"findings": section(found), "headline": headline(found)}.items():
+        start, end = f"<!-- {name}: python -m recipes findings -->\n", f"<!-- /{name} -->"
+        try:
+            before, rest = readme.split(start)
+            _, after = rest.split(end)
+        except ValueError as error:
+            raise skviz.SkvizError(f"README has no place for {name!r}: {start}…{end}") from error
+        readme = before + start + words + end + after
+    return readme
+
+
+def text(name: str) -> str:
+    """Read the words that stand around the numbers."""
+    return Path(__file__).with_suffix(f".{name}.md").read_text(encoding="utf-8")
+
+
+def signed(value: float) -> str:
+    """Three digits, a sign, and a minus that is one."""
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def reach(values: list[float]) -> str:
+    """Say from where to where values reach."""
+    return f"{signed(min(values))} to {signed(max(values))}"
+
+
+def rows(found: dict[str, dict[str, Any]], said: dict[str, str]) -> str:
+    """Lines of a table of controls; a star where the control is the same as the claim."""
+    lines = []
+    for name, text in said.items():
+        here = found[name]
+        marks = {"same": " =", "undecided": " ?"}
+        cells = [
+            signed(value) + marks.get(verdict, "")
+            for value, verdict in zip(here["estimate"], here["verdict"], strict=True)
+        ]
+        covered = " → ".join(f"{100 * share:.0f}" for share in here["coverage"])
+        lines.append(f"| {text} | {covered} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def headline(found: dict[str, Any]) -> str:
+    """Return the table of shifts on both kinds of backgrounds."""
+    lines = []
+    for index, unit in enumerate(found["units"]):
+        cells = []
+        for name in ("procedural", "photographed"):
+            here = {key: values[index] for key, values in found[name].items()}
+            bounds = f"{signed(here['low'])} … {signed(here['high'])}"
+            cells.append(f"{signed(here['estimate'])} | {bounds} | {100 * here['share']:.0f} %")
+        lines.append(f"| {unit} | " + " | ".join(cells) + " |")
+    return text("headline").format(rows="\n".join(lines), **found)
+
+
+def section(found: dict[str, Any]) -> str:
+    """Return what README says of controls, interventions and receptive fields."""
+    controls, real = found["controls"], found["photographed controls"]
+    units = [unit.removesuffix(".sk") for unit in found["units"]]
+    untrained = [v for name, c in controls.items() if name.startswith("untrained")
+                 for v in c["estimate"]]  # fmt: skip
+    accuracy = {name: f"{100 * value[0]:.0f} %" for name, value in found["accuracy"].items()}
+    radius = {
+        name: ", ".join(f"{100 * value:+.0f}".replace("-", "−") for value in values[3:])
+        for name, values in found["radius"].items()
+    }
+    return text("section").format(
+        head="| what changes | covered, % | " + " | ".join(units) + " |",
+        rule="|" + "---|" * (2 + len(units)),
+        controls=rows(controls, SAID),
+        real=rows(real, {name: SAID[name] for name in ("object", "copies", "size")}),
+        untrained=reach(untrained),
+        accuracy=accuracy,
+        natural=radius["natural"],
+        small=radius["3×3"],
+        large=radius["5×5"],
+        scenes=found["scenes"],
+    )
+
+
+SAID = {
+    "object": "the object's scale",
+    "copies": "1 → 16 copies, each as large as at first",
+    "copies scattered": "the same at random places",
+    "size": "16 → 1 objects, covering the same",
+    "size scattered": "the same at random places",
+    "scrambled": "the object's scale, its pixels scrambled",
+    "silhouette": "the object's scale, filled with its mean colour",
+    "blur": "its detail only, as if it grew",
+    "background": "no object, the background enlarged",
+    "position": "its place, from the middle to the border",
+}

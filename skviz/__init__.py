@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from skviz.studies.effects import effect, swap
     from skviz.studies.fields import receptive_field
     from skviz.studies.sweeps import sweep
+    from skviz.studies.untrained import untrained
 
 # Modules are nouns and entry points verbs, so that no function hides a module of its own name.
 ENTRY_POINTS = {
@@ -67,6 +68,7 @@ ENTRY_POINTS = {
     "shift": "stats",
     "swap": "studies.effects",
     "sweep": "studies.sweeps",
+    "untrained": "studies.untrained",
     "zoom": "scenes.photographs",
 }
 
