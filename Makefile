@@ -5,13 +5,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: figures test lab lint lock clean
+.PHONY: figures test check lab lint lock clean
 
 figures: $(READY)
 	$(BIN)/skviz figures
 
 test: $(READY) lint
 	$(BIN)/pytest --nbmake tests notebooks
+
+# What takes hours: other processors, and whether the tests notice that a number is wrong.
+check: $(READY)
+	$(BIN)/python -m tests.processors
+	$(BIN)/python -m tests.mutations
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks/01_sk_unit.ipynb

@@ -96,15 +96,17 @@ def receptive_field(
     total = len(grid) * len(parts)
     bar = tqdm(total=total, desc="receptive field", unit="batch", delay=2, disable=not progress)
     with at_rest(model, where), bar:
-        chosen = choose(model, parts[0][:3].to(where).render(grid[-1]), units)
-        selections = forced(chosen)
+        shown = parts[0][:3].to(where).render(grid[-1])
+        every = choose(model, shown, None)  # the weights of all are held, whichever are asked for
+        chosen = every if units is None else choose(model, shown, units)
+        selections = forced(every)
         for scale in grid:
             measured = []
             for part in parts:
                 images = part.to(where).render(scale)
                 squared = []
                 for changes in selections.values():
-                    with intervene(model, changes, units=chosen):
+                    with intervene(model, changes, units=every):
                         squared.append(squared_gradients(model, images, chosen, draws, generator))
                 measured.append(
                     torch.stack(squared).cpu().numpy()

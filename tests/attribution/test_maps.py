@@ -90,13 +90,16 @@ def test_the_background_as_baseline(small_net, scenes):
 @pytest.mark.filterwarnings("ignore:.* misses completeness")
 @pytest.mark.parametrize("method", ["input_x_gradient", "integrated_gradients", "occlusion"])
 def test_the_order_of_images_whatever_fits(shipped, scenes, method, monkeypatch):
-    images = torch.cat([scenes.render(0.7), scenes.render(1.4)])[torch.randperm(6)]
+    """In float64: in float32 another size of batch rounds otherwise, and a ReLU may flip."""
+    model = copy.deepcopy(shipped.model).double()
+    order = torch.randperm(6, generator=torch.Generator().manual_seed(0))
+    images = torch.cat([scenes.render(0.7), scenes.render(1.4)])[order].double()
     classes = [5, 4, 3, 2, 1, 0]
-    options = {"steps": 3} if method == "integrated_gradients" else {}
+    options = {"integrated_gradients": {"steps": 3}, "occlusion": {"window": 8}}.get(method, {})
 
     def run():
         return skviz.attribute(
-            shipped.model,
+            model,
             images,
             target=[classes, branch_weight("stage2.1.sk", kernel=5)],
             method=method,
@@ -111,9 +114,9 @@ def test_the_order_of_images_whatever_fits(shipped, scenes, method, monkeypatch)
     parts = run()
     size = float(abs(whole["attribution"]).max())
     for name in ("attribution", "value", "inside", "area"):
-        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-4, atol=1e-5 * size)
-    values = shipped.model(images)[range(6), classes].detach()
-    np.testing.assert_allclose(whole["value"][0], values, rtol=1e-5)
+        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-6, atol=1e-9 * size)
+    values = model(images)[range(6), classes].detach()
+    np.testing.assert_allclose(whole["value"][0], values, rtol=1e-9)
 
 
 EVERY = {

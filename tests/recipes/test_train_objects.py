@@ -55,7 +55,7 @@ def test_a_share_is_part_of_the_step(studio):
     images, labels = train.training_scenes(studio, 3)
     some, theirs = train.training_scenes(studio, 3, slice(1, None, 4))
     assert torch.equal(labels[1::4], theirs)
-    torch.testing.assert_close(images[1::4], some, atol=1e-6, rtol=0)
+    torch.testing.assert_close(images[1::4], some, atol=1e-5, rtol=0)  # another batch: float32
 
 
 def test_recipes_build_the_shipped_networks():

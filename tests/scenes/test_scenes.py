@@ -106,6 +106,11 @@ def test_every_scene_has_a_background_of_its_own() -> None:
     assert float(torch.pdist(corners).min()) > 0.05
 
 
+def test_no_seed_gives_a_background_of_another() -> None:
+    seeds = [place(white((8, 8), count=40), canvas=24, seed=s).backgrounds for s in range(4)]
+    assert float(torch.pdist(torch.cat(seeds).flatten(1)).min()) > 0.1
+
+
 def test_the_random_state_of_the_caller_is_left_alone(few: cutouts.Objects) -> None:
     before = torch.get_rng_state()
     place(few, canvas=32, seed=5, rotation=10).render(1.0)

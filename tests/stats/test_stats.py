@@ -247,3 +247,12 @@ def test_p_values_count_clusters_not_images():
     found = stats.paired(many)
     assert float(found["p"]) == pytest.approx(scipy.stats.wilcoxon(change).pvalue)
     assert float(found["share"]) == pytest.approx((change > 0).mean())
+
+
+def test_the_share_counts_what_grows_among_what_was_measured():
+    """What stays as it is has not grown; an image without a value is not counted at all."""
+    change = np.array([[0.1, -0.1, 0.2], [0.0, np.nan, 0.1], [-0.2, 0.3, np.nan], [0.4, 0.2, 0.5]])
+    found = stats.paired(xr.DataArray(change, dims=("image", "unit")))
+    np.testing.assert_allclose(found["share"], [2 / 4, 2 / 3, 3 / 3])
+    still = stats.paired(xr.DataArray(np.zeros((5, 1)), dims=("image", "unit")))
+    assert still["share"].values.tolist() == [0]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import torch
+from PIL import Image
 
 import skviz
 from skviz import stats
@@ -69,6 +70,32 @@ def test_blur_keeps_size_and_place_and_only_takes_detail(source):
 
     assert detail(last) < 0.9 * detail(first)
     assert float((first - still).abs().mean()) < 0.02
+
+
+def pillow(picture: torch.Tensor, side: int) -> torch.Tensor:
+    """Resize (channel, y, x) floats as Pillow does."""
+    each = [Image.fromarray(one.numpy()).resize((side, side), Image.BICUBIC) for one in picture]
+    return torch.tensor(np.stack(each))
+
+
+@pytest.mark.parametrize("scales", [[1.0, 2.0, 4.0], [0.5, 1.0, 2.0]])
+def test_blur_is_as_strong_as_if_the_object_had_grown(scales):
+    """Against Pillow: as many pixels as at scale 1, fewer by the growth since the first scale."""
+    rgba = torch.zeros(1, 4, 64, 64, dtype=torch.uint8)
+    inner = torch.randint(256, (4, 32, 32), generator=torch.Generator().manual_seed(0))
+    rgba[0, :, 16:48, 16:48] = inner.byte()  # at the border of a picture Pillow does otherwise
+    noise = cutouts.Objects(rgba, ("noise",), ("test",))
+    source = scenes.place(noise, canvas=64, reference=0.5)  # 32 pixels at scale 1
+    control = CONTROL_SCENES["blur"](source, scales)
+    for scale in scales:
+        few = round(32 * scales[0] / scale)
+        coarse = pillow(pillow(source.objects[0], few), 64).clamp(0, 1)
+        layer = pillow(coarse, 32)
+        alpha = layer[3].clamp(0, 1)
+        expected = source.backgrounds[0].clone()
+        inside = expected[:, 16:48, 16:48]
+        inside[:] = torch.minimum(layer[:3].clamp(min=0), alpha) + (1 - alpha) * inside
+        torch.testing.assert_close(control.render(scale)[0], expected, atol=1e-3, rtol=0)
 
 
 def test_the_background_alone_is_enlarged_about_its_middle(source):

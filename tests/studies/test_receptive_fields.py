@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from torch import nn
 
 import skviz
@@ -112,6 +113,17 @@ def test_the_gate_is_held_fixed(network, source):
         held = squared_gradients(network, images, units[:1], 1, torch.Generator())
     assert float(held[0, :, 0, 0].max()) == 0
     assert float(free[0, :, 0, 0].min()) > 0
+
+
+def test_what_a_unit_naturally_sees_leaves_all_gates_out_whoever_else_is_asked_for(network, source):
+    """At the corners only gates see anything: one unit's, or another's before it."""
+    every = skviz.receptive_field(network, source[:1], draws=2, progress=False)
+    assert float(every["field"].sel(unit="stage1.0.sk")[..., 0, 0].max()) == 0
+    for name in every["unit"].values:
+        alone = skviz.receptive_field(network, source[:1], units=[name], draws=2, progress=False)
+        np.testing.assert_array_equal(alone["selection"], every["selection"])
+        seen = alone["field"].sel(unit=name) > 0
+        xr.testing.assert_equal(seen, every["field"].sel(unit=name) > 0)
 
 
 def test_the_model_comes_back_and_errors_are_clear(network, source):

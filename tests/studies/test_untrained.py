@@ -11,19 +11,19 @@ from skviz.studies.untrained import untrained
 IMAGES = torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 3 - 1
 
 
-@pytest.fixture
-def model() -> SKNet:
+@pytest.fixture(params=[True, False], ids=["in training", "in evaluation"])
+def model(request) -> SKNet:
     torch.manual_seed(5)
     made = SKNet((1,), (8,), num_classes=4, stem_channels=8, stem_stride=2, groups=1, L=8)
-    return made.train()
+    return made.train(request.param)
 
 
 def test_nothing_learned_is_left_and_the_model_is_untouched(model):
-    before = {name: value.clone() for name, value in model.state_dict().items()}
+    before, training = {k: v.clone() for k, v in model.state_dict().items()}, model.training
     random = torch.random.get_rng_state()
     made = untrained(model, [IMAGES], seed=3)
     assert torch.equal(torch.random.get_rng_state(), random)
-    assert model.training
+    assert model.training == training
     assert not made.training
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
