@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, overload
 
+from skviz.capture.names import branch_names
 from skviz.errors import UnitError
 
 if TYPE_CHECKING:
@@ -102,9 +103,7 @@ class Unit:
 
     def branch_name(self, branch: int) -> str:
         """Name a branch by its kernel where that says which it is, else by its index."""
-        if self.kernels is None or self.kernels.count(self.kernels[branch]) > 1:
-            return f"branch {branch}"
-        return f"{self.kernels[branch]}×{self.kernels[branch]}"
+        return branch_names(self.kernels or [None] * self.branches)[branch]
 
 
 class Units(Sequence[Unit]):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skviz import stats
-from skviz.plot import style
+from skviz.capture.names import branch_names
+from skviz.plot import labels, style
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -48,9 +49,9 @@ def still(ds: xr.DataTree, *, scale: float, unit: str) -> style.InlineFigure:
     ax = made.add_subplot(cells[:, 2])
     weight = root["weight"].sel(unit=unit).dropna("branch")  # (scale, branch)
     looks = style.series(weight.sizes["branch"])
-    for index, (look, one) in enumerate(zip(looks, weight.transpose("branch", ...), strict=True)):
-        label = _name(index, float(one["kernel"]))
-        ax.plot(root["scale"], one, label=label, **look | {"marker": ""})
+    names = branch_names(weight["kernel"].values.tolist())
+    for name, look, one in zip(names, looks, weight.transpose("branch", ...), strict=True):
+        ax.plot(root["scale"], one, label=name, **look | {"marker": ""})
         ax.plot(root["scale"][now], one[now], look["marker"], color=look["color"])
     ax.axvline(root["scale"][now].item(), color="0.6", lw=0.6, zorder=0)
     ax.set(xlabel="scale", ylabel="branch weight", ylim=(0, 1), title=style.short(unit))
@@ -60,14 +61,10 @@ def still(ds: xr.DataTree, *, scale: float, unit: str) -> style.InlineFigure:
         f"{root['category'].item()} at scales {root['scale'].values[0]:g} and "
         f"{root['scale'].values[now]:g}: branch weights of every SK unit (black marks: at the "
         f"smaller scale), and those of {unit} over all scales. Mean over channels; "
-        f"{style.sample(stats.root(ds))}.",
-        weights=root["weight"],
+        f"{labels.sample(stats.root(ds))}.",
+        weights=root["weight"].to_dataset(),
     )
     return made
-
-
-def _name(branch: int, kernel: float) -> str:
-    return style.branch_label(branch, kernel).split("\n")[-1]
 
 
 def _bars(root: xr.Dataset, now: int, ax: Axes) -> None:
@@ -75,10 +72,8 @@ def _bars(root: xr.Dataset, now: int, ax: Axes) -> None:
     weight, rows = root["weight"].fillna(0), np.arange(root.sizes["unit"])
     first = weight.isel(scale=0).cumsum("branch").values  # (unit, branch)
     left = np.zeros(len(rows))
-    for branch in range(root.sizes["branch"]):
+    for branch, label in enumerate(labels.branches(root["kernel"])):
         width = weight.isel(scale=now, branch=branch).values
-        kernels = np.unique(root["kernel"].isel(branch=branch).dropna("unit").values)
-        label = _name(branch, kernels[0] if len(kernels) == 1 else np.nan)
         colour = style.COLOURS[branch % len(style.COLOURS)]
         ax.barh(rows, width, 0.7, left, color=colour, alpha=0.75, label=label)
         left = left + width

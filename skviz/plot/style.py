@@ -1,9 +1,8 @@
 """One look for all figures: page, fonts, colours, and figures made without pyplot."""
 
 import io
-import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from itertools import cycle, islice
 from typing import Any, ParamSpec, TypeVar, cast
 
 import matplotlib as mpl
+import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -28,7 +28,6 @@ __all__ = ["InlineFigure", "context", "describe", "drawing", "figure", "series"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-T = TypeVar("T")
 
 COLUMN, TEXT = "column", "text"  # widths, of whatever page is drawn for
 SCREEN = 120  # dots per inch in a notebook
@@ -206,11 +205,10 @@ def drawing(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def draw(*args: P.args, **kwargs: P.kwargs) -> R:
-        for value in args:
-            if isinstance(value, xr.DataTree | xr.Dataset):
-                check(stats.root(value))
+        data = xr.DataTree | xr.Dataset
         with context():
-            made = function(*args, **kwargs)
+            given: Any = [measured(value) if isinstance(value, data) else value for value in args]
+            made = function(*given, **kwargs)
             if isinstance(made, InlineFigure):
                 settle(made)
         if isinstance(made, InlineFigure):
@@ -220,13 +218,31 @@ def drawing(function: Callable[P, R]) -> Callable[P, R]:
     return draw
 
 
+def measured(ds: xr.DataTree | xr.Dataset) -> Any:
+    """Return what there is to draw: without images that were skipped, scales increasing.
+
+    Raises
+    ------
+    SkvizError
+        If nothing is left, or a unit has weights that are not numbers.
+    """
+    shared = stats.root(ds)
+    if "problem" in shared:  # why an image was skipped
+        kept = (shared["problem"] == "").values
+        ds = ds.isel(image=kept)
+        if "example" in shared.dims:  # the first images as they were shown
+            ds = ds.isel(example=kept[: shared.sizes["example"]])
+    if "scale" in shared.dims and not shared.indexes["scale"].is_monotonic_increasing:
+        ds = ds.isel(scale=np.argsort(shared["scale"].values))
+    check(stats.root(ds))
+    return ds
+
+
 def check(ds: xr.Dataset) -> None:
     """Refuse a sweep that is empty, or has weights that are not numbers, with `SkvizError`."""
     empty = [str(name) for name, size in ds.sizes.items() if size == 0 and name != "example"]
     if empty:
         raise SkvizError(f"nothing to draw: the data have no {', '.join(empty)}")
-    if "problem" in ds:  # why an image was skipped
-        ds = ds.isel(image=(ds["problem"] == "").values)
     if {"weight", "kernel"} <= set(ds.variables):
         # A branch that a unit does not have is NaN throughout; part of one cannot be.
         missing = ds["weight"].isnull()  # (image, scale, unit, branch)
@@ -239,26 +255,16 @@ def check(ds: xr.Dataset) -> None:
             )
 
 
-def describe(made: Figure, caption: str, **tables: xr.Dataset | xr.DataArray) -> None:
-    """Attach to a figure what it shows: its caption, and its numbers by name."""
+def describe(made: Figure, caption: str, **tables: xr.Dataset) -> None:
+    """Attach to a figure what it shows: its caption, and its numbers by name.
+
+    Every table that a mark has drawn must be among them.
+    """
+    drawn = [table for ax in made.findobj(Axes) for table in getattr(ax, "drawn", ())]
+    if any(all(table is not held for held in tables.values()) for table in drawn):
+        raise AssertionError("a mark has drawn numbers that the figure's tables do not hold")
     cast("InlineFigure", made).caption = caption
-    cast("InlineFigure", made).tables = {
-        name: table.to_dataset(name=table.name or name)
-        if isinstance(table, xr.DataArray)
-        else table
-        for name, table in tables.items()
-    }
-
-
-def sample(ds: xr.DataTree | xr.Dataset) -> str:
-    """Say for a caption what was sampled, and how."""
-    attrs, images = ds.attrs, ds.sizes["image"]
-    if "problem" in ds:  # why an image was skipped
-        images = int((ds["problem"] == "").sum())
-    words = [f"n = {images} scene{'s' if images > 1 else ''}"]
-    words += [f"protocol {attrs['protocol']}"] if "protocol" in attrs else []
-    words += [f"network {attrs['model']}"] if "model" in attrs else []
-    return ", ".join(words)
+    cast("InlineFigure", made).tables = dict(tables)
 
 
 def figure(width: str, height: float) -> InlineFigure:
@@ -290,87 +296,16 @@ def series(count: int) -> list[dict[str, Any]]:
     ]
 
 
-def apart(values: Sequence[float], count: int) -> list[float]:
-    """Choose from increasing values such that at most `count` fit beside each other."""
-    least = (values[-1] - values[0]) / (count - 0.5)
-    kept = [values[0]]
-    for value in values[1:]:
-        if value - kept[-1] >= least:
-            kept.append(value)
-    return kept
-
-
-def spread(names: Sequence[T], count: int) -> list[T]:
-    """Choose evenly from first to last."""
-    most = min(count, len(names))
-    return [names[round(i * (len(names) - 1) / max(most - 1, 1))] for i in range(most)]
-
-
-def zero_line(ax: Axes) -> None:
-    """Mark zero, behind the data."""
-    ax.axhline(0, color="0.6", linewidth=0.6, zorder=0)
-
-
-def kernel_name(kernel: float) -> str:
-    """Name an effective kernel, such as ``5×5``."""
-    return f"{kernel:.0f}×{kernel:.0f}"
-
-
-def branch_label(index: int, kernel: float) -> str:
-    """Name a branch by its index and, where it is known (not NaN), its effective kernel."""
-    return f"branch {index}" if math.isnan(kernel) else f"branch {index}\n{kernel_name(kernel)}"
+def looks(values: Iterable[Any], name: Callable[[Any], str] = str) -> dict[Any, dict[str, Any]]:
+    """Return a line style for each of some values, with its label."""
+    chosen = list(values)
+    return {
+        value: look | {"label": name(value)}
+        for value, look in zip(chosen, series(len(chosen)), strict=True)
+    }
 
 
 def short(name: str, most: int = 24) -> str:
     """Leave out the middle of a long name."""
     kept = (most - 1) // 2
     return name if len(name) <= most else f"{name[:kept]}…{name[-kept:]}"
-
-
-def legend(made: Figure, ax: Axes, *, width: str = COLUMN) -> None:
-    """Name what an axes shows above it, in as many columns as the figure is wide for."""
-    handles, names = ax.get_legend_handles_labels()
-    each = 0.4 + 0.0095 * small() * max(map(len, names))  # inches of a line and its name
-    made.legend(
-        handles,
-        names,
-        loc="outside upper center",
-        ncols=min(len(names), max(1, int(inches(width) / each))),
-        columnspacing=1,
-        handlelength=2.4,
-        handletextpad=0.5,
-        borderaxespad=0.2,
-    )
-
-
-def held(root: xr.Dataset, scales: Sequence[float], units: Sequence[str]) -> None:
-    """Refuse scales and units that a sweep does not hold, with `SkvizError`."""
-    missing = [f"scale {scale:g}" for scale in scales if scale not in root["scale"].values]
-    missing += [f"unit {name!r}" for name in units if name not in root["unit"].values]
-    if missing:
-        raise SkvizError(
-            f"the sweep holds no {', '.join(missing)}; its scales are "
-            f"{root['scale'].values.tolist()}, its units {[str(u) for u in root['unit'].values]}"
-        )
-
-
-def scale_ticks(ax: Axes, scales: Any, beside: int) -> None:
-    """Label columns of a map, one of so many beside each other, with as many scales as fit."""
-    room = (inches(COLUMN) - 1.4) / beside
-    most = min(len(scales), max(2, int(room / (0.055 * small()))))
-    shown = sorted({round(i * (len(scales) - 1) / max(most - 1, 1)) for i in range(most)})
-    ax.set_xticks(shown, [f"{scales[i]:g}" for i in shown])
-    ax.set_xlabel("scale")
-
-
-def name_units(ax: Axes, names: Sequence[str]) -> None:
-    """Label places 0, 1, … on the x axis with units: by name if these fit, else by number."""
-    if len(names) > 16:
-        ax.set_xlabel("unit (first to last)")
-        ax.set_xticks(*zip(*[(i, str(i + 1)) for i in range(0, len(names), 4)], strict=True))
-        return
-    turned = len(names) * max(map(len, names)) * small() * 0.0095 > inches(COLUMN) - 0.6
-    look: dict[str, Any] = (
-        {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if turned else {}
-    )
-    ax.set_xticks(range(len(names)), [short(name) for name in names], **look)

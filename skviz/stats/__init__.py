@@ -1,5 +1,6 @@
 """What a sweep says, in numbers with intervals."""
 
+from skviz.stats.branches import channels, largest
 from skviz.stats.intervals import estimate, interval
 from skviz.stats.measures import (
     attention_difference,
@@ -15,6 +16,7 @@ from skviz.stats.measures import (
 
 __all__ = [
     "attention_difference",
+    "channels",
     "compare",
     "ends",
     "estimate",
@@ -22,6 +24,7 @@ __all__ = [
     "holm",
     "interval",
     "kernels",
+    "largest",
     "paired",
     "root",
     "shift",

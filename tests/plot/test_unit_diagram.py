@@ -8,7 +8,7 @@ from skviz import plot
 from skviz.errors import SkvizError
 from skviz.models.nn import SKAttention, SKConv
 from skviz.plot import style
-from skviz.plot.unit_diagram import kernel_label
+from skviz.plot.diagram import kernel_label
 
 
 @pytest.mark.parametrize("kernels", [(3, 5), (3, 5, 7), (1, 3, 5, 7)])

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from skviz import stats
 from skviz.errors import SkvizError
-from skviz.plot import style
+from skviz.plot import labels, marks, style
 
 __all__ = ["ternary"]
 
@@ -46,28 +46,28 @@ def ternary(ds: xr.DataTree, *, ax: Axes | None = None) -> Figure | list[Axes]:
     mean = mean.isel(unit=three.values, branch=slice(3))
     if not mean.sizes["unit"]:
         raise SkvizError("no unit of this sweep has exactly three branches")
-    lowest = max(0.0, math.floor(float(mean.min()) * 10) / 10)
-    lowest = min(lowest, 0.3)
+    table = mean.to_dataset(name="weight")
+    lowest = min(0.3, max(0.0, math.floor(float(mean.min()) * 10) / 10))
     made = None if ax else style.figure("column", 3.2)
     ax = ax or made.subplots()  # type: ignore[union-attr]
-    kernels = root["kernel"].isel(unit=three.values, branch=slice(3)).values
-    _frame(ax, lowest, _names(kernels))
-    units = [str(name) for name in mean["unit"].values]
-    for unit, look in zip(units, style.series(len(units)), strict=True):
-        way = place(mean.sel(unit=unit).transpose("scale", "branch").values, lowest)
-        ax.plot(*way.T, label=style.short(unit), **look)
+    _frame(ax, lowest, labels.branches(mean["kernel"]))
+    names = labels.units(mean["unit"].values)
+    for unit, look in style.looks(names, names.__getitem__).items():
+        here = marks.part(ax, table, {"unit": unit})["weight"].transpose("scale", "branch")
+        way = place(here.values, lowest)
+        ax.plot(*way.T, **look)
         ax.plot(*way[0], look["marker"], markerfacecolor="white", color=look["color"], zorder=3)
     if made is None:
         return [ax]
-    style.legend(made, ax)
+    labels.legend(made, ax)
+    cut = f", cut at a weight of {lowest:g} for the others" if lowest else ""
+    first, last = root["scale"].values[[0, -1]]
     style.describe(
         made,
         "Mean branch weights of each SK unit with three branches, from the smallest scale of the "
-        f"object ({float(root['scale'][0]):g}, hollow) to the largest "
-        f"({float(root['scale'][-1]):g}); {style.sample(ds)}. A corner is all the weight on one "
-        f"branch{f', cut at a weight of {lowest:g} for the others' if lowest else ''}; grey: equal "
-        "weights.",
-        weight=mean.rename("weight"),
+        f"object ({first:g}, hollow) to the largest ({last:g}); {labels.sample(ds)}. A corner is "
+        f"all the weight on one branch{cut}; grey: equal weights.",
+        weight=table,
     )
     return made
 
@@ -75,15 +75,6 @@ def ternary(ds: xr.DataTree, *, ax: Axes | None = None) -> Figure | list[Axes]:
 def place(weights: np.ndarray, lowest: float) -> np.ndarray:
     """Return the points (…, xy) of weights (…, 3) in the triangle where all are ≥ `lowest`."""
     return (weights - lowest) / (1 - 3 * lowest) @ CORNERS
-
-
-def _names(kernels: np.ndarray) -> list[str]:
-    """Name each branch by its kernel, if that is the same in all units (unit, 3)."""
-    same = [np.unique(column[~np.isnan(column)]) for column in kernels.T]
-    return [
-        style.kernel_name(float(found[0])) if len(found) == 1 else f"branch {index}"
-        for index, found in enumerate(same)
-    ]
 
 
 def _frame(ax: Axes, lowest: float, names: list[str]) -> None:

@@ -12,6 +12,7 @@ from matplotlib.patches import BoxStyle, Circle, FancyBboxPatch, Rectangle
 from torch import Tensor, nn
 
 from skviz.capture import Unit, find_units
+from skviz.capture.names import kernel_name
 from skviz.capture.recording import record
 from skviz.errors import SkvizError
 from skviz.plot import style
@@ -186,7 +187,7 @@ def _kernel(
         place = (left + column * cell, high - (row + 1) * cell)
         ax.add_patch(Rectangle(place, cell, cell, facecolor=face, edgecolor="0.6", linewidth=0.4))
     lines = taps[1].split("\n") if taps else []
-    name = style.kernel_name(kernel) if kernel else "unknown"
+    name = kernel_name(kernel) if kernel else "unknown"
     text: Any = {"va": "center", "fontsize": style.least()}
     ax.text(17.8, y + len(lines), name, weight="bold", **text)
     for number, line in enumerate(lines):

@@ -1,0 +1,28 @@
+"""What branches are called, wherever a person reads it."""
+
+from collections.abc import Sequence
+
+__all__ = ["branch_names", "kernel_name"]
+
+
+def kernel_name(kernel: float | tuple[int, int]) -> str:
+    """Name an effective kernel, such as ``5×5``; of two numbers, height first."""
+    high, wide = kernel if isinstance(kernel, tuple) else (kernel, kernel)
+    return f"{high:.0f}×{wide:.0f}"
+
+
+def branch_names(kernels: Sequence[float | tuple[int, int] | None]) -> list[str]:
+    """Name branches by their kernels, with the index where a kernel is not one branch's alone.
+
+    Parameters
+    ----------
+    kernels
+        Of each branch; None or NaN where it is unknown.
+    """
+    known = [None if kernel != kernel else kernel for kernel in kernels]
+    return [
+        f"branch {index}" if kernel is None
+        else kernel_name(kernel) if known.count(kernel) == 1
+        else f"branch {index} ({kernel_name(kernel)})"
+        for index, kernel in enumerate(known)
+    ]  # fmt: skip

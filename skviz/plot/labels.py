@@ -1,0 +1,162 @@
+"""What figures say in words: names of units, ticks, legends, and the parts of captions."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+
+from skviz.capture.names import branch_names
+from skviz.errors import SkvizError
+from skviz.plot import style
+
+T = TypeVar("T")
+
+
+def sample(ds: xr.DataTree | xr.Dataset) -> str:
+    """Say for a caption what was sampled, and how."""
+    attrs, images = ds.attrs, ds.sizes["image"]
+    words = [f"n = {images} scene{'s' if images > 1 else ''}"]
+    words += [f"protocol {attrs['protocol']}"] if "protocol" in attrs else []
+    words += [f"network {attrs['model']}"] if "model" in attrs else []
+    return ", ".join(words)
+
+
+def scale(value: float) -> str:
+    """Name a scale in a legend."""
+    return f"scale {value:g}"
+
+
+def branches(kernel: xr.DataArray) -> list[str]:
+    """Name the branches (unit, branch) of several units: by kernel if all agree, else by index."""
+    agreed = []
+    for branch in range(kernel.sizes["branch"]):
+        found = np.unique(kernel.isel(branch=branch).dropna("unit"))
+        agreed.append(float(found[0]) if len(found) == 1 else None)
+    return branch_names(agreed)
+
+
+def units(names: Iterable[Any], most: int = 24) -> dict[str, str]:
+    """Name units in about so many characters, each unlike the others.
+
+    Where names are longer they lose first the parts that all share, then their middle.
+    """
+    whole = [str(name) for name in names]
+    short = whole
+    if max(map(len, whole)) > most and len(whole) > 1:
+        parts = [name.split(".") for name in whole]
+        while len({p[0] for p in parts}) == 1 and min(map(len, parts)) > 1:
+            parts = [p[1:] for p in parts]
+        while len({p[-1] for p in parts}) == 1 and min(map(len, parts)) > 1:
+            parts = [p[:-1] for p in parts]
+        short = [".".join(p) for p in parts]
+    while len({style.short(name, most) for name in short}) < len(set(whole)):
+        most += 2
+    return {name: style.short(kept, most) for name, kept in zip(whole, short, strict=True)}
+
+
+def held(ds: xr.Dataset, scales: Iterable[float] = (), units: Iterable[str] = ()) -> None:
+    """Refuse scales and units that a study does not hold, with `SkvizError`."""
+    missing = [f"scale {scale:g}" for scale in scales if scale not in ds["scale"].values]
+    missing += [f"unit {name!r}" for name in units if name not in ds["unit"].values]
+    if missing:
+        raise SkvizError(
+            f"the study holds no {', '.join(missing)}; its scales are "
+            f"{ds['scale'].values.tolist()}, its units {[str(u) for u in ds['unit'].values]}"
+        )
+
+
+def example(ds: xr.Dataset, index: int) -> tuple[xr.DataArray, int]:
+    """Return a scene that was kept, (scale, y, x, rgb), and the place of its image.
+
+    Raises
+    ------
+    SkvizError
+        If there are fewer, or its image is no longer among the data.
+    """
+    pictures = ds["thumbnail"]
+    if not -pictures.sizes["example"] <= index < pictures.sizes["example"]:
+        raise SkvizError(f"{pictures.sizes['example']} scenes were kept as pictures, not {index}")
+    index %= pictures.sizes["example"]
+    image = index
+    if "example" in ds.coords:  # the picture's image, by its name
+        name = str(ds["example"].values[index])
+        places = np.flatnonzero(ds["image"].values == name)
+        if not len(places):
+            raise SkvizError(f"example {index} shows {name!r}, which the data no longer hold")
+        image = int(places[0])
+    return pictures.isel(example=index), image
+
+
+def apart(values: Sequence[float], count: int) -> list[float]:
+    """Choose from increasing values such that at most `count` fit beside each other."""
+    least = (values[-1] - values[0]) / (count - 0.5)
+    kept = [values[0]]
+    for value in values[1:]:
+        if value - kept[-1] >= least:
+            kept.append(value)
+    return kept
+
+
+def spread(names: Sequence[T], count: int) -> list[T]:
+    """Choose evenly from first to last."""
+    most = min(count, len(names))
+    return [names[round(i * (len(names) - 1) / max(most - 1, 1))] for i in range(most)]
+
+
+def zero_line(ax: Axes, *, upright: bool = False) -> None:
+    """Mark zero, behind the data."""
+    (ax.axvline if upright else ax.axhline)(0, color="0.6", linewidth=0.6, zorder=0)
+
+
+def legend(made: Any, ax: Axes, *, width: str = style.COLUMN) -> None:
+    """Name what an axes shows above it, in as many columns as the figure is wide for."""
+    handles, names = ax.get_legend_handles_labels()
+    each = 0.4 + 0.0095 * style.small() * max(map(len, names))  # inches of a line and its name
+    made.legend(
+        handles,
+        names,
+        loc="outside upper center",
+        ncols=min(len(names), max(1, int(style.inches(width) / each))),
+        columnspacing=1,
+        handlelength=2.4,
+        handletextpad=0.5,
+        borderaxespad=0.2,
+    )
+
+
+def scale_axis(ax: Axes, scales: Sequence[float], most: int) -> None:
+    """Label an axis of scales, with as many as fit."""
+    shown = apart(scales, most)
+    ax.set_xticks(shown, [f"{scale:g}" for scale in shown])
+    ax.set_xlabel("scale")
+
+
+def scale_columns(ax: Axes, scales: Any, beside: int) -> None:
+    """Label columns of a map, one of so many beside each other, with as many scales as fit."""
+    room = (style.inches(style.COLUMN) - 1.4) / beside
+    most = min(len(scales), max(2, int(room / (0.055 * style.small()))))
+    shown = spread(range(len(scales)), most)
+    ax.set_xticks(shown, [f"{scales[i]:g}" for i in shown])
+    ax.set_xlabel("scale")
+    ax.tick_params(length=2)
+
+
+def units_below(ax: Axes, names: Any) -> None:
+    """Label places 0, 1, … on the x axis with units: by name if these fit, else by number."""
+    if len(names) > 16:
+        ax.set_xlabel("unit (first to last)")
+        ax.set_xticks(*zip(*[(i, str(i + 1)) for i in range(0, len(names), 4)], strict=True))
+        return
+    room = style.inches(style.COLUMN) - 0.6
+    turned = len(names) * max(map(len, names)) * style.small() * 0.0095 > room
+    ax.set_xticks(range(len(names)), [style.short(name) for name in names])
+    if turned:
+        turn(ax)
+
+
+def turn(ax: Axes, angle: float = 35) -> None:
+    """Turn the labels of the x axis."""
+    for label in ax.get_xticklabels():
+        label.set(rotation=angle, ha="right", rotation_mode="anchor")

@@ -1,0 +1,197 @@
+"""What a unit or a map looks at, as pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skviz import stats
+from skviz.errors import SkvizError
+from skviz.plot import labels, marks, style
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+__all__ = ["attribution_grid", "receptive_field"]
+
+SHOWN = 0.95  # the share of mass whose radius is drawn
+
+
+@style.drawing
+def receptive_field(ds: xr.Dataset, *, unit: str | None = None) -> Figure:
+    """Draw the effective receptive fields of units and how their size depends on the selection.
+
+    Parameters
+    ----------
+    ds
+        From `skviz.receptive_field`.
+    unit
+        Whose fields are shown as pictures; by default the last but one.
+
+    Returns
+    -------
+    Figure
+        Of text width. Top: the field of one unit under each selection (square root of the mass,
+        one colour scale; the circles hold 50 % and 95 %). Below: the radius that holds 95 % of
+        the mass, by depth, and against scale where there are several. Bands are 95 % intervals
+        over images.
+    """
+    units = labels.units(ds["unit"].values, 16)
+    unit = unit or list(units)[max(len(units) - 2, 0)]
+    labels.held(ds, units=[unit])
+    middle = float(ds["scale"].values[ds.sizes["scale"] // 2])
+    looks = style.looks(ds["selection"].values)
+    found = stats.estimate(ds["radius"])
+    over_scale = ds.sizes["scale"] > 1
+    made = style.figure("text", 4.1)
+    top, bottom = np.ravel(made.subfigures(2, 1, height_ratios=(1, 1.05)))  # type: ignore[arg-type]
+    shown = ds["field"].sel(unit=unit, scale=middle)
+    _fields(shown, found.sel(unit=unit, scale=middle), top, f"{unit}, scale {middle:g}")
+    depth, *rest = bottom.subplots(1, 1 + over_scale, squeeze=False)[0]
+    marks.lines(depth, found, "unit", "selection", looks, share=SHOWN, scale=middle)
+    depth.set_xticks(range(len(units)), units.values())
+    labels.turn(depth, 30)
+    depth.set(ylabel=f"{SHOWN:.0%} radius (px)".replace("%", " %"), ylim=(0, None),
+              title=labels.scale(middle))  # fmt: skip
+    for ax in rest:
+        marks.lines(ax, found, "scale", "selection", looks, share=SHOWN, unit=unit)
+        labels.scale_axis(ax, ds["scale"].values.tolist(), 6)
+        ax.set(ylim=(0, None), title=units[unit])
+    handles, names = depth.get_legend_handles_labels()
+    bottom.legend(handles, names, loc="outside upper center", ncols=len(names))
+    shares = " and ".join(f"{100 * share:g} %" for share in ds["share"].values)
+    style.describe(
+        made,
+        "Effective receptive fields (squared gradient of the central output position, selection "
+        f"held fixed). Top: {unit} at scale {middle:g}, natural and with each kernel forced in all "
+        f"units; circles hold {shares} of the mass. Below: radius that holds {100 * SHOWN:g} %, "
+        f"{found.attrs['method']}, {labels.sample(ds)}.",
+        radius=found,
+    )
+    return made
+
+
+def _fields(field: xr.DataArray, radius: xr.Dataset, made: SubFigure, title: str) -> None:
+    """Draw the fields (selection, y, x) around their centres, with circles of their radii."""
+    axes = np.atleast_1d(made.subplots(1, field.sizes["selection"]))
+    mass = field.transpose("selection", ...).values
+    marks.pictures(axes, mass**0.5, cmap="Greys", vmin=0, vmax=mass.max() ** 0.5)
+    reach = float(radius["estimate"].sel(share=SHOWN).max()) * 1.15
+    turn = np.linspace(0, 2 * np.pi, 100)
+    for ax, name, here in zip(axes, field["selection"].values, mass, strict=True):
+        y, x = (float((here.sum(1 - axis) * np.arange(here.shape[axis])).sum() / here.sum())
+                for axis in (0, 1))  # fmt: skip
+        for share, dash in zip(radius["share"].values, ("-", "--"), strict=True):
+            side = float(radius["estimate"].sel(selection=name, share=share))
+            ax.plot(x + side * np.cos(turn), y + side * np.sin(turn), dash, lw=0.8,
+                    color=style.COLOURS[1])  # fmt: skip
+        ax.set(xlim=(x - reach, x + reach), ylim=(y + reach, y - reach), aspect="equal")
+        ax.set_title(str(name), pad=2)
+    axes[0].set_ylabel(title, fontsize=style.small())
+
+
+@style.drawing
+def attribution_grid(
+    ds: xr.Dataset,
+    *,
+    image: int = 0,
+    scales: Sequence[float] | None = None,
+    targets: Sequence[str] | None = None,
+    quantile: float = 0.995,
+) -> Figure:
+    """Draw scene and attributions (rows) at several scales (columns).
+
+    Parameters
+    ----------
+    ds
+        Attributions of scenes (`skviz.attribute`).
+    image
+        Which scene.
+    scales, targets
+        Which to draw; by default all.
+    quantile
+        Of the size of the attributions of a row, where its colours saturate.
+
+    Returns
+    -------
+    Figure
+        Of text width. Each row has colours of its own, symmetric about zero and the same at all
+        scales. Over each map: the target's value, and the share of the map's size that lies
+        on the object.
+
+    Raises
+    ------
+    SkvizError
+        If these are attributions of plain images, or lack a scale or target.
+    """
+    if "scene" not in ds:
+        raise SkvizError("expected attributions of scenes over scales; see skviz.attribute")
+    shown = _chosen(ds, scales, targets).isel(image=image)
+    limits = abs(shown["attribution"]).quantile(quantile, ("scale", "y", "x"))
+    shown = shown.assign(limit=limits.drop_vars("quantile"))
+    rows, columns = 1 + shown.sizes["target"], shown.sizes["scale"]
+    side = style.inches("text") / (columns + 1.1)
+    made = style.figure("text", rows * (side + 0.24) + 0.1)
+    places = made.subplots(rows, columns + 1, width_ratios=[1] * columns + [0.07], squeeze=False)
+    axes, bars = places[:, :-1], places[:, -1]
+    bars[0].axis("off")
+    marks.pictures(axes[0], shown["scene"].transpose("scale", ...).values)
+    for ax, scale in zip(axes[0], shown["scale"].values, strict=True):
+        ax.set_title(labels.scale(scale), pad=2)
+    _label(axes[0, 0], str(shown["image"].item()))
+    for line, bar, target in zip(axes[1:], bars[1:], shown["target"].values, strict=True):
+        _maps(shown.sel(target=target), list(line), bar)
+    error = shown["completeness_error"]
+    holds = (
+        f"; completeness error at most {float(error.max()):.1%}" if error.notnull().any() else ""
+    )
+    style.describe(
+        made,
+        f"Attributions ({ds.attrs['method']}, baseline {ds.attrs['baseline']}{holds}) of one scene "
+        "over the scale of its object: red raises the target, blue lowers it. Over each map the "
+        "target's value and the share of the attributions' size that lies on the object. "
+        f"Colours saturate at the {quantile:.1%} quantile of each row.",
+        maps=shown.drop_vars(["attribution", "scene"]),
+    )
+    return made
+
+
+def _maps(shown: xr.Dataset, axes: list[Axes], beside: Axes) -> None:
+    """Draw the maps of one target at all scales, and what their colours mean."""
+    limit = float(shown["limit"])
+    vmax = limit or 1e-12  # a map may be zero everywhere
+    maps = shown["attribution"].transpose("scale", ...).values
+    marks.pictures(axes, maps, cmap="RdBu_r", vmin=-vmax, vmax=vmax, interpolation="nearest")
+    for ax, scale in zip(axes, shown["scale"].values, strict=True):
+        here = shown.sel(scale=scale)
+        inside = f", {here['inside'].item():.0%} inside" if here["inside"].notnull() else ""
+        ax.set_title(f"{here['value'].item():.3g}{inside}", pad=2, fontsize=style.small())
+    _label(axes[0], str(shown["target"].item()))
+    bar = axes[0].figure.colorbar(axes[0].images[0], cax=beside, ticks=[-vmax, 0, vmax])
+    bar.ax.set_yticklabels([f"{-limit:.1g}", "0", f"{limit:.1g}"])
+    bar.outline.set_linewidth(0.6)
+
+
+def _chosen(
+    ds: xr.Dataset, scales: Sequence[float] | None, targets: Sequence[str] | None
+) -> xr.Dataset:
+    scales = list(ds["scale"].values if scales is None else scales)
+    targets = list(ds["target"].values if targets is None else targets)
+    missing = [f"scale {scale:g}" for scale in scales if scale not in ds["scale"].values]
+    missing += [f"target {name!r}" for name in targets if name not in ds["target"].values]
+    if missing:
+        raise SkvizError(
+            f"there are no attributions of {', '.join(missing)}; scales are "
+            f"{ds['scale'].values.tolist()}, targets {ds['target'].values.tolist()}"
+        )
+    return ds.sel(scale=scales, target=targets)
+
+
+def _label(ax: Axes, name: str) -> None:
+    """Name a row at its left, in as many lines as it has words."""
+    ax.set_ylabel("\n".join(style.short(word, 16) for word in name.split()), fontsize=style.small())

@@ -1,0 +1,59 @@
+"""The branches of one unit: their weights by channel, and which of them is the larger kernel."""
+
+import numpy as np
+import xarray as xr
+
+from skviz.errors import SkvizError
+from skviz.stats.measures import root
+
+__all__ = ["channels", "largest"]
+
+
+def channels(ds: xr.DataTree | xr.Dataset, unit: str) -> xr.DataArray:
+    """Return the weights of one unit channel by channel.
+
+    Parameters
+    ----------
+    ds
+        A sweep that kept them.
+    unit
+        Its name.
+
+    Returns
+    -------
+    xarray.DataArray
+        ``weight`` (image, scale, branch, channel), of the branches and channels that the unit has.
+
+    Raises
+    ------
+    SkvizError
+        If the sweep has no such unit, or did not keep its channels.
+    """
+    shared = root(ds)
+    if unit not in shared["unit"].values:
+        names = [str(name) for name in shared["unit"].values]
+        raise SkvizError(f"the sweep holds no unit {unit!r}; its units are {names}")
+    if not isinstance(ds, xr.DataTree) or unit not in ds.children:
+        raise SkvizError(
+            f"the sweep kept no channels of {unit!r}: give sweep(channels=True), and its result "
+            "as it is"
+        )
+    weight = ds[unit].to_dataset()["weight"].dropna("branch", how="all")
+    kernel = shared["kernel"].sel(unit=unit, drop=True)[: weight.sizes["branch"]]
+    return weight.dropna("channel", how="all").assign_coords(kernel=kernel)
+
+
+def largest(kernel: xr.DataArray) -> int:
+    """Return which branch of a unit has the largest kernel (branch,).
+
+    Raises
+    ------
+    SkvizError
+        If a kernel is unknown, or that of several branches is the largest.
+    """
+    known = kernel.dropna("branch").values
+    if not len(known) or np.count_nonzero(known == known.max()) > 1:
+        why = "have several branches of the largest kernel" if len(known) else "are unknown"
+        of = str(kernel["unit"].item()) if "unit" in kernel.coords else "the unit"
+        raise SkvizError(f"the kernels of {of!r} {why}; compare branches (plot.branch_heatmap)")
+    return int(kernel.argmax("branch"))  # passes over NaN
