@@ -5,12 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 import xarray as xr
 from torch import nn
 
-from recipes.cards import CONTROLS, accuracy_row, shift_rows
+from recipes.cards import CONTROLS, accuracy_row
 from recipes.cifar import Cifar10
 from recipes.train_cifar import CifarRecipe
 from skviz import stats
@@ -110,7 +111,7 @@ def write_card(
         rule="|" + "---|" * (len(ZOOMS) + 1),
         accuracy="\n".join(accuracy_rows(root, recipe.categories)),
         confidence=100 * float(root["probability"].sel(scale=1.0).mean()),
-        shifts=shift_rows(stats.shift(root), list(controls)),
+        shifts=shift_rows(stats.shift(root), np.stack(controls)),
         blurred=", ".join(
             f"{unit} {value:+.3f}"
             for unit, value in zip(blurred["unit"].values, blurred["estimate"].values, strict=True)
@@ -118,6 +119,18 @@ def write_card(
         some=SOME,
         first=ZOOMS[0],
         last=ZOOMS[-1],
+    )
+
+
+def shift_rows(found: xr.Dataset, untrained: np.ndarray) -> str:
+    """Lines of the table of shifts: the trained network and the range of the untrained."""
+    return "\n".join(
+        f"| {unit} | {here['estimate']:+.3f} | {here['low']:+.3f} to {here['high']:+.3f} | "
+        f"{here['d_z']:+.1f} | {100 * here['share']:.0f} % | {low:+.3f} to {high:+.3f} |"
+        for unit, low, high in zip(
+            found["unit"].values, untrained.min(0), untrained.max(0), strict=True
+        )
+        for here in [found.sel(unit=unit)]
     )
 
 
@@ -162,12 +175,12 @@ All 10,000 photographs, without augmentation; 1,000 of each class. Mean confiden
 
 ## Selection: change of the attention difference from zoom {first:g} to {last:g}
 
-All 10,000 photographs, paired; 95 % bootstrap interval; effect = mean ÷ standard deviation of the
+All 10,000 photographs, paired; 95 % interval; d_z = mean ÷ standard deviation of the
 changes; share = photographs that move towards the larger kernel. The last column is the control: the
 same architecture untrained, batch-norm statistics calibrated on training photographs, lowest and
 highest mean of three seeds over {some} test photographs.
 
-| unit | shift | 95 % interval | effect | share | untrained |
+| unit | shift | 95 % interval | d_z | share | untrained |
 |---|---|---|---|---|---|
 {shifts}
 

@@ -20,7 +20,7 @@ def interval(
     values: xr.DataArray,
     *,
     over: str = "image",
-    cluster: str | Sequence[Any] | None = None,
+    cluster: str | Sequence[Any] | np.ndarray | None = None,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> xr.Dataset:
@@ -81,7 +81,7 @@ def estimate(
     values: xr.DataArray,
     *,
     over: str = "image",
-    cluster: str | Sequence[Any] | None = None,
+    cluster: str | Sequence[Any] | np.ndarray | None = None,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> xr.Dataset:
@@ -126,7 +126,7 @@ def of_one(array: xr.DataArray, over: str) -> list[Any]:
 
 
 def clusters(
-    values: xr.DataArray, over: str, cluster: str | Sequence[Any] | None
+    values: xr.DataArray, over: str, cluster: str | Sequence[Any] | np.ndarray | None
 ) -> list[Any] | np.ndarray:
     """Return the label of each of the sampled: those that share one are not independent."""
     if cluster is None:

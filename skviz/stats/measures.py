@@ -80,7 +80,7 @@ def paired(
     change: xr.DataArray,
     *,
     family: str = "unit",
-    cluster: str | Sequence[Any] | None = None,
+    cluster: str | Sequence[Any] | np.ndarray | None = None,
 ) -> xr.Dataset:
     """Say how large a paired change is, how sure, and whether it could be chance.
 
@@ -146,7 +146,7 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def shift(
-    ds: xr.DataTree | xr.Dataset, *, cluster: str | Sequence[Any] | None = None
+    ds: xr.DataTree | xr.Dataset, *, cluster: str | Sequence[Any] | np.ndarray | None = None
 ) -> xr.Dataset:
     """Measure how far each unit's selection moves from the smallest to the largest scale.
 
@@ -177,7 +177,9 @@ def ends(values: xr.DataArray) -> xr.DataArray:
     return values.isel(scale=-1, drop=True) - values.isel(scale=0, drop=True)
 
 
-def compare(ds: xr.Dataset, *, cluster: str | Sequence[Any] | None = None) -> xr.Dataset:
+def compare(
+    ds: xr.Dataset, *, cluster: str | Sequence[Any] | np.ndarray | None = None
+) -> xr.Dataset:
     """Test a claim against its controls, image by image.
 
     Two tests of the *excess*, the claim's shift minus the control's. Wilcoxon's asks whether it is
@@ -205,7 +207,7 @@ def compare(ds: xr.Dataset, *, cluster: str | Sequence[Any] | None = None) -> xr
     own = paired(ds["shift"], cluster=labels)
     excess = ds["shift"].isel(control=0, drop=True) - ds["shift"]
     found = paired(excess, cluster=labels)
-    margin = np.minimum(MARGIN, PART * abs(own["estimate"].isel(control=0, drop=True)))
+    margin = (PART * abs(own["estimate"].isel(control=0, drop=True))).clip(max=MARGIN)
     p_same = tost(cluster_means(excess, labels), margin, found["estimate"])
     renamed = {name: f"excess_{name}" for name in found.data_vars}
     found = own.merge(found.rename(renamed).rename(excess_estimate="excess"))

@@ -12,12 +12,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from textboxes import texts
 
-<<<<<<< HEAD
 import skviz
-from skviz import plot, stats
-=======
 from skviz import plot
->>>>>>> d5166b1 (Figures are four marks over tables: what is drawn is what figure.tables holds)
 from skviz.errors import SkvizError
 from skviz.plot import style
 
