@@ -111,7 +111,7 @@ def write_card(
         rule="|" + "---|" * (len(ZOOMS) + 1),
         accuracy="\n".join(accuracy_rows(root, recipe.categories)),
         confidence=100 * float(root["probability"].sel(scale=1.0).mean()),
-        shifts=shift_rows(stats.shift(root), np.stack(controls)),
+        shifts=shift_rows(stats.shift(root), controls.to_numpy()),
         blurred=", ".join(
             f"{unit} {value:+.3f}"
             for unit, value in zip(blurred["unit"].values, blurred["estimate"].values, strict=True)
