@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import skviz
 from skviz import stats
 from skviz.scenes import cutouts
@@ -151,6 +153,13 @@ def reach(values: list[float]) -> str:
     return f"{signed(min(values))} to {signed(max(values))}"
 
 
+def share(found: dict[str, dict[str, Any]]) -> str:
+    """Say from what to what percentage of the claim copies move the units."""
+    claim = np.array(found["object"]["estimate"])
+    parts = [100 * np.array(found[n]["estimate"]) / claim for n in ("copies", "copies scattered")]
+    return f"{np.min(parts):.0f} to {np.max(parts):.0f}"
+
+
 def rows(found: dict[str, dict[str, Any]], said: dict[str, str]) -> str:
     """Lines of a table of controls; a star where the control is the same as the claim."""
     lines = []
@@ -185,6 +194,9 @@ def section(found: dict[str, Any]) -> str:
     units = [unit.removesuffix(".sk") for unit in found["units"]]
     untrained = [v for name, c in controls.items() if name.startswith("untrained")
                  for v in c["estimate"]]  # fmt: skip
+    sizes = np.array(
+        [each[name]["estimate"] for each in (controls, real) for name in ("size", "size scattered")]
+    )  # (layout and background, unit)
     accuracy = {name: f"{100 * value[0]:.0f} %" for name, value in found["accuracy"].items()}
     radius = {
         name: ", ".join(f"{100 * value:+.0f}".replace("-", "−") for value in values[3:])
@@ -196,6 +208,11 @@ def section(found: dict[str, Any]) -> str:
         controls=rows(controls, SAID),
         real=rows(real, {name: SAID[name] for name in ("object", "copies", "size")}),
         untrained=reach(untrained),
+        copies=share(controls),
+        real_copies=share(real),
+        size_first=reach(sizes[:, :4].ravel().tolist()),
+        size_fifth=reach(sizes[:, 4].tolist()),
+        size_last=reach(sizes[:, 5].tolist()),
         accuracy=accuracy,
         natural=radius["natural"],
         small=radius["3×3"],

@@ -25,7 +25,7 @@ def figures(arguments: argparse.Namespace) -> None:
     """Draw the shipped set of figures from the held-out objects, and print the shifts."""
     config = Path(__file__).parent / "figures" / "figures.toml"
     made = write_set(config, arguments, model=arguments.model)
-    print(f"\n{shift_table(made.study('objects'))}")
+    print(f"\n{shift_table(made.study('objects'), 'category')}")
 
 
 def export(arguments: argparse.Namespace) -> None:
@@ -53,15 +53,15 @@ def show_provenance(arguments: argparse.Namespace) -> None:
     print(json.dumps(read(arguments.figure), indent=2, ensure_ascii=False))
 
 
-def shift_table(ds: xr.DataTree) -> str:
+def shift_table(ds: xr.DataTree, cluster: str | None = None) -> str:
     """Print-ready table of the shift of every unit."""
     from skviz import stats
 
-    found, root = stats.shift(ds), stats.root(ds)
+    found, root = stats.shift(ds, cluster=cluster), stats.root(ds)
     first, last = root["scale"].values[[0, -1]]
     lines = [
         f"change of the attention difference from scale {first:g} to {last:g}, "
-        f"{ds.sizes['image']} images",
+        f"{found.attrs['images']} images; {found.attrs['method']}",
         f"{'unit':<14}{'kernels':<11}{'shift':>8}   {'95 % interval':<18}{'towards larger':>14}",
     ]
     for unit in root["unit"].values:
