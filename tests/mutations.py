@@ -187,7 +187,8 @@ Map = dict[str, dict[str, float]]
 def callers(folder: Path, tests: list[str], kept: Path) -> Map:
     """Find the tests (and their seconds) that run through each function ``file:line``."""
     if not kept.exists():
-        arguments = ["-p", "tests.callers", f"--callers={kept}", *tests]
+        tests = tests or ["tests", "--ignore=tests/browser"]
+        arguments = ["-p", "tests.callers", f"--callers={kept.absolute()}", *tests]
         if pytest(folder, arguments, 4 * 3600):
             raise SystemExit("the tests fail as they are")
     return json.loads(kept.read_text())
@@ -232,11 +233,11 @@ def main() -> None:
     parser.add_argument("--live", type=int, default=3, help="as many may live")
     parser.add_argument("--only", default="", help="of those drawn, in files whose name has this")
     parser.add_argument("--map", type=Path, help="where it is kept which tests run through what")
-    parser.add_argument("tests", nargs="*", default=["tests", "--ignore=tests/browser"])
-    asked = parser.parse_args()
+    parser.add_argument("tests", nargs="*", help="and options of pytest, for finding the map")
+    asked, options = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as name:
         folder = copied(Path(name))
-        known = callers(folder, asked.tests, asked.map or folder / "callers.json")
+        known = callers(folder, asked.tests + options, asked.map or folder / "callers.json")
         drawn = chosen(asked.count, asked.seed, asked.only)
         alive = 0
         for mutation in drawn:

@@ -1,9 +1,11 @@
 """Train a tiny network, in as many processes as torchrun starts.
 
-torchrun -m tests.processes RUN STOP
+torchrun -m tests.processes FOLDER
 """
 
+import shutil
 import sys
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from recipes import train, train_objects
@@ -24,19 +26,31 @@ TINY = train_objects.Recipe(
 )
 
 
-def main(run: Path, stop: int) -> None:
-    """Train; die before the step `stop`."""
+def main(folder: Path) -> None:
+    """Train at one go; then once more, stopped before the fourth step and resumed."""
+    train.CHECKPOINT_EVERY = 2
+
+    def run(name: str) -> None:
+        train.train(TINY, folder / name, where="cpu", bfloat16=False, progress=False)
+
     scenes = train_objects.training_scenes
 
     def stopping(studio, step, share):
-        if step == stop:
-            sys.exit(3)
+        if step == 3:
+            raise KeyboardInterrupt
         return scenes(studio, step, share)
 
-    train_objects.training_scenes = stopping
-    train.CHECKPOINT_EVERY = 2
-    train.train(TINY, run, where="cpu", bfloat16=False, progress=False)
+    with train.together("cpu") as on:  # once for all: processes cannot join a second time
+        train.together = lambda _: nullcontext(on)
+        run("whole")
+        train_objects.training_scenes = stopping
+        with suppress(KeyboardInterrupt):
+            run("parts")
+        train_objects.training_scenes = scenes
+        if train.world()[0] == 0:
+            shutil.copy(folder / "parts" / "log.jsonl", folder / "stopped.jsonl")
+        run("parts")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]))

@@ -16,9 +16,9 @@ The result is one `xarray.Dataset`. For scenes its variables also have the dimen
 ``area`` where it is not known where the object is.
 
 In float32 a map depends on the processor, the number of threads and how many images share a pass:
-by some 10⁻⁶ of its largest value, and of integrated gradients, some of whose steps end just where a
-ReLU turns, by up to 0.5 % in a few pixels of a hundred thousand. A model and images in float64
-(``model.double()``) give the same map in all digits that are kept.
+mostly by 10⁻⁶ of its largest value, but where an activation lies just at the bend of a ReLU, as one
+of the many steps of integrated gradients is likely to, by up to 0.6 % in a few of 10,000 pixels. A
+model and images in float64 (``model.double()``) give the same map in all digits that are kept.
 """
 
 from __future__ import annotations
