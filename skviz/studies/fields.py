@@ -28,7 +28,16 @@ from tqdm import tqdm
 from skviz.attribution.layers import unit_output
 from skviz.capture.interventions import force, intervene
 from skviz.models import device as devices
-from skviz.studies.sweeps import as_scenes, at_rest, checked, choose, provenance
+from skviz.scenes.made import images_hash
+from skviz.studies.sweeps import (
+    as_scenes,
+    at_rest,
+    checked,
+    choose,
+    contents,
+    images_shown,
+    provenance,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,7 +140,11 @@ def receptive_field(
             "image": list(scenes.ids),
             "category": ("image", list(scenes.category)),
         },
-        attrs=provenance(model) | scenes.attrs | {"draws": draws, "seed": seed},
+        attrs=provenance(model)
+        | scenes.attrs
+        | images_shown(scenes, grid)
+        | {"images_sha256": images_hash(contents(scenes))}
+        | {"draws": draws, "seed": seed, "batch": batch, "device": where.type},
     )
 
 
