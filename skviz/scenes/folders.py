@@ -86,7 +86,14 @@ class Pictures:
         call = step("where", category=category)
         return replace(some, attrs=self.attrs | {"made": [*self.attrs["made"], call]})
 
-    def content(self, index: int) -> int:
+    @property
+    def content(self) -> np.ndarray:
+        """(N,) uint64, what `content_at` says of each; all of them are read."""
+        with ThreadPoolExecutor(READERS) as pool:
+            found = pool.map(self.named(self.content_at), range(len(self)))
+            return np.array(list(found), np.uint64)
+
+    def content_at(self, index: int) -> int:
         """Return the first 64 bits of the sha256 of what makes one image what it is."""
         digest = hashlib.sha256(self.raw(self.places[index])).digest()
         return int.from_bytes(digest[:8], "big")
@@ -138,7 +145,7 @@ class Pictures:
 
         def show(index: int) -> tuple[list[Tensor], Tensor, int]:
             scene = self.scenes({self.ids[index]: self.picture(index)}).to(device)
-            return [scene.render(scale) for scale in scales], areas(scene), self.content(index)
+            return [scene.render(scale) for scale in scales], areas(scene), self.content_at(index)
 
         problems: dict[int, str] = {}
         shown = []

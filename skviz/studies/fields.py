@@ -28,15 +28,12 @@ from tqdm import tqdm
 from skviz.attribution.layers import unit_output
 from skviz.capture.interventions import force, intervene
 from skviz.models import device as devices
-from skviz.scenes.made import images_hash
 from skviz.studies.sweeps import (
     as_scenes,
     at_rest,
     checked,
     choose,
-    contents,
-    images_shown,
-    provenance,
+    described,
 )
 
 if TYPE_CHECKING:
@@ -140,11 +137,9 @@ def receptive_field(
             "image": list(scenes.ids),
             "category": ("image", list(scenes.category)),
         },
-        attrs=provenance(model)
-        | scenes.attrs
-        | images_shown(scenes, grid)
-        | {"images_sha256": images_hash(contents(scenes))}
-        | {"draws": draws, "seed": seed, "batch": batch, "device": where.type},
+        attrs=described(
+            model, scenes, grid, draws=draws, seed=seed, batch=batch, device=where.type
+        ),
     )
 
 

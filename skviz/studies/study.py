@@ -163,7 +163,7 @@ class Study:
             return
         content = store.read(self.path, "content", set(left))
         for index in np.flatnonzero(content).tolist():
-            if self.scenes.content(index) != content[index]:
+            if self.scenes.content_at(index) != content[index]:
                 raise DataError(
                     f"{self.path} holds another study: image {self.scenes.ids[index]!r} has "
                     "changed since it was measured; give another store, or put the image back"

@@ -429,6 +429,14 @@ def images_shown(scenes: Source, scales: Sequence[float]) -> dict[str, Any]:
     }
 
 
+def described(
+    model: nn.Module, scenes: Source, scales: Sequence[float], **options: Any
+) -> dict[str, Any]:
+    """Say where a result comes from: code, model, images, scales and options."""
+    images = {"images_sha256": images_hash(contents(scenes))}
+    return provenance(model) | scenes.attrs | images_shown(scenes, scales) | images | options
+
+
 def provenance(model: nn.Module) -> dict[str, Any]:
     """Say which code, model and data a result comes from."""
     card = getattr(model, "card", None)

@@ -22,6 +22,12 @@ def own(picture=PICTURE):
 
 RUNS = {
     "sweep": skviz.sweep,
+    "effect": lambda model, scenes, **options: skviz.effect(
+        model, scenes, {"equal": "uniform"}, **options
+    ),
+    "controls": lambda model, scenes, **options: skviz.controls(
+        model, scenes, names=(), seeds=0, **options
+    ),
     "receptive_field": skviz.receptive_field,
     "attribute": lambda model, scenes, **options: skviz.attribute(
         model, scenes, target=0, method="saliency", **options
