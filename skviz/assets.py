@@ -17,7 +17,7 @@ from torch import Tensor
 
 from skviz.errors import DataError
 
-__all__ = ["data_folder", "manifest", "manifest_hash", "names_in", "read_bytes", "read_image"]
+__all__ = ["data_folder", "manifest", "names_in", "read_bytes", "read_image"]
 
 
 @cache
@@ -38,11 +38,6 @@ def manifest() -> dict[str, str]:
     """Return the sha256 of every shipped file, by its path below the data folder."""
     hashes: dict[str, str] = json.loads((data_folder() / "manifest.json").read_text())
     return hashes
-
-
-def manifest_hash() -> str:
-    """Return one sha256 for the whole of the shipped data."""
-    return hashlib.sha256(json.dumps(manifest(), sort_keys=True).encode()).hexdigest()
 
 
 def read_bytes(name: str) -> bytes:

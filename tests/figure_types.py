@@ -45,7 +45,7 @@ def made_up(
             "category": ("image", [f"category {i % categories}" for i in range(images)]),
         },
         attrs={"model": "made-up", "model_sha256": "0" * 64, "protocol": "rescale", "seed": 7,
-               "data_sha256": "1" * 64},
+               "images_sha256": "1" * 64},
     )  # fmt: skip
     nodes = {
         name: xr.DataTree(

@@ -28,6 +28,7 @@ import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor, nn
@@ -42,7 +43,16 @@ from skviz.capture.intercept import discover
 from skviz.errors import AttributionError
 from skviz.models import device as devices
 from skviz.scenes import cutouts
-from skviz.studies.sweeps import as_scenes, at_rest, category_index, checked, provenance
+from skviz.scenes.made import content_of, images_hash
+from skviz.studies.sweeps import (
+    as_scenes,
+    at_rest,
+    category_index,
+    checked,
+    contents,
+    images_shown,
+    provenance,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -140,6 +150,8 @@ def attribute(
             if scales is not None:
                 raise AttributionError("scales are for scenes; these images are as they are")
             ds = run(images.to(run.device), mask=mask)
+            content = np.array([content_of(image) for image in images], np.uint64)
+            ds.attrs |= {"images": len(images), "images_sha256": images_hash(content)}
         elif mask is not None:
             raise AttributionError("scenes know where their objects are; leave mask= out")
         elif not hasattr(images, "render") and not isinstance(images, cutouts.Objects):
@@ -173,7 +185,9 @@ def _over_scales(run: _Run, scenes: Source, scales: Sequence[float]) -> xr.Datas
     ds = xr.concat(parts, "scale").assign_coords(
         scale=grid, image=list(scenes.ids), category=("image", list(scenes.category))
     )
-    return ds.transpose("target", "image", "scale", "y", "x", "rgb").assign_attrs(scenes.attrs)
+    return ds.transpose("target", "image", "scale", "y", "x", "rgb").assign_attrs(
+        scenes.attrs | images_shown(scenes, grid) | {"images_sha256": images_hash(contents(here))}
+    )
 
 
 @dataclass

@@ -24,7 +24,7 @@ __all__ = ["collect", "comment", "read"]
 
 MARK = "%skviz: "  # begins each line of provenance in formats that have comments only
 DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
-NAMELESS = ("skviz", "figure", "parameters", "seed", "protocol", "data_sha256")
+NAMELESS = ("skviz", "figure", "parameters", "seed", "protocol", "images", "images_sha256", "scales")
 
 
 def collect(figure: Figure, *, anonymous: bool = False) -> str:

@@ -1,7 +1,7 @@
 """The shipped pictures: cut-outs, photographed backgrounds, photographs with masks."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from skviz.assets import names_in, read_image
 from skviz.errors import DataError
+from skviz.scenes.made import Made, step
 
 __all__ = ["Objects", "objects", "photographs", "real_backgrounds"]
 
@@ -41,11 +42,14 @@ class Objects:
         uint8 (N, 4, H, W), straight (not premultiplied) alpha.
     category, family
         What each one shows, and whose design it is; N strings each.
+    made
+        How they were chosen.
     """
 
     rgba: Tensor
     category: tuple[str, ...]
     family: tuple[str, ...]
+    made: Made = ()
 
     def __post_init__(self) -> None:
         if self.rgba.ndim != 4 or self.rgba.shape[1] != 4 or self.rgba.dtype != torch.uint8:
@@ -82,6 +86,7 @@ class Objects:
             self.rgba[chosen],
             tuple(self.category[i] for i in chosen),
             tuple(self.family[i] for i in chosen),
+            (*self.made, step("take", indices=chosen)),
         )
 
     def where(
@@ -94,6 +99,10 @@ class Objects:
         DataError
             If a name does not exist, with those that do, or if nothing is left.
         """
+        category, family = (
+            each if each is None or isinstance(each, str) else list(each)
+            for each in (category, family)
+        )
         categories = known(category, self.category, "category")
         families = known(family, self.family, "family")
         kept = [
@@ -105,7 +114,8 @@ class Objects:
             raise DataError(
                 f"no object is of category {sorted(categories)} and family {sorted(families)}"
             )
-        return self.take(kept)
+        made = (*self.made, step("where", category=category, family=family))
+        return replace(self.take(kept), made=made)
 
 
 @cache
@@ -117,6 +127,7 @@ def all_objects() -> Objects:
         torch.stack([read_image(name, "RGBA") for name in names]),
         tuple(category for _, _, category in parts),
         tuple(family for _, family, _ in parts),
+        (step("skviz.objects"),),
     )
 
 

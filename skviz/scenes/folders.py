@@ -18,6 +18,7 @@ from torch import Tensor
 
 from skviz.errors import DataError, SceneError
 from skviz.scenes.cutouts import known
+from skviz.scenes.made import step
 from skviz.scenes.photographs import Zoom, from_photographs, zoom
 from skviz.scenes.pictures import as_mask, as_picture, opened
 from skviz.scenes.source import Scenes, areas
@@ -77,10 +78,22 @@ class Pictures:
 
     def where(self, *, category: Iterable[str] | None = None) -> Self:
         """Return the images of these categories, or raise `DataError` if there is none."""
+        if category is None:
+            return self
+        category = [category] if isinstance(category, str) else list(category)
         chosen = known(category, self.category, "category")
-        return self.take([i for i, name in enumerate(self.category) if name in chosen])
+        some = self.take([i for i, name in enumerate(self.category) if name in chosen])
+        call = step("where", category=category)
+        return replace(some, attrs=self.attrs | {"made": [*self.attrs["made"], call]})
 
-    def content(self, index: int) -> int:
+    @property
+    def content(self) -> np.ndarray:
+        """(N,) uint64, what `content_at` says of each; all of them are read."""
+        with ThreadPoolExecutor(READERS) as pool:
+            found = pool.map(self.named(self.content_at), range(len(self)))
+            return np.array(list(found), np.uint64)
+
+    def content_at(self, index: int) -> int:
         """Return the first 64 bits of the sha256 of what makes one image what it is."""
         digest = hashlib.sha256(self.raw(self.places[index])).digest()
         return int.from_bytes(digest[:8], "big")
@@ -132,7 +145,7 @@ class Pictures:
 
         def show(index: int) -> tuple[list[Tensor], Tensor, int]:
             scene = self.scenes({self.ids[index]: self.picture(index)}).to(device)
-            return [scene.render(scale) for scale in scales], areas(scene), self.content(index)
+            return [scene.render(scale) for scale in scales], areas(scene), self.content_at(index)
 
         problems: dict[int, str] = {}
         shown = []
@@ -214,7 +227,7 @@ class Rendered:
         return self.images[scale]
 
 
-def pictures(found: Pictures, protocol: str, canvas: int) -> Pictures:
+def pictures(found: Pictures, protocol: str, canvas: int, call: dict[str, Any]) -> Pictures:
     """Check the protocol, and say how scenes are made."""
     if protocol not in ("zoom", "rescale"):
         raise SceneError(f"protocol must be 'zoom' or 'rescale', got {protocol!r}")
@@ -222,7 +235,8 @@ def pictures(found: Pictures, protocol: str, canvas: int) -> Pictures:
         raise DataError(f"{len(found)} images need as many categories, got {len(found.category)}")
     if len(set(found.ids)) != len(found.ids) or not found.ids:
         raise DataError("a data set needs at least one image, and no name twice")
-    return replace(found, attrs={"protocol": protocol, "canvas": canvas})
+    made = [call | {"protocol": protocol, "canvas": canvas}]
+    return replace(found, attrs={"protocol": protocol, "canvas": canvas, "made": made})
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -314,7 +328,7 @@ def from_folder(folder: str | Path, *, protocol: str = "zoom", canvas: int = 96)
     ids = tuple(path.relative_to(root).as_posix() for path in files)
     category = tuple(path.parent.name if path.parent != root else path.stem for path in files)
     found = Pictures(read, raw, category, ids, range(len(ids)), threads=READERS)
-    return pictures(found, protocol, canvas)
+    return pictures(found, protocol, canvas, step("skviz.from_folder", folder=folder))
 
 
 def from_dataset(
@@ -345,4 +359,5 @@ def from_dataset(
     """
     from skviz.scenes.datasets import listed
 
-    return pictures(listed(dataset, category), protocol, canvas)
+    call = step("skviz.from_dataset", dataset=type(dataset).__name__)
+    return pictures(listed(dataset, category), protocol, canvas, call)

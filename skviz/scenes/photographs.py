@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Self, TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from skviz.errors import DataError, SceneError
 from skviz.scenes.drawing import resample
+from skviz.scenes.made import content_of, step
 from skviz.scenes.pictures import as_mask, as_picture
 from skviz.scenes.source import VISIBLE, Scenes, check_scale
 
@@ -149,7 +152,12 @@ def from_photographs(
         torch.stack(centre),
         names,
         names,
-        {"protocol": "rescale", "canvas": canvas, "source": "photographs"},
+        {
+            "protocol": "rescale",
+            "canvas": canvas,
+            "source": "photographs",
+            "made": [step("skviz.from_photographs", pictures=names, canvas=canvas)],
+        },
     ).to(device)
 
 
@@ -189,6 +197,11 @@ class Zoom:
     def to(self, device: torch.device | str) -> Self:
         """Return the photographs on `device`."""
         return replace(self, pictures=tuple(picture.to(device) for picture in self.pictures))
+
+    @cached_property
+    def content(self) -> np.ndarray:
+        """(N,) uint64, 64 bits of the sha256 of each picture."""
+        return np.array([content_of(picture) for picture in self.pictures], np.uint64)
 
     def coverage(self, scale: float) -> None:
         """Where the object is in these photographs is not known."""
@@ -249,4 +262,6 @@ def zoom(
     labels = names if category is None else tuple(category)
     if len(labels) != len(names):
         raise SceneError(f"{len(names)} photographs need as many categories, got {len(labels)}")
-    return Zoom(made, canvas, labels, names, {"protocol": "zoom", "canvas": canvas}).to(device)
+    calls = [step("skviz.zoom", pictures=names, category=category and labels, canvas=canvas)]
+    attrs = {"protocol": "zoom", "canvas": canvas, "made": calls}
+    return Zoom(made, canvas, labels, names, attrs).to(device)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from skviz.errors import SceneError
 from skviz.scenes import cutouts
 from skviz.scenes.backgrounds import procedural
 from skviz.scenes.drawing import compose, premultiplied, rotation_matrix, warp
+from skviz.scenes.made import content_of, step
 from skviz.scenes.pictures import checked_images
 
 __all__ = ["Scenes", "Source", "place"]
@@ -99,6 +101,12 @@ class Scenes:
     def to(self, device: torch.device | str) -> Self:
         """Return the scenes with their tensors on `device`."""
         return replace(self, **{name: getattr(self, name).to(device) for name in TENSORS})
+
+    @cached_property
+    def content(self) -> np.ndarray:
+        """(N,) uint64, 64 bits of the sha256 of what makes each scene what it is."""
+        rows = zip(*(getattr(self, name) for name in TENSORS), strict=True)
+        return np.array([content_of(*row) for row in rows], np.uint64)
 
     @cached_property
     def extent(self) -> Tensor:
@@ -222,6 +230,15 @@ def place(
         If the backgrounds are not floats in 0…1.
     """
     count = len(objects)
+    made = step(
+        "skviz.place",
+        canvas=canvas,
+        reference=reference,
+        position=position,
+        rotation=rotation,
+        backgrounds=backgrounds,
+        seed=seed if backgrounds is None else None,
+    )
     if not (math.isfinite(reference) and reference > 0):
         raise SceneError(f"reference must be a positive fraction of the canvas, got {reference}")
     if not math.isfinite(rotation):
@@ -257,5 +274,6 @@ def place(
             "position": list(position),
             "rotation": rotation,
             "seed": seed,
+            "made": [*objects.made, made],
         },
     )

@@ -37,11 +37,11 @@ from skviz.studies.sweeps import (
     checked,
     choose,
     cut,
+    described,
     example,
     labelled,
     labels,
     measurements,
-    provenance,
 )
 from skviz.studies.untrained import untrained
 
@@ -140,7 +140,8 @@ def controls(
     ds = xr.concat(list(measured.values()), "control", coords="minimal", compat="override")
     ds = ds.assign_coords(control=list(measured))
     ds["shift"] = stats.ends(ds["attention_difference"])
-    return ds.assign_attrs(provenance(model) | scenes.attrs)
+    options = {"units": list(labels(found)), "batch": batch, "device": where.type, "seeds": seeds}
+    return ds.assign_attrs(described(model, scenes, grid, **options))
 
 
 def differences(

@@ -38,8 +38,8 @@ from skviz.studies.sweeps import (
     category_index,
     checked,
     choose,
+    described,
     probabilities,
-    provenance,
 )
 
 __all__ = ["effect", "swap"]
@@ -243,7 +243,14 @@ def effect(
             "scale": grid,
             "category": ("image", list(source.category)),
         },
-        attrs=provenance(model) | source.attrs,
+        attrs=described(
+            model,
+            source,
+            grid,
+            interventions={name: repr(what) for name, what in interventions.items()},
+            batch=batch,
+            device=where.type,
+        ),
     )
 
 

@@ -28,7 +28,13 @@ from tqdm import tqdm
 from skviz.attribution.layers import unit_output
 from skviz.capture.interventions import force, intervene
 from skviz.models import device as devices
-from skviz.studies.sweeps import as_scenes, at_rest, checked, choose, provenance
+from skviz.studies.sweeps import (
+    as_scenes,
+    at_rest,
+    checked,
+    choose,
+    described,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,7 +137,9 @@ def receptive_field(
             "image": list(scenes.ids),
             "category": ("image", list(scenes.category)),
         },
-        attrs=provenance(model) | scenes.attrs | {"draws": draws, "seed": seed},
+        attrs=described(
+            model, scenes, grid, draws=draws, seed=seed, batch=batch, device=where.type
+        ),
     )
 
 

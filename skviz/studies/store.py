@@ -21,6 +21,7 @@ from zarr.core.buffer import Buffer
 from zarr.storage import LocalStore
 
 from skviz.errors import DataError
+from skviz.scenes.made import images_hash
 
 __all__ = [
     "attributes",
@@ -166,6 +167,8 @@ def load(path: str | os.PathLike[str], *, lazy: bool = False) -> xr.DataTree:
         zarr_format=3,
     )
     tree = tree.map_over_datasets(readable)
+    if "content" in tree:
+        tree.attrs["images_sha256"] = images_hash(np.asarray(tree["content"]))
     return tree if lazy else tree.load()
 
 

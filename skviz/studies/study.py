@@ -42,6 +42,7 @@ from skviz.studies.sweeps import (
     choose,
     cut,
     example,
+    images_shown,
     labelled,
     labels,
     measure,
@@ -118,11 +119,9 @@ class Study:
     def attrs(self) -> dict[str, Any]:
         """Say what the study is; the same attributes mean the same numbers."""
         parameters = {
-            "scales": self.grid,
             "units": list(labels(self.units)),
             "kernels": [list(map(str, kernels)) for kernels in labels(self.units).values()],
             "architecture_sha256": hashlib.sha256(repr(self.model).encode()).hexdigest(),
-            "images": len(self.scenes),
             "batch": self.batch,
             "chunk": self.chunk,
             "channels": self.channels,
@@ -130,7 +129,8 @@ class Study:
             "source_sha256": source_hash(self.scenes),
             "code_sha256": code_hash(),
         }
-        return provenance(self.model) | self.scenes.attrs | parameters
+        described = self.scenes.attrs | images_shown(self.scenes, self.grid)
+        return provenance(self.model) | described | parameters
 
     def prepare(self) -> list[int]:
         """Create the store, or check that it holds this study; return the tasks left."""
@@ -163,7 +163,7 @@ class Study:
             return
         content = store.read(self.path, "content", set(left))
         for index in np.flatnonzero(content).tolist():
-            if self.scenes.content(index) != content[index]:
+            if self.scenes.content_at(index) != content[index]:
                 raise DataError(
                     f"{self.path} holds another study: image {self.scenes.ids[index]!r} has "
                     "changed since it was measured; give another store, or put the image back"

@@ -35,7 +35,6 @@ import xarray as xr
 from torch import nn
 from tqdm import tqdm
 
-from skviz import assets
 from skviz.capture import Unit, find_units
 from skviz.capture.recording import record
 from skviz.errors import SkvizError, UnitError
@@ -43,6 +42,7 @@ from skviz.models import device as devices
 from skviz.models import zoo
 from skviz.scenes import cutouts
 from skviz.scenes.folders import Pictures, Rendered
+from skviz.scenes.made import content_of, images_hash, sha256_of
 from skviz.scenes.source import Source, areas, place
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ __all__ = ["sweep"]
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 EXAMPLES = 4
+SOME = 200  # images whose names are said one by one
 PIXELS = 2**17  # of a batch on a CPU: 64 of 32², 8 of 96², 2 of 224²
 AHEAD = 2  # batches of scenes that wait, ready, for the model
 
@@ -138,7 +139,11 @@ def sweep(
             collected.append(measured)
             bar.update(len(measured["prediction"]))
     stacked = {key: np.concatenate([part[key] for part in collected]) for key in collected[0]}
-    return assemble(stacked, labels(found), scenes, grid, model)
+    tree = assemble(stacked, labels(found), scenes, grid, model)
+    options = {"units": list(labels(found)), "batch": batch, "device": where.type}
+    images = {"images_sha256": images_hash(stacked["content"][:, 0])}
+    tree.attrs |= options | images
+    return tree
 
 
 def batch_size(scenes: Source, device: torch.device) -> int:
@@ -216,7 +221,7 @@ def measurements(
         if isinstance(here, Rendered):
             area, content = here.areas, here.content
         else:
-            area, content = areas(here), np.zeros(len(here), np.uint64)
+            area, content = areas(here), contents(here)
         known = {"area": area.float().cpu().numpy(), "content": content}
         return len(part), here.render(scale), known, problems
 
@@ -350,7 +355,7 @@ def assemble(
 ) -> xr.DataTree:
     """Label the measurements, and say where they come from."""
     tree = labelled(measured, kernels, scenes, scales, category_index(model, scenes))
-    tree.attrs = provenance(model) | scenes.attrs
+    tree.attrs = provenance(model) | scenes.attrs | images_shown(scenes, scales)
     return tree
 
 
@@ -404,6 +409,34 @@ def labelled(
     return xr.DataTree(root, children={name: xr.DataTree(ds) for name, ds in nodes.items()})
 
 
+def contents(scenes: Any) -> np.ndarray:
+    """Return 64 bits of the sha256 of what makes each scene what it is, (image,)."""
+    found: np.ndarray | None = getattr(scenes, "content", None)
+    if found is not None:
+        return found
+    return np.array([content_of(image) for image in scenes.render(1.0)], np.uint64)
+
+
+def images_shown(scenes: Source, scales: Sequence[float]) -> dict[str, Any]:
+    """Say which images are shown, and at which scales."""
+    ids = list(scenes.ids)
+    few = ids if len(ids) <= SOME else [*ids[:2], "…", ids[-1]]
+    return {
+        "images": len(ids),
+        "ids": few,
+        "ids_sha256": sha256_of([repr(ids).encode()]),
+        "scales": list(scales),
+    }
+
+
+def described(
+    model: nn.Module, scenes: Source, scales: Sequence[float], **options: Any
+) -> dict[str, Any]:
+    """Say where a result comes from: code, model, images, scales and options."""
+    images = {"images_sha256": images_hash(contents(scenes))}
+    return provenance(model) | scenes.attrs | images_shown(scenes, scales) | images | options
+
+
 def provenance(model: nn.Module) -> dict[str, Any]:
     """Say which code, model and data a result comes from."""
     card = getattr(model, "card", None)
@@ -412,5 +445,4 @@ def provenance(model: nn.Module) -> dict[str, Any]:
         "torch": str(torch.__version__),
         "model": card.name if card else type(model).__name__,
         "model_sha256": zoo.weights_hash(model),
-        "data_sha256": assets.manifest_hash(),
     }

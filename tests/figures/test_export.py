@@ -172,7 +172,7 @@ def test_provenance_is_inside_and_names_nobody(ending, figure, tmp_path):
     assert known["figure"] == "scale_response"
     assert known["parameters"] == {"example": 1, "ax": None}
     assert known["model"] == "made-up"
-    assert (known["model_sha256"], known["data_sha256"]) == ("0" * 64, "1" * 64)
+    assert (known["model_sha256"], known["images_sha256"]) == ("0" * 64, "1" * 64)
     assert known["seed"] == 7
     content = path.read_bytes()
     for secret in (str(tmp_path), f"{Path.home()}/", f"/{getpass.getuser()}/"):
@@ -180,7 +180,7 @@ def test_provenance_is_inside_and_names_nobody(ending, figure, tmp_path):
 
     hidden = skviz.save_figure(figure, tmp_path / f"hidden{ending}", anonymous=True)
     assert set(provenance.read(hidden)) == {
-        "skviz", "figure", "parameters", "seed", "protocol", "data_sha256",
+        "skviz", "figure", "parameters", "seed", "protocol", "images_sha256",
     }  # fmt: skip
     assert b"made-up" not in hidden.read_bytes()
 

@@ -180,12 +180,6 @@ def test_a_file_that_the_manifest_does_not_know_is_refused(a_folder: Path) -> No
         assets.read_bytes("two.txt")
 
 
-def test_the_hash_of_the_data_changes_with_any_file(a_folder: Path) -> None:
-    before = assets.manifest_hash()
-    (a_folder / "manifest.json").write_text(json.dumps({"one.txt": "0" * 64}))
-    assert assets.manifest_hash() != before
-
-
 def test_a_missing_data_folder_is_explained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -302,7 +302,7 @@ def test_zoom_slices_and_names() -> None:
     assert whole.shape == (4, 3, 32, 32)
     assert torch.equal(scenes[1:3].render(1.5), whole[1:3])
     assert 0 <= float(whole.min()) < float(whole.max()) <= 1
-    assert scenes.attrs == {"protocol": "zoom", "canvas": 32}
+    assert (scenes.attrs["protocol"], scenes.attrs["canvas"]) == ("zoom", 32)
     assert zoom(pictures).category == tuple(pictures)
     assert {p.device.type for p in scenes.to("meta").pictures} == {"meta"}
 

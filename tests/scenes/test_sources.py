@@ -107,7 +107,7 @@ def test_what_may_be_a_class_or_not_is_refused(tmp_path, names):
 
 def test_the_hash_tells_images_and_masks_apart(tmp_path):
     def found() -> int:
-        return sources.from_folder(tmp_path).content(0)
+        return sources.from_folder(tmp_path).content[0]
 
     Image.new("RGB", (40, 40), (200, 0, 0)).save(tmp_path / "a.bmp")
     (tmp_path / "cat").mkdir()
@@ -135,7 +135,7 @@ def test_the_hash_of_any_image_is_that_of_its_values():
             return len(self.values)
 
     def found(dataset, **options):
-        return skviz.from_dataset(dataset, category=["x"] * len(dataset), **options).content(0)
+        return skviz.from_dataset(dataset, category=["x"] * len(dataset), **options).content[0]
 
     assert found(Pair(0.0, 0.2)) == found(Pair(0.0, 0.4), canvas=32)
     assert found(Pair(0.0, 0.2)) != found(Pair(0.2, 0.0))
@@ -147,7 +147,7 @@ def test_the_hash_is_that_of_what_a_transform_makes(tmp_path):
 
     def found(transform) -> int:
         dataset = datasets.ImageFolder(str(tmp_path), transform=transform)
-        return skviz.from_dataset(dataset, canvas=32).content(0)
+        return skviz.from_dataset(dataset, canvas=32).content[0]
 
     sizes = {found(None), found(transforms.CenterCrop(40)), found(transforms.CenterCrop(10))}
     assert len(sizes) == 3

@@ -1,0 +1,58 @@
+"""How a thing was made, as data: the calls, one after the other, each with its arguments."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch import Tensor
+
+__all__ = ["Made", "content_of", "images_hash", "sha256_of", "step"]
+
+Made = tuple[dict[str, Any], ...]
+
+
+def step(function: str, **arguments: Any) -> dict[str, Any]:
+    """Describe one call as JSON can hold it; what was not given is left out."""
+    given = {name: plain(value) for name, value in arguments.items() if value is not None}
+    return {"function": function} | given
+
+
+def plain(value: Any) -> Any:
+    """Return what JSON can hold: of a path its name, of a tensor or array its hash."""
+    if isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Path):
+        return value.name
+    if hasattr(value, "shape"):
+        return {"shape": list(value.shape), "sha256": sha256_of([np.asarray(value).tobytes()])}
+    return [plain(each) for each in value]
+
+
+def sha256_of(parts: Iterable[bytes]) -> str:
+    """Return the sha256 of some bytes after each other."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def content_of(*tensors: Tensor) -> int:
+    """Return the first 64 bits of the sha256 of what makes an image what it is."""
+    found = sha256_of(
+        f"{tuple(t.shape)}".encode() + t.cpu().contiguous().numpy().tobytes() for t in tensors
+    )
+    return int(found[:16], 16)
+
+
+def images_hash(content: np.ndarray) -> str:
+    """Return one sha256 for all images of a result."""
+    return sha256_of([np.ascontiguousarray(content, "<u8").tobytes()])
