@@ -1,8 +1,10 @@
 """The explorer under a real hand, in a real JupyterLab."""
 
 import io
+import os
 import re
 import shutil
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -436,40 +438,58 @@ def test_after_an_error_of_the_model_nothing_old_has_a_new_name(moody, model):
     expect(view.get_by_label("Python of this view")).to_have_value(re.compile(r"scale=1\.5,"))
 
 
-def test_a_kernel_that_is_restarted_or_killed_is_missed(moody, model):
+def test_a_kernel_that_does_not_answer_is_missed_and_found_again(moody):
     view = moody.page.locator(".skviz")
     before = drawn(view)
-    moody.page.evaluate(
-        """() => { window.jupyterapp.shell.currentWidget.sessionContext.session.kernel
-            .requestExecute({code: 'os.kill(os.getpid(), 9)', store_history: false}); }"""
-    )
-    moody.page.get_by_role("button", name="Ok", exact=True).click(timeout=SLOW)  # it has died
-    view.get_by_label("Object", exact=True).select_option("penguin")
-    expect(view).to_have_class(re.compile("stale"))
-    expect(view).to_have_attribute("data-state", re.compile("silent|gone"), timeout=10_000)
-    expect(view.locator(".problem")).to_contain_text("Below is bus (noto-v1), scale 1.00")
-    assert drawn(view) == before
-    view.get_by_role("button", name="Back to what is shown").click()
-    expect(view).not_to_have_class(re.compile("stale"))
-    expect(view.get_by_label("Object", exact=True)).to_have_value("bus")
-    moody.page.evaluate(
-        """async () => {
-            const panel = window.jupyterapp.shell.currentWidget;
-            await panel.sessionContext.restartKernel();
-            await panel.sessionContext.session.kernel.info;
-        }"""
-    )
-    expect(view).to_have_attribute("data-state", "gone")
+    kernel = int(moody.python("", "os.getpid()"))
+    os.kill(kernel, signal.SIGSTOP)
+    try:
+        view.get_by_label("Object", exact=True).select_option("penguin")
+        expect(view).to_have_class(re.compile("stale"))
+        expect(view).to_have_attribute("data-state", "silent", timeout=10_000)
+        expect(view.locator(".status")).to_have_text("no answer")
+        expect(view.locator(".problem")).to_contain_text("Below is bus (noto-v1), scale 1.00")
+        assert drawn(view) == before
+    finally:
+        os.kill(kernel, signal.SIGCONT)
+    settled(view)
+    expect(view.locator(".problem")).to_be_hidden()
+    expect(view.locator("figcaption").first).to_have_text("penguin, scale 1.00")
+    assert drawn(view) != before
+
+
+KILL = """() => { window.jupyterapp.shell.currentWidget.sessionContext.session.kernel
+    .requestExecute({code: "os.kill(os.getpid(), 9)", store_history: false})
+    .done.catch(() => 0); }"""
+RESTART = """async () => {
+    const panel = window.jupyterapp.shell.currentWidget;
+    await panel.sessionContext.restartKernel();
+    await panel.sessionContext.session.kernel.info;
+}"""
+
+
+@pytest.mark.parametrize("end", [KILL, RESTART], ids=["killed", "restarted"])
+def test_without_a_kernel_what_was_measured_is_still_there(moody, model, end):
+    view = moody.page.locator(".skviz")
+    moody.page.evaluate(end)
+    if end == KILL:
+        moody.page.get_by_role("button", name="Ok", exact=True).click(timeout=SLOW)  # it has died
+    expect(view).to_have_attribute("data-state", "gone", timeout=SLOW)
     expect(view.locator(".status")).to_have_text("no kernel")
     expect(view.locator(".problem")).to_contain_text("Run the cell again")
-    expect(view.get_by_label("Object", exact=True)).to_be_disabled()
-    slide(view, 1.5)  # what was measured is still to be had
+    for name in ("Object", "Background", "Protocol", "Weights", "Attribution"):
+        expect(view.get_by_label(name, exact=True)).to_be_disabled()
+    slide(view, 1.5)
     bus = skviz.place(skviz.objects(category="bus", family="noto-v1"))
     found = {f"net.{name}": weight for name, weight in expected(model, bus, 1.5).items()}
     assert drawn(view) == pytest.approx(found, abs=1e-3)
     expect(view).not_to_have_class(re.compile("stale"))
+    view.locator(".frame").focus()
+    moody.page.keyboard.press("ArrowRight")  # to where nobody has measured
+    expect(view.locator("figcaption").first).to_have_text("bus, scale 1.50")
     moody.run(0, 1)
     settled(moody.page.locator(".skviz"))
+    expect(moody.page.locator(".skviz .status")).to_have_text("live")
 
 
 def test_two_views_move_together_and_survive_a_restart(lab, browser, model):
@@ -492,13 +512,7 @@ def test_two_views_move_together_and_survive_a_restart(lab, browser, model):
         assert drawn(views[1]) == pytest.approx(expected(model, bus, 1.6), abs=1e-3)
         two.page.wait_for_timeout(TOLD)
         assert two.python("", "explorer.scale, wide.value") == "(1.6, 1.6)"
-        two.page.evaluate(
-            """async () => {
-                const panel = window.jupyterapp.shell.currentWidget;
-                await panel.sessionContext.restartKernel();
-                await panel.sessionContext.session.kernel.info;
-            }"""
-        )
+        two.page.evaluate(RESTART)
     assert two.errors == []
     two.close()
 

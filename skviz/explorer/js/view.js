@@ -48,16 +48,28 @@ export function render({model, el}) {
   };
   const expect = () => {
     clearTimeout(waiting);
-    waiting = setTimeout(() => { silent = true; draw(); }, PATIENCE);
+    waiting = setTimeout(() => {
+      silent = true;
+      post({kind: "ping"});
+      draw();
+    }, PATIENCE);
   };
   const heard = () => { // a sign of life
     clearTimeout(waiting);
-    silent = false;
+    [silent, kernel] = [false, "live"];
   };
   const send = (content, buffers) => {
     if (telling) tell();
-    model.send(content, undefined, buffers);
     expect();
+    post(content, buffers);
+  };
+  const post = (content, buffers) => {
+    try {
+      model.send(content, undefined, buffers);
+    } catch { // nothing is left of the kernel to send to
+      kernel = "gone";
+      setTimeout(draw);
+    }
   };
   const question = (scale, setting) => {
     const key = JSON.stringify([setting, scale]);
@@ -262,8 +274,8 @@ export function render({model, el}) {
     } else if (content.kind === "file") download(content.name, buffers[0]);
     draw();
   };
-  const disconnected = () => { // JupyterLab marks what has lost its kernel
-    kernel = el.closest(".jupyter-widgets-disconnected") ? "gone" : "live";
+  const disconnected = () => {
+    kernel = "gone";
     draw();
   };
   const from = (handler) => () => { heard(); handler(); };
