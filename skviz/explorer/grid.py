@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from skviz.capture.interventions import force, intervene
-from skviz.capture.recording import record
 from skviz.capture.names import kernel_name
+from skviz.capture.recording import record
 from skviz.errors import SkvizError
 from skviz.explorer.items import NATURAL
 from skviz.scenes.source import Scenes, Source
