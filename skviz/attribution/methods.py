@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from skviz.attribution.probe import Probe
+    from skviz.capture.kernels import Kernel
 
 __all__ = ["COMPLETE", "METHODS", "Job", "check_options", "completeness_error"]
 
@@ -169,7 +170,7 @@ def feature_ablation(job: Job) -> Tensor:
 
 
 def grad_cam(
-    job: Job, *, unit: str | None = None, kernel: int | None = None, branch: int | None = None
+    job: Job, *, unit: str | None = None, kernel: Kernel | None = None, branch: int | None = None
 ) -> Tensor:
     """Grad-CAM at a unit's output (by default the last unit's), or of one of its branches."""
     units = find_units(job.probe.model, job.images[:3])

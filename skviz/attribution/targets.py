@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from skviz.capture import Unit, Units
+    from skviz.capture.kernels import Kernel
 
 __all__ = ["Target", "attention_difference", "branch_weight", "every_branch", "resolve"]
 
@@ -79,7 +80,7 @@ class BranchWeight:
     """A branch's weight, by kernel or index; made by `branch_weight`."""
 
     unit: str
-    kernel: int | None = None
+    kernel: Kernel | None = None
     branch: int | None = None
     channels: tuple[int, ...] | None = None
 
@@ -107,21 +108,19 @@ class AttentionDifference:
 
     def resolve(self, unit: Unit) -> WeightSum:
         """Find the branches in a unit."""
-        if unit.kernels is None:
+        if unit.largest is None or unit.smallest is None:
             raise AttributionError(
-                f"the kernels of unit {unit.name!r} are unknown; attribute a branch instead, "
-                f"branch_weight({unit.name!r}, branch=0)"
+                f"unit {unit.name!r} has not one smallest and one largest kernel; attribute a "
+                f"branch instead, branch_weight({unit.name!r}, branch=0)"
             )
-        largest = unit.kernels.index(max(unit.kernels))
-        smallest = unit.kernels.index(min(unit.kernels))
         label = f"{self.unit} attention difference"
-        return WeightSum(label, unit, self.unit, ((largest, 1.0), (smallest, -1.0)))
+        return WeightSum(label, unit, self.unit, ((unit.largest, 1.0), (unit.smallest, -1.0)))
 
 
 def branch_weight(
     unit: str,
     *,
-    kernel: int | None = None,
+    kernel: Kernel | None = None,
     branch: int | None = None,
     channels: Sequence[int] | None = None,
 ) -> BranchWeight:

@@ -6,10 +6,12 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from skviz.capture.kinds import KINDS, USUAL
 from skviz.capture.layout import Site
 from skviz.capture.probe import probe
 from skviz.capture.select import Found, selections
 from skviz.capture.units import Unit, Units
+from skviz.errors import UnitError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +24,7 @@ def find_units(
     *example_args: Any,
     include: str | Iterable[str] | None = None,
     exclude: str | Iterable[str] | None = None,
+    kind: str | Iterable[str] | None = None,
     **example_kwargs: Any,
 ) -> Units:
     """Find the Selective-Kernel units of a model from what it computes on an example.
@@ -40,6 +43,10 @@ def find_units(
         one's leading size are taken to be batches.
     include, exclude : str or iterable of str, optional
         Shell patterns on unit names to keep or drop (``"layer1.*"``).
+    kind : str or iterable of str, optional
+        Kinds of selection to look for: ``"softmax"``, ``"split attention"``, ``"gate"`` and
+        ``"per pixel"`` by default; gates that keep a ``"state"`` or the untouched input, and
+        ``"mixture"`` of experts, only if asked for.
 
     Returns
     -------
@@ -49,7 +56,7 @@ def find_units(
     Raises
     ------
     UnitError
-        If the model cannot be run on the example.
+        If the model cannot be run on the example, or there is no such kind.
 
     Notes
     -----
@@ -59,8 +66,12 @@ def find_units(
     A gate's branch 0 is the one that ``a`` multiplies. Kernels are relative to the last tensor
     that all branches share, so a branch computed from another branch counts from there.
     """
-    graph = probe(model, example_args, example_kwargs)
-    named = _named(selections(graph))
+    kinds = USUAL if kind is None else _patterns(kind)
+    unheard = [one for one in kinds if one not in KINDS]
+    if unheard:
+        raise UnitError(f"no kind of unit is called {unheard[0]!r}; use {', '.join(KINDS)}")
+    found = selections(probe(model, example_args, example_kwargs))
+    named = _named([selection for selection in found if selection.kind in kinds])
     keep, drop = _patterns(include), _patterns(exclude)
     return Units(
         unit
@@ -71,6 +82,7 @@ def find_units(
 
 
 def _patterns(given: str | Iterable[str] | None) -> list[str]:
+    """Return one or several as a list."""
     return [given] if isinstance(given, str) else list(given or ())
 
 
@@ -107,7 +119,7 @@ def _unit(site: Site, group: list[Found]) -> Unit:
         spatial = bool(layout.spatial)
     return Unit(
         name=site.module,
-        kernels=first.kernels,
+        kernels=first.kernels.sizes,
         branches=first.branches,
         channels=channels,
         spatial=spatial,
@@ -115,6 +127,8 @@ def _unit(site: Site, group: list[Found]) -> Unit:
         how=first.how,
         notes=first.notes,
         degenerate=first.degenerate,
+        kind=first.kind,
+        unknown=first.kernels.unknown,
         interpolated=first.interpolated,
         site=site,
         layout=layout,

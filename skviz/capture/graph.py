@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
@@ -24,6 +26,7 @@ MOVING = {
     *("permute", "transpose", "t", "select", "slice", "split", "split_with_sizes", "unbind"),
     *("unsqueeze", "squeeze", "expand", "cat", "stack", "index_select", "index", "flip", "roll"),
     *("narrow", "repeat", "unsafe_split", "unsafe_split_with_sizes", "diagonal", "movedim"),
+    *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle"),
 }
 # Operations whose result does not depend on the values they are given.
 FACTORY = {
@@ -39,6 +42,19 @@ class Frame:
 
     name: str
     counts: Counter[Any] = field(default_factory=Counter)
+
+
+class View(NamedTuple):
+    """Which elements of its memory a tensor holds."""
+
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    offset: int
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> View:
+        """Look at a tensor."""
+        return cls(tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset()))
 
 
 @dataclass(eq=False, slots=True)
@@ -62,7 +78,8 @@ class Node:
     axes: tuple[int, ...] = ()  # along which the values are a probability
     gate: bool = False  # values within [0, 1], a candidate for (a, 1 - a)
     complement: Node | None = None  # the parent ``a`` if this is 1 - a
-    stored: tuple[Node, Node, Node] | None = None  # a whole of which a view was given a value
+    # What a tensor held, and what was written since to its memory through other views of it.
+    memory: tuple[tuple[Node, View], ...] = ()
     values: Tensor | None = None
 
     @property
@@ -77,7 +94,7 @@ class Node:
     def moving(self) -> bool:
         """Whether every element is an element of a parent, unchanged."""
         op = self.op
-        return self.stored is not None or op in RESHAPING or op in COPYING or op in MOVING
+        return bool(self.memory) or op in RESHAPING or op in COPYING or op in MOVING
 
     @property
     def elementwise(self) -> bool:
@@ -106,17 +123,18 @@ class Graph(TorchDispatchMode):
         self.nodes: list[Node] = []
         self.stack: list[Frame] = []
         self.inputs: set[int] = set()
-        self._known: Any = WeakTensorKeyDictionary()
+        self._known: Any = WeakTensorKeyDictionary()  # node, and writes to its memory until then
+        self._writes: dict[int, tuple[Any, list[tuple[Node, View]]]] = {}  # by memory
 
     def add_inputs(self, values: Any) -> None:
         """Mark the tensors in ``values`` as what the model looks at."""
         for leaf in tree_leaves(values):
             if isinstance(leaf, Tensor):
-                self._known[leaf] = self._node(None, (), {}, 0, leaf, tainted=True)
+                self._known[leaf] = self._node(None, (), {}, 0, leaf, tainted=True), 0
 
     def lookup(self, tensor: Tensor) -> Node | None:
         """Return the node of a tensor seen before."""
-        node: Node | None = self._known.get(tensor)
+        node: Node | None = self._known.get(tensor, (None, 0))[0]
         return node
 
     def hooks(self, model: nn.Module) -> list[Any]:
@@ -151,7 +169,10 @@ class Graph(TorchDispatchMode):
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
                 return parts
-        noted_args, noted_kwargs = tree_map(self._note, (args, kwargs))
+        written = _written(func)
+        into = tree_leaves([args[at] if isinstance(at, int) else kwargs.get(at) for at in written])
+        given = {key: value for key, value in kwargs.items() if key not in written}
+        noted_args, noted_kwargs = tree_map(self._note, (args, given))
         out = func(*args, **kwargs)
         for frame in self.stack:
             frame.counts[func] += 1
@@ -161,7 +182,8 @@ class Graph(TorchDispatchMode):
         )
         tainted = name not in FACTORY and any(parent.tainted for parent in parents)
         flat = out if isinstance(out, (tuple, list)) else (out,)
-        for position, tensor in enumerate(flat):
+        unnamed = [tensor for tensor in into if not any(tensor is made for made in flat)]
+        for position, tensor in enumerate([*flat, *unnamed]):
             if not isinstance(tensor, Tensor):
                 continue
             node = self._node(
@@ -171,30 +193,39 @@ class Graph(TorchDispatchMode):
                 node.gate = len(parents) == 1 and parents[0].gate
             elif tainted and tensor.is_floating_point():
                 _look_at_values(node, tensor, args)
-            self._known[tensor] = node
-            if name.endswith("_") and tensor._is_view():
-                self._store(parents[0], node, tensor._base)
+            writes = any(tensor is one for one in into)
+            self._known[tensor] = node, self._written_to(tensor, node if writes else None)
         return out
 
     def _note(self, value: Any) -> Any:
+        """Return the node of a tensor as it is now, whatever wrote to its memory."""
         if not isinstance(value, Tensor):
             return value
-        node = self._known.get(value)
+        node, seen = self._known.get(value, (None, 0))
         if node is None:
             node = self._node(None, (), {}, 0, value, tainted=False)
             if not value.is_floating_point() and value.numel() <= 1 << 12:
-                node.values = value.detach().clone()
-            self._known[value] = node
+                node.values = value.detach().cpu().clone()
+        count = self._written_to(value)
+        if count > seen:
+            since = self._writes[value.untyped_storage()._cdata][1][seen:]
+            memory = ((node, View.of(value)), *since)
+            parents = tuple(part for part, _ in memory)
+            tainted = any(part.tainted for part in parents)
+            node = self._node(None, (), {}, 0, value, tainted=tainted, parents=parents)
+            node.memory = memory
+        self._known[value] = node, count
         return node
 
-    def _store(self, view: Node, value: Node, base: Tensor | None) -> None:
-        """Note that a tensor was written to through a view of it."""
-        if base is None or not value.tainted:
-            return
-        whole = self._note(base)
-        node = self._node(None, (), {}, 0, base, tainted=True, parents=(whole, value))
-        node.stored = (whole, view, value)
-        self._known[base] = node
+    def _written_to(self, tensor: Tensor, node: Node | None = None) -> int:
+        """Note that ``node`` was written to a tensor's memory; return how often it was so far."""
+        if tensor.layout is not torch.strided:
+            return 0
+        storage = tensor.untyped_storage()
+        if node is not None:  # the weak reference keeps the address from being used again
+            entry = self._writes.setdefault(storage._cdata, (StorageWeakRef(storage), []))
+            entry[1].append((node, View.of(tensor)))
+        return len(self._writes.get(storage._cdata, (None, ()))[1])
 
     def _node(
         self,
@@ -243,6 +274,16 @@ class Calls(TorchFunctionMode):
             if node is not None and node.func is not None and node.call is None:
                 node.call = (func, stack, order)
         return out
+
+
+@cache
+def _written(func: Any) -> tuple[int | str, ...]:
+    """Return the arguments that an operation writes to: by place, or by name (``out``)."""
+    return tuple(
+        argument.name if argument.kwarg_only else place
+        for place, argument in enumerate(func._schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    )
 
 
 def tolerance(dtype: torch.dtype) -> float:

@@ -16,6 +16,7 @@ from skviz.errors import InterventionError, UnitError
 
 if TYPE_CHECKING:
     from skviz.capture import Unit, Units
+    from skviz.capture.kernels import Kernel
 
 Change = Callable[[Tensor], Tensor]
 
@@ -24,7 +25,7 @@ Change = Callable[[Tensor], Tensor]
 class _Branch:
     """One branch, by kernel or by index."""
 
-    kernel: int | None = None
+    kernel: Kernel | None = None
     branch: int | None = None
 
     def index(self, unit: Unit) -> int:
@@ -54,12 +55,12 @@ class Ablate(_Branch):
         return torch.where(left > 0, weights * kept / left, kept / (unit.branches - 1))
 
 
-def force(*, kernel: int | None = None, branch: int | None = None) -> Force:
+def force(*, kernel: Kernel | None = None, branch: int | None = None) -> Force:
     """Give all weight to one branch, named by effective kernel or by index."""
     return Force(kernel, branch)
 
 
-def ablate(*, kernel: int | None = None, branch: int | None = None) -> Ablate:
+def ablate(*, kernel: Kernel | None = None, branch: int | None = None) -> Ablate:
     """Take the weight of one branch away and renormalise the others."""
     return Ablate(kernel, branch)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from skviz.capture.graph import COPYING, RESHAPING, Node
+from skviz.capture.graph import COPYING, RESHAPING, Node, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,11 +21,8 @@ _BITS = 40  # of a label that number the element; the rest number the source
 
 def replay(node: Node, labels: Callable[[Node], Tensor]) -> Tensor:
     """Move labels as ``node`` moved its values; ``labels`` gives those of each tensor argument."""
-    if node.stored is not None:
-        whole, view, value = node.stored
-        labelled = labels(whole).expand(node.shape).reshape(-1).clone()
-        labelled[_positions(view).flatten()] = labels(value).expand(view.shape).flatten()
-        return labelled.reshape(node.shape)
+    if node.memory:
+        return _read(node, labels)
     op = node.op
     if op in RESHAPING:
         return labels(node.parents[0]).reshape(node.shape)
@@ -34,16 +32,26 @@ def replay(node: Node, labels: Callable[[Node], Tensor]) -> Tensor:
         lambda arg: _argument(arg, labels) if isinstance(arg, Node) else arg,
         (node.args, node.kwargs),
     )
-    out = node.func(*tensors[0], **tensors[1])
+    # Without `out=`, which is no argument of the values.
+    run = node.func.overloadpacket if node.func._overloadname == "out" else node.func
+    out = run(*tensors[0], **tensors[1])
     moved: Tensor = out if isinstance(out, Tensor) else out[node.output]
     return moved
 
 
-def _positions(view: Node) -> Tensor:
-    """Where the elements of a view are in the tensor that it is a view of."""
-    if replayable(view) and view.stored is None:
-        return replay(view, _positions)
-    return torch.arange(_size(view.shape)).reshape(view.shape)
+def _read(node: Node, labels: Callable[[Node], Tensor]) -> Tensor:
+    """Read a tensor's labels from its memory, after all that was written there."""
+    places = [torch.arange(_reach(view)).as_strided(*view) for _, view in node.memory]
+    held = torch.full((max(_reach(view) for _, view in node.memory),), NOWHERE)
+    for (part, _), place in zip(node.memory, places, strict=True):
+        held[place] = labels(part).expand(part.shape)
+    return held[places[0]]
+
+
+def _reach(view: View) -> int:
+    """Elements of memory up to the last one that a view holds."""
+    steps = zip(view.shape, view.stride, strict=True)
+    return view.offset + 1 + sum((size - 1) * stride for size, stride in steps)
 
 
 def _argument(node: Node, labels: Callable[[Node], Tensor]) -> Tensor:
@@ -76,6 +84,7 @@ class Origins:
 
     def __init__(self, graph: list[Node]) -> None:
         self.sources: list[tuple[Node, tuple[int, ...]]] = []
+        self.apart: set[int] = set()  # sources whose parts were moved apart before they were added
         self._numbers: dict[tuple[Node, tuple[int, ...]], int] = {}
         self._labels: dict[Node, Tensor] = {}
         self._moved: dict[Node, int] = {}
@@ -94,6 +103,18 @@ class Origins:
             labels = self._labels[node] = self._make(node)
         return labels
 
+    def since(self, start: Node) -> Origins:
+        """Return origins that look no further back than to this node."""
+        other = copy(self)
+        other._labels = {}
+        other._labels[start] = other._fresh(start)
+        return other
+
+    @staticmethod
+    def flat(labels: Tensor) -> Tensor:
+        """Place of each element in its source's tensor, as a flat index."""
+        return labels & ((1 << _BITS) - 1)
+
     def forget(self) -> None:
         """Let go of the label tensors (not of the sources)."""
         self._labels.clear()
@@ -101,8 +122,8 @@ class Origins:
     def decode(self, labels: Tensor) -> dict[str, Tensor]:
         """Split labels (n,) into source, image, channel and position within the source."""
         source = labels >> _BITS
-        flat = labels & ((1 << _BITS) - 1)
-        shapes = [node.shape for node, _ in self.sources]
+        flat = self.flat(labels)
+        shapes = [self.leaves(number)[0].shape for number in range(len(self.sources))]
         images = torch.tensor([_size(shape[1:]) for shape in shapes])[source]
         places = torch.tensor([_size(shape[2:]) for shape in shapes])[source]
         image = flat // images
@@ -128,12 +149,14 @@ class Origins:
 
     def _combine(self, node: Node, parts: list[Tensor]) -> Tensor:
         """Element-wise sum or product of a stack of maps with others: still a stack."""
-        numbers = torch.stack([part.broadcast_to(node.shape) >> _BITS for part in parts]).flatten(1)
-        pairs, inverse = numbers.unique(dim=1, return_inverse=True)
-        renamed = torch.tensor(
+        whole = torch.stack([part.broadcast_to(node.shape) for part in parts]).flatten(1)
+        pairs, inverse = (whole >> _BITS).unique(dim=1, return_inverse=True)
+        numbers = torch.tensor(
             [self._number(node, tuple(n for n in pair if n >= 0)) for pair in pairs.T.tolist()]
-        )[inverse].reshape(node.shape)
-        return parts[0] & ((1 << _BITS) - 1) | renamed << _BITS
+        )[inverse]
+        apart = (whole >= 0) & (whole[:1] >= 0) & (self.flat(whole) != self.flat(whole[:1]))
+        self.apart.update(numbers[apart.any(0)].unique().tolist())
+        return (self.flat(whole[0]) | numbers << _BITS).reshape(node.shape)
 
     def _number(self, node: Node, parts: tuple[int, ...]) -> int:
         number = self._numbers.setdefault((node, parts), len(self.sources))

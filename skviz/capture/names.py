@@ -5,13 +5,13 @@ from collections.abc import Sequence
 __all__ = ["branch_names", "kernel_name"]
 
 
-def kernel_name(kernel: float | tuple[int, int]) -> str:
-    """Name an effective kernel, such as ``5×5``; of two numbers, height first."""
-    high, wide = kernel if isinstance(kernel, tuple) else (kernel, kernel)
-    return f"{high:.0f}×{wide:.0f}"
+def kernel_name(kernel: float | tuple[int, ...]) -> str:
+    """Name an effective kernel, such as ``5×5``; of several numbers, height first."""
+    sides = kernel if isinstance(kernel, tuple) else (kernel, kernel)
+    return "×".join(f"{side:.0f}" for side in sides)
 
 
-def branch_names(kernels: Sequence[float | tuple[int, int] | None]) -> list[str]:
+def branch_names(kernels: Sequence[float | tuple[int, ...] | None]) -> list[str]:
     """Name branches by their kernels, with the index where a kernel is not one branch's alone.
 
     Parameters

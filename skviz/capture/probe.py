@@ -65,6 +65,7 @@ def _three_images(args: Any, kwargs: Any, first: Tensor) -> tuple[Any, Any]:
         same = [bool((chosen[i] == chosen[j]).all()) for j in range(IMAGES) for i in range(j)]
         if any(same):
             noise = torch.randn(chosen.shape, generator=generator).to(chosen)
+            noise[0] = 0  # the first image stays what it is
             chosen = chosen + noise * (chosen.std() if chosen.std() > 0 else 1)
         if leaf.dim() == 4 and leaf.is_contiguous(memory_format=torch.channels_last):
             chosen = chosen.contiguous(memory_format=torch.channels_last)

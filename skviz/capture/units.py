@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, overload
 
-from skviz.capture.names import branch_names
+from skviz.capture.names import branch_names, kernel_name
 from skviz.errors import UnitError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from skviz.capture.kernels import Kernel
     from skviz.capture.layout import Layout, Site
 
 
@@ -24,8 +26,9 @@ class Unit:
     ----------
     name : str
         Qualified name of the innermost module that holds both the softmax and the selection.
-    kernels : tuple[int, ...] or None
-        Effective kernel of each branch, in the order of the softmax axis; None if unknown.
+    kernels : tuple[int or tuple[int, ...], ...] or None
+        Effective kernel of each branch, in the order of the softmax axis: one number, or (h, w)
+        where they differ; None if unknown.
     branches : int
         M, the number of branches.
     channels : int or None
@@ -42,12 +45,18 @@ class Unit:
         The form of a unit without its function; see the notes.
     interpolated : bool
         Whether the model uses one weight of two and takes the other for granted (``lerp``).
+    kind : str
+        Of selection: ``softmax``, ``split attention``, ``gate`` (a and 1 − a), ``per pixel``,
+        ``state`` (a gate between something new and what was there) or ``mixture`` (of experts:
+        the weights do not look at the branches).
+    unknown : str
+        Why the kernels are unknown.
     site, layout
         What `skviz.capture.recording` needs to find the same tensor again.
     """
 
     name: str
-    kernels: tuple[int, ...] | None
+    kernels: tuple[Kernel, ...] | None
     branches: int
     channels: int | None
     spatial: bool
@@ -55,6 +64,8 @@ class Unit:
     how: str
     notes: tuple[str, ...] = ()
     degenerate: bool = False
+    kind: str = "softmax"
+    unknown: str = ""
     interpolated: bool = field(default=False, repr=False)
     site: Site | None = field(default=None, repr=False, compare=False)
     layout: Layout | None = field(default=None, repr=False)
@@ -71,7 +82,26 @@ class Unit:
             return (self.name,)
         return tuple(f"{self.name}@{call}" for call in range(self.calls))
 
-    def branch_index(self, *, kernel: int | None = None, branch: int | None = None) -> int:
+    @property
+    def sizes(self) -> tuple[float, ...]:
+        """Kernels as numbers; all NaN if they are unknown or one is not as wide as it is high."""
+        known = [kernel for kernel in self.kernels or () if isinstance(kernel, int)]
+        complete = len(known) == self.branches
+        return tuple(map(float, known)) if complete else (math.nan,) * self.branches
+
+    @property
+    def largest(self) -> int | None:
+        """Branch of the largest kernel; None if that is unknown or not one."""
+        size = max(self.sizes)
+        return self.sizes.index(size) if self.sizes.count(size) == 1 else None
+
+    @property
+    def smallest(self) -> int | None:
+        """Branch of the smallest kernel; None if that is unknown or not one."""
+        size = min(self.sizes)
+        return self.sizes.index(size) if self.sizes.count(size) == 1 else None
+
+    def branch_index(self, *, kernel: Kernel | None = None, branch: int | None = None) -> int:
         """Return the index of the branch of that effective kernel, or check the index given.
 
         Raises
@@ -109,7 +139,7 @@ class Unit:
 class Units(Sequence[Unit]):
     """The units of a model in forward order; printed as a table, indexed by number or name."""
 
-    _columns = ("unit", "M", "kernels", "channels", "spatial", "calls", "how")
+    _columns = ("unit", "M", "kernels", "kind", "channels", "spatial", "calls", "how")
 
     def __init__(self, units: Iterable[Unit]) -> None:
         self._units = tuple(units)
@@ -152,7 +182,8 @@ class Units(Sequence[Unit]):
             (
                 unit.name or "(the model itself)",
                 str(unit.branches),
-                "unknown" if unit.kernels is None else ", ".join(map(str, unit.kernels)),
+                _kernels(unit),
+                unit.kind,
                 "shared" if unit.channels is None else str(unit.channels),
                 "yes" if unit.spatial else "no",
                 str(unit.calls),
@@ -169,8 +200,7 @@ class Units(Sequence[Unit]):
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         table = [lines[0]]
         for unit, line in zip(self._units, lines[1:], strict=True):
-            mark = "degenerate" if unit.degenerate else "note"
-            table += [line, *(f"    {mark}: {note}" for note in unit.notes)]
+            table += [line, *(f"    {note}" for note in _notes(unit))]
         return "\n".join(table)
 
     __repr__ = __str__
@@ -181,7 +211,21 @@ class Units(Sequence[Unit]):
 
         columns = (*self._columns, "notes")
         rows = [
-            row((*cells, "; ".join(unit.notes)), "td")
+            row((*cells, "; ".join(_notes(unit))), "td")
             for cells, unit in zip(self._rows(), self._units, strict=True)
         ]
         return f"<table>{row(columns, 'th')}{''.join(rows)}</table>"
+
+
+def _kernels(unit: Unit) -> str:
+    if unit.kernels is None:
+        return "unknown"
+    square = all(isinstance(kernel, int) for kernel in unit.kernels)
+    return ", ".join(map(str if square else kernel_name, unit.kernels))
+
+
+def _notes(unit: Unit) -> list[str]:
+    """List what there is to say about a unit below its row."""
+    mark = "degenerate" if unit.degenerate else "note"
+    unknown = [f"kernels unknown, because {unit.unknown}"] if unit.unknown else []
+    return [*(f"{mark}: {note}" for note in unit.notes), *unknown]

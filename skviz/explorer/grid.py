@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from skviz.capture.interventions import force, intervene
+from skviz.capture.names import kernel_name
 from skviz.capture.recording import record
 from skviz.errors import SkvizError
 from skviz.explorer.items import NATURAL
@@ -100,7 +101,7 @@ class Subject:
             {
                 "name": name,
                 "branches": branch_labels(unit),
-                "largest": int(np.argmax(unit.kernels)) if unit.kernels else unit.branches - 1,
+                "largest": unit.branches - 1 if unit.largest is None else unit.largest,
             }
             for name, unit in zip(labels(self.units), calls, strict=True)
         ]
@@ -111,7 +112,7 @@ def branch_labels(unit: Unit) -> list[str]:
     kernels = unit.kernels or ()
     if not kernels or len(set(kernels)) < len(kernels):
         return [f"branch {index}" for index in range(unit.branches)]
-    return [f"{kernel}×{kernel}" for kernel in kernels]
+    return list(map(kernel_name, kernels))
 
 
 def renderable(scenes: Source, scales: Sequence[float]) -> list[float]:

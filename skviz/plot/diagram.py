@@ -12,6 +12,7 @@ from matplotlib.patches import BoxStyle, Circle, FancyBboxPatch, Rectangle
 from torch import Tensor, nn
 
 from skviz.capture import Unit, find_units
+from skviz.capture.kernels import Kernel
 from skviz.capture.names import kernel_name
 from skviz.capture.recording import record
 from skviz.errors import SkvizError
@@ -83,7 +84,7 @@ def unit_diagram(model: nn.Module, images: Tensor, *, unit: str | None = None) -
     shapes = [f"{c}×\n{h}×{w}" for c, h, w in sizes] or ["", ""]
     _map(ax, 4, middle, "X", shapes[0])
     _map(ax, wide - 4.6, middle, "V", shapes[-1])
-    kernels = chosen.kernels or (None,) * count
+    kernels: tuple[Kernel | None, ...] = chosen.kernels or (None,) * count
     for index, (y, kernel) in enumerate(zip(rows, kernels, strict=True)):
         colour = style.COLOURS[index % len(style.COLOURS)]
         _arrow(ax, (7.2, middle), (9.8, y), colour)
@@ -95,7 +96,7 @@ def unit_diagram(model: nn.Module, images: Tensor, *, unit: str | None = None) -
     _fuse(ax, rows[0], gate, weights.shape, _descriptor(module))
     table = xr.Dataset(
         {"weight": (("branch", "channel"), weights)},
-        coords={"kernel": ("branch", [np.nan if k is None else k for k in kernels])},
+        coords={"kernel": ("branch", list(chosen.sizes))},
         attrs=provenance(model),
     )
     style.describe(
@@ -142,7 +143,7 @@ def kernel_label(conv: nn.Conv2d) -> str:
     return f"{effective}×{effective}{made_of}"
 
 
-def _taps(module: nn.Module, kernel: int | None, branches: int) -> tuple[np.ndarray, str] | None:
+def _taps(module: nn.Module, kernel: Kernel | None, branches: int) -> tuple[np.ndarray, str] | None:
     """Return how strong each place of a kernel is (k, k), and what the kernel is made of.
 
     None where no single convolution of the unit has this kernel.
@@ -173,15 +174,15 @@ def _descriptor(module: nn.Module) -> int | None:
 
 
 def _kernel(
-    ax: Axes, y: float, kernel: int | None, taps: tuple[np.ndarray, str] | None, colour: str
+    ax: Axes, y: float, kernel: Kernel | None, taps: tuple[np.ndarray, str] | None, colour: str
 ) -> None:
     """Draw a branch's kernel in its box."""
     _box(ax, 10, y, 23, 7.2, colour)
-    strength = taps[0] if taps else np.zeros((kernel or 1, kernel or 1))
-    side = len(strength)
-    cell = 5.4 / max(side, 3)
-    left, high = 14 - side * cell / 2, y + side * cell / 2
-    for row, column in np.ndindex(side, side):
+    sides = kernel if isinstance(kernel, tuple) else (kernel or 1, kernel or 1)
+    strength = taps[0] if taps else np.zeros(sides[-2:])
+    cell = 5.4 / max(*strength.shape, 3)
+    left, high = 14 - strength.shape[1] * cell / 2, y + strength.shape[0] * cell / 2
+    for row, column in np.ndindex(strength.shape):
         share = 0.25 + 0.75 * strength[row, column] if strength[row, column] else 0
         face = 1 - share * (1 - np.array(to_rgb(colour)))
         place = (left + column * cell, high - (row + 1) * cell)

@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from skviz.attribution.layers import unit_output
 from skviz.capture.interventions import force, intervene
+from skviz.capture.names import kernel_name
 from skviz.models import device as devices
 from skviz.studies.sweeps import (
     as_scenes,
@@ -145,10 +146,11 @@ def receptive_field(
 
 def forced(units: Sequence[Unit]) -> dict[str, dict[str, Any]]:
     """Name the selections: natural with weights held fixed, and each kernel that all units have."""
-    kernels = set.intersection(*(set(unit.kernels or ()) for unit in units))
+    shared = set.intersection(*(set(unit.kernels or ()) for unit in units))
+    kernels = [kernel for kernel in units[0].kernels or () if kernel in shared]
     selections: dict[str, dict[str, Any]] = {NATURAL: {u.name: Tensor.detach for u in units}}
-    for kernel in sorted(kernels):
-        selections[f"{kernel}×{kernel}"] = {unit.name: force(kernel=kernel) for unit in units}
+    for kernel in sorted(kernels, key=lambda kernel: kernel if isinstance(kernel, int) else 0):
+        selections[kernel_name(kernel)] = {unit.name: force(kernel=kernel) for unit in units}
     return selections
 
 

@@ -321,11 +321,9 @@ def choose(model: nn.Module, images: torch.Tensor, names: Sequence[str] | None) 
 
 
 def labels(units: Sequence[Unit]) -> dict[str, tuple[float, ...]]:
-    """Name every call of every unit, with the kernels of its branches (NaN where unknown)."""
+    """Name every call of every unit, with its `sizes`."""
     return {
-        f"{unit.name or 'model'}{f'@{call}' if unit.calls > 1 else ''}": tuple(
-            unit.kernels or [np.nan] * unit.branches
-        )
+        f"{unit.name or 'model'}{f'@{call}' if unit.calls > 1 else ''}": unit.sizes
         for unit in units
         for call in range(unit.calls)
     }

@@ -82,6 +82,12 @@ REFUSED = [
 ]
 
 
+def test_no_difference_between_kernels_that_are_equal():
+    same = SKNet((1,), (8,), kernels=(3, 3), stem_channels=8, groups=2).eval()
+    with pytest.raises(AttributionError, match="not one smallest and one largest"):
+        skviz.attribute(same, torch.rand(2, 3, 16, 16), target=attention_difference("stage1.0.sk"))
+
+
 @pytest.mark.parametrize(("target", "error", "match"), REFUSED)
 def test_targets_that_are_not_there(shipped, target, error, match):
     with pytest.raises(error, match=match):

@@ -1,13 +1,18 @@
+import copy
+import math
 import random
 
 import pytest
 import torch
 from torch import nn
-from zoo import Case, degenerates, negatives, positives, wrapped
-from zoo.models import Body, Modules, Select, conv
-from zoo.positives import mix
+from torch.nn import functional as F
+from zoo import Case, asked_for, degenerates, negatives, not_asked_for, positives, wrapped
+from zoo.models import Body, C, Modules, Select, conv
+from zoo.negatives import Parts
+from zoo.positives import every_branch, mix
 
 from skviz.capture import find_units
+from skviz.capture.recording import record
 from skviz.errors import UnitError
 
 FORMS, WRAPPED = list(positives()), list(wrapped())
@@ -42,7 +47,140 @@ def test_units_are_found_wherever_models_keep_them(case: Case):
         assert units.names == (case.unit_name,)
 
 
-@case(list(negatives()))
+@case(list(asked_for()))
+def test_gates_that_keep_a_state_and_mixtures_are_found_when_asked_for(case: Case):
+    (unit,) = find_units(case.model, *case.args, kind=case.kind)
+    assert unit.kind == case.kind
+    assert (unit.branches, unit.channels, unit.spatial) == (
+        case.branches,
+        case.channels,
+        case.spatial,
+    )
+    with torch.no_grad(), record(case.model, [unit]) as recording:
+        case.model(*case.args)
+    (weights,) = recording.weights.values()
+    torch.testing.assert_close(weights, case.true_weights(*case.args).float())
+
+
+def test_kinds():
+    kinds = {
+        "sigmoid gate, a and 1 - a": "gate",
+        "sigmoid gate through lerp": "gate",
+        "(B, M, H, W) per pixel": "per pixel",
+        "one convolution chunked": "split attention",
+        "grouped radix split attention": "split attention",
+        "modules": "softmax",
+        "exp over sum": "softmax",
+    }
+    for case in [*FORMS, *WRAPPED]:
+        if case.name in kinds:
+            kind = kinds.pop(case.name)
+            (unit,) = find_units(case.model, *case.args)
+            assert unit.kind == kind
+            assert list(find_units(case.model, *case.args, kind=("state", kind))) == [unit]
+            assert not find_units(case.model, *case.args, kind=["state", "mixture"])
+    assert not kinds
+    with pytest.raises(UnitError, match="no kind of unit is called 'gru'; use softmax"):
+        find_units(FORMS[0].model, *FORMS[0].args, kind="gru")
+
+
+# The gates inside branches pool the whole map: faintly, these see everything.
+BRANCHES = [case for case in FORMS if case.name in every_branch and case.name != "gated branches"]
+
+
+def reaching(features: nn.Module, x: torch.Tensor) -> list[int | tuple[int, ...]]:
+    """For each branch, the extent of what changes its centre, (h, w) if they differ."""
+
+    def centres(x: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            maps = features(x.clone())
+        return torch.stack([m[:, :, m.shape[2] // 2, m.shape[3] // 2] for m in maps])
+
+    before, changed = centres(x), []
+    for axis in (2, 3):
+        for place in range(x.shape[axis]):
+            other = x.clone()
+            other.select(axis, place).mul_(-2)
+            changed.append((centres(other) - before).abs().amax((1, 2)) > 1e-9)  # (branch,)
+    rows, columns = torch.stack(changed, 1).unflatten(1, (2, -1)).unbind(1)
+    sides = [tuple(int(end[-1] - end[0]) + 1 for end in (r.nonzero(), c.nonzero()))
+             for r, c in zip(rows, columns, strict=True)]  # fmt: skip
+    return [height if height == width else (height, width) for height, width in sides]
+
+
+@case([case for case in BRANCHES if case.kernels is not None])
+def test_kernels_are_as_far_as_changes_reach(case: Case):
+    torch.manual_seed(0)
+    features = copy.deepcopy(case.model.sk.features).double()
+    assert tuple(reaching(features, torch.randn(4, C, 22, 22).double())) == case.kernels
+
+
+def test_unknown_kernels_say_why():
+    found = {
+        case.name: find_units(case.model, *case.args) for case in FORMS if case.kernels is None
+    }
+    for name, why in {
+        "enlarged": "of branch 1: upsample_nearest2d has no kernel",
+        "turned": "of branch 1: its places are rearranged",
+        "external list of features": "the branches have no tensor in common",
+    }.items():
+        assert f"kernels unknown, because {why}" in str(found[name])
+        assert why in found[name]._repr_html_()
+
+
+def test_kernels_that_are_not_square():
+    case = next(case for case in FORMS if case.name == "strips")
+    units = find_units(case.model, *case.args)
+    assert "1×7, 7×1" in str(units)
+    assert [units[0].branch_name(branch) for branch in (0, 1)] == ["1×7", "7×1"]
+    assert units[0].branch_index(kernel=(7, 1)) == 1
+    with pytest.raises(UnitError, match="not 7"):
+        units[0].branch_index(kernel=7)
+
+
+def test_no_number_stands_for_a_kernel_that_is_not_one():
+    """Neither in a sweep's coordinate nor as the largest or smallest kernel."""
+    found = {case.name: find_units(case.model, *case.args)[0] for case in BRANCHES}
+    assert found["modules"].sizes == (3, 5)
+    assert (found["three branches"].smallest, found["three branches"].largest) == (0, 2)
+    for name in ("strips", "a strip and a square", "enlarged"):
+        assert all(math.isnan(size) for size in found[name].sizes)
+        assert found[name].largest is None
+    assert found["same kernels"].sizes == (3, 3)
+    assert found["same kernels"].smallest is None
+
+
+def test_a_head_that_does_not_respond_is_not_degenerate():
+    """Its ReLU is dead in the probe; with other images it selects."""
+
+    def forward(m, x):
+        f = m.f(x)
+        z = F.relu(m.fc(sum(f).mean((2, 3))) - 100 + 100 * x.amax((1, 2, 3))[:, None])
+        return mix(f, z.view(len(x), 2, C).softmax(1))
+
+    torch.manual_seed(0)
+    model = Parts({"f": Modules(conv(3), conv(5)), "fc": nn.Linear(C, 2 * C)}, forward).eval()
+    (unit,) = find_units(model, torch.zeros(3, C, 8, 8) - torch.arange(1.0, 4)[:, None, None, None])
+    assert not unit.degenerate
+    assert "did not respond" in unit.notes[0]
+    with torch.no_grad(), record(model, [unit]) as recording:
+        model(torch.rand(3, C, 8, 8) + 1)
+    assert (recording.weights[""] - 0.5).abs().max() > 0.01
+
+
+def test_heads_that_compute_the_same_are_one_shared_head():
+    def forward(m, x):
+        f = m.f(x)
+        u = sum(f).mean((2, 3))
+        return mix(f, torch.stack([m.fc(u), m.fc(u)], 1).softmax(1))
+
+    model = Parts({"f": Modules(conv(3), conv(5)), "fc": nn.Linear(C, C)}, forward).eval()
+    (unit,) = find_units(model, torch.randn(3, C, 8, 8))
+    assert unit.degenerate
+    assert "shared by all branches" in unit.notes[0]
+
+
+@case([*negatives(), *not_asked_for()])
 def test_what_is_no_unit_is_not_found(case: Case):
     assert list(find_units(case.model, *case.args)) == []
 

@@ -1,8 +1,9 @@
 """Small models, each a variation of a Selective-Kernel unit, or of something that is none."""
 
+from .kinds import asked_for, not_asked_for
 from .models import Case
 from .negatives import degenerates, negatives
 from .positives import positives
 from .wrapped import wrapped
 
-__all__ = ["Case", "degenerates", "negatives", "positives", "wrapped"]
+__all__ = ["Case", "asked_for", "degenerates", "negatives", "not_asked_for", "positives", "wrapped"]

@@ -4,7 +4,7 @@ import torch
 
 from skviz.capture import find_units
 
-from . import degenerates, negatives, positives, wrapped
+from . import asked_for, degenerates, negatives, not_asked_for, positives, wrapped
 
 
 def main() -> None:
@@ -16,12 +16,15 @@ def main() -> None:
         "forms and branches": positives(),
         "wrapped and shared": wrapped(),
         "degenerate": degenerates(),
+        "asked for by kind": asked_for(),
         "not units": negatives(),
+        "not asked for": not_asked_for(),
     }.items():
         good = bad = gone = models = 0
         for case in cases:
             models += 1
-            found = find_units(case.model, *case.args, **case.kwargs)
+            asked = case.kind if case.units else None
+            found = find_units(case.model, *case.args, kind=asked, **case.kwargs)
             ok = [unit for unit in found if unit.degenerate == case.degenerate]
             good += min(len(ok), case.units)
             bad += len(found) - min(len(ok), case.units)

@@ -67,7 +67,8 @@ class Case:
     kwargs: dict[str, Any] = field(default_factory=dict)
     units: int = 1
     degenerate: bool = False
-    kernels: tuple[int, ...] | None = None
+    kernels: tuple[int | tuple[int, ...], ...] | None = None
+    kind: str | None = None
     branches: int = 2
     channels: int | None = C
     spatial: bool = False

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .branches import branches
 from .models import Body, C, Case, Modules, Select, canonical, conv, selected, softmax
 
 Made = list[tuple[str, dict[str, Any], Callable[..., Any]]]
@@ -396,7 +397,9 @@ def _rows(kernel: int) -> nn.Module:
     )
 
 
-_branches: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+every_branch: dict[
+    str, tuple[Callable[[], nn.Module], tuple[int | tuple[int, ...], ...] | None]
+] = {
     "modules": (lambda: Modules(conv(3), conv(5)), (3, 5)),
     "three branches": (lambda: Modules(conv(1), conv(3), conv(7)), (1, 3, 7)),
     "stacked small convolutions": (
@@ -419,6 +422,7 @@ _branches: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     ),
     "gated branches": (lambda: Gated(conv(3), conv(5)), (3, 5)),
     "residual branches": (lambda: Residual(conv(3), conv(5)), (3, 5)),
+    **branches,
 }
 
 
@@ -434,7 +438,7 @@ def _case(
     features: nn.Module,
     select: Callable[..., Any],
     *,
-    kernels: tuple[int, ...] | None,
+    kernels: tuple[int | tuple[int, ...], ...] | None,
     kind: str = "channel",
     m: int = 2,
     dims: int = 2,
@@ -453,6 +457,7 @@ def _case(
     def inside(x: Any) -> list[Tensor]:
         return features(x if alone else F.relu(model.stem(x)))
 
+    @torch.no_grad()
     def true_weights(x: Any) -> Tensor:
         return canonical(softmax(logit(sk.logits(inside(x)))), kind)
 
@@ -488,9 +493,13 @@ def positives() -> Iterator[Case]:
         features = Modules(*(conv(2 * i + 3) for i in range(m)))
         yield _case(name, features, select, kernels=tuple(2 * i + 3 for i in range(m)), **options)
     plain = partial(mix)
-    for name, (make, kernels) in _branches.items():
+    for name, (make, kernels) in every_branch.items():
         yield _case(
-            name, make(), lambda f, z: plain(f, z.softmax(1)), kernels=kernels, m=len(kernels)
+            name,
+            make(),
+            lambda f, z: plain(f, z.softmax(1)),
+            kernels=kernels,
+            m=len(kernels or (None, None)),
         )
 
     def anyd(f: list[Tensor], z: Tensor) -> Tensor:
