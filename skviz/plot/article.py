@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from skviz import stats
-from skviz.capture.names import branch_names
 from skviz.plot import labels, marks, style
 
 __all__ = ["three_scales"]
@@ -59,7 +58,8 @@ def three_scales(
     labels.held(root, scales, (unit, *units))
     pictures, image = labels.example(root, example)
     looks = style.looks(scales, "{:g}×".format)
-    profile = _profile(ds, unit, image, scales)
+    weight = labels.largest_kernel(ds, unit)
+    profile = weight.isel(image=image).sel(scale=list(scales)).to_dataset()
     found = stats.estimate(stats.attention_difference(ds).sel(unit=units, scale=list(scales)))
     wide = style.inches("column") > WIDE
     made = style.figure("column", 2.7 if wide else 4.3)
@@ -70,7 +70,7 @@ def three_scales(
     quiet = {key: look | {"marker": ""} for key, look in looks.items()}
     marks.lines(upper, profile, "channel", "scale", quiet)
     scene = style.short(str(root["image"].values[image]))
-    upper.set(xlabel="channel", ylabel=f"weight of {profile.attrs['branch']}")
+    upper.set(xlabel="channel", ylabel=f"weight of {weight.attrs['branch']}")
     upper.margins(x=0.01)
     _bars(lower, found, looks)
     for ax, title in (
@@ -109,16 +109,6 @@ def _name(ax: Axes, text: str, colour: str, *, beside: bool) -> None:
     else:
         ax.set_title(text, color=colour, pad=3)
     ax.spines[:].set(color=colour, linewidth=2)
-
-
-def _profile(ds: xr.DataTree, unit: str, image: int, scales: Sequence[float]) -> xr.Dataset:
-    """Return the largest kernel's weight in every channel, (scale, channel), for one scene."""
-    weight = stats.channels(ds, unit)
-    branch = stats.largest(weight["kernel"])
-    here = weight.isel(image=image, branch=branch).sel(scale=list(scales))
-    here = here.assign_coords(channel=np.arange(here.sizes["channel"]))
-    name = branch_names(weight["kernel"].values.tolist())[branch]
-    return here.to_dataset(name="weight").assign_attrs(branch=name)
 
 
 def _bars(ax: Axes, found: xr.Dataset, looks: dict[float, dict[str, Any]]) -> None:

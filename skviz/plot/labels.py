@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from skviz import stats
 from skviz.capture.names import branch_names
 from skviz.errors import SkvizError
 from skviz.plot import style
@@ -54,6 +55,24 @@ def units(names: Iterable[Any], most: int = 24) -> dict[str, str]:
     while len({style.short(name, most) for name in short}) < len(set(whole)):
         most += 2
     return {name: style.short(kept, most) for name, kept in zip(whole, short, strict=True)}
+
+
+def largest_kernel(ds: xr.DataTree, unit: str) -> xr.DataArray:
+    """Return the weights of the branch of a unit's largest kernel, (image, scale, channel).
+
+    ``attrs`` hold the name of the branch and the weight that equal branches would have.
+
+    Raises
+    ------
+    SkvizError
+        If no branch has it alone, or the sweep kept no channels.
+    """
+    weight = stats.channels(ds, unit).rename("weight")
+    branch = int(stats.largest(stats.kernels(stats.root(ds).sel(unit=[unit])))[0])
+    name = branch_names(weight["kernel"].values.tolist())[branch]
+    channels = np.arange(weight.sizes["channel"])
+    found = weight.isel(branch=branch).drop_vars("kernel").assign_coords(channel=channels)
+    return found.assign_attrs(branch=name, equal=1 / weight.sizes["branch"])
 
 
 def held(ds: xr.Dataset, scales: Iterable[float] = (), units: Iterable[str] = ()) -> None:

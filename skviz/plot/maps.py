@@ -12,7 +12,6 @@ from matplotlib.ticker import MultipleLocator
 from torch import Tensor, nn
 
 from skviz import stats
-from skviz.capture.names import branch_names
 from skviz.models.nn import SKAttention, SKConv
 from skviz.plot import labels, marks, style
 from skviz.plot.diagram import effective_kernel, kernel_label
@@ -88,7 +87,7 @@ def channel_raster(ds: xr.DataTree, *, units: Sequence[str] | None = None) -> Fi
     tables = {unit: _sorted_channels(ds, unit) for unit in chosen}
     made = style.figure("column", 2.5)
     axes = np.atleast_1d(made.subplots(1, len(chosen)))
-    norm = marks.centred(max(1 - float(table["equal"]) for table in tables.values()))
+    norm = marks.centred(max(1 - table.attrs["equal"] for table in tables.values()))
     names = labels.units(root["unit"].values, 13 if len(chosen) > 2 else 24)
     for (unit, table), ax in zip(tables.items(), axes, strict=True):
         image = marks.tiles(ax, table, "channel", "scale", norm=norm)
@@ -109,14 +108,10 @@ def channel_raster(ds: xr.DataTree, *, units: Sequence[str] | None = None) -> Fi
 
 def _sorted_channels(ds: xr.DataTree, unit: str) -> xr.Dataset:
     """Return what the raster of a unit shows: (channel, scale), largest weights first."""
-    weight = stats.channels(ds, unit)
-    branch = stats.largest(weight["kernel"])
-    mean = weight.isel(branch=branch).mean("image")
+    mean = labels.largest_kernel(ds, unit).mean("image", keep_attrs=True)
     order = mean.mean("scale").argsort().values[::-1]
-    mean = mean.assign_coords(channel=np.arange(mean.sizes["channel"])).isel(channel=order)
-    equal = 1 / weight.sizes["branch"]
-    table = xr.Dataset({"offset": mean - equal, "weight": mean, "equal": equal})
-    return table.assign_attrs(branch=branch_names(weight["kernel"].values.tolist())[branch])
+    mean = mean.isel(channel=order)
+    return xr.Dataset({"offset": mean - mean.attrs["equal"], "weight": mean}, attrs=mean.attrs)
 
 
 @style.drawing

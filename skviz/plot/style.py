@@ -229,13 +229,21 @@ def measured(ds: xr.DataTree | xr.Dataset) -> Any:
     shared = stats.root(ds)
     if "problem" in shared:  # why an image was skipped
         kept = (shared["problem"] == "").values
-        ds = ds.isel(image=kept)
-        if "example" in shared.dims:  # the first images as they were shown
-            ds = ds.isel(example=kept[: shared.sizes["example"]])
+        examples = kept[: shared.sizes.get("example", 0)]  # the first images, as pictures
+        ds = along(ds, image=kept, example=examples)
     if "scale" in shared.dims and not shared.indexes["scale"].is_monotonic_increasing:
-        ds = ds.isel(scale=np.argsort(shared["scale"].values))
+        ds = along(ds, scale=np.argsort(shared["scale"].values))
     check(stats.root(ds))
     return ds
+
+
+def along(ds: xr.DataTree | xr.Dataset, **which: np.ndarray) -> xr.DataTree | xr.Dataset:
+    """Choose along dimensions that not every node of a tree has to have."""
+
+    def choose(node: xr.Dataset) -> xr.Dataset:
+        return node.isel(which, missing_dims="ignore")
+
+    return ds.map_over_datasets(choose) if isinstance(ds, xr.DataTree) else choose(ds)
 
 
 def check(ds: xr.Dataset) -> None:

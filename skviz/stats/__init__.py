@@ -1,6 +1,6 @@
 """What a sweep says, in numbers with intervals."""
 
-from skviz.stats.branches import channels, largest
+from skviz.stats.branches import channels
 from skviz.stats.intervals import estimate, interval
 from skviz.stats.measures import (
     attention_difference,
@@ -9,6 +9,7 @@ from skviz.stats.measures import (
     expected_kernel,
     holm,
     kernels,
+    largest,
     paired,
     root,
     shift,

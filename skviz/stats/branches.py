@@ -1,12 +1,11 @@
-"""The branches of one unit: their weights by channel, and which of them is the larger kernel."""
+"""The branches of one unit, channel by channel."""
 
-import numpy as np
 import xarray as xr
 
 from skviz.errors import SkvizError
 from skviz.stats.measures import root
 
-__all__ = ["channels", "largest"]
+__all__ = ["channels"]
 
 
 def channels(ds: xr.DataTree | xr.Dataset, unit: str) -> xr.DataArray:
@@ -39,21 +38,5 @@ def channels(ds: xr.DataTree | xr.Dataset, unit: str) -> xr.DataArray:
             "as it is"
         )
     weight = ds[unit].to_dataset()["weight"].dropna("branch", how="all")
-    kernel = shared["kernel"].sel(unit=unit, drop=True)[: weight.sizes["branch"]]
+    kernel = shared["kernel"].sel(unit=unit)[: weight.sizes["branch"]]
     return weight.dropna("channel", how="all").assign_coords(kernel=kernel)
-
-
-def largest(kernel: xr.DataArray) -> int:
-    """Return which branch of a unit has the largest kernel (branch,).
-
-    Raises
-    ------
-    SkvizError
-        If a kernel is unknown, or that of several branches is the largest.
-    """
-    known = kernel.dropna("branch").values
-    if not len(known) or np.count_nonzero(known == known.max()) > 1:
-        why = "have several branches of the largest kernel" if len(known) else "are unknown"
-        of = str(kernel["unit"].item()) if "unit" in kernel.coords else "the unit"
-        raise SkvizError(f"the kernels of {of!r} {why}; compare branches (plot.branch_heatmap)")
-    return int(kernel.argmax("branch"))  # passes over NaN

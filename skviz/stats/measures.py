@@ -20,6 +20,7 @@ __all__ = [
     "ends",
     "expected_kernel",
     "holm",
+    "largest",
     "paired",
     "shift",
 ]
@@ -34,11 +35,13 @@ def root(ds: xr.DataTree | xr.Dataset) -> xr.Dataset:
 
 
 def kernels(ds: xr.Dataset) -> xr.DataArray:
-    """Return the effective kernels, (unit, branch), or raise `SkvizError` if a unit has none."""
+    """Return the effective kernels, (unit, branch), or raise `SkvizError` if some are unknown."""
     sizes = ds["kernel"]
-    if bool(sizes.isnull().all("branch").any()):
-        nameless = sizes.unit.values[sizes.isnull().all("branch").values]
-        raise SkvizError(f"the kernels of {list(nameless)} are unknown; compare branches instead")
+    others = [dim for dim in ds["weight"].dims if dim not in sizes.dims]
+    unknown = (sizes.isnull() & ds["weight"].notnull().any(others)).any("branch")
+    if bool(unknown.any()):
+        nameless = [str(name) for name in sizes["unit"].values[unknown.values]]
+        raise SkvizError(f"the kernels of {nameless} are unknown; compare branches instead")
     return sizes
 
 
@@ -58,16 +61,33 @@ def attention_difference(ds: xr.DataTree | xr.Dataset) -> xr.DataArray:
     Raises
     ------
     SkvizError
-        If a unit's kernels are unknown.
+        If a unit's kernels are unknown, or its largest or smallest is that of several branches.
     """
     ds = root(ds)
-    sizes, weight = kernels(ds), ds["weight"]
-    largest = weight.isel(branch=sizes.fillna(-np.inf).argmax("branch"))
-    smallest = weight.isel(branch=sizes.fillna(np.inf).argmin("branch"))
-    difference = (largest.drop_vars("kernel") - smallest.drop_vars("kernel")).transpose(
-        "image", "scale", "unit"
-    )
-    return difference.rename("attention difference")
+    sizes, weight = kernels(ds), ds["weight"].drop_vars("kernel", errors="ignore")
+    difference = weight.isel(branch=largest(sizes)) - weight.isel(branch=largest(-sizes))
+    return difference.transpose("image", "scale", "unit").rename("attention difference")
+
+
+def largest(sizes: xr.DataArray) -> xr.DataArray:
+    """Return which branch of each unit has the largest kernel, of its kernels (…, branch).
+
+    Of negative sizes it is the smallest.
+
+    Raises
+    ------
+    SkvizError
+        If several branches of a unit have it, or all kernels are unknown.
+    """
+    ranked = sizes.fillna(-np.inf)
+    several = (ranked == ranked.max("branch")).sum("branch") > 1
+    if bool(several.any()):
+        units = np.atleast_1d(sizes["unit"].values)[np.atleast_1d(several.values)]
+        raise SkvizError(
+            f"of the branches of {[str(unit) for unit in units]} several have the largest kernel, "
+            "or the smallest; compare branches instead"
+        )
+    return ranked.argmax("branch")
 
 
 def expected_kernel(ds: xr.DataTree | xr.Dataset) -> xr.DataArray:
