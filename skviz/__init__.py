@@ -5,6 +5,7 @@ The names below are what a newcomer needs; each is imported when it is first use
 """
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
     from skviz.explorer.widget import explore as explore
     from skviz.figures.saving import caption as caption
     from skviz.figures.saving import save_figure as save_figure
+    from skviz.models.nn import SKAttention as SKAttention
+    from skviz.models.wrapped import wrap as wrap
     from skviz.models.zoo import load as load
     from skviz.scenes.cutouts import objects as objects
     from skviz.scenes.cutouts import photographs as photographs
@@ -82,6 +85,7 @@ if TYPE_CHECKING:
 
 # Modules are nouns and entry points verbs, so that no function hides a module of its own name.
 ENTRY_POINTS = {
+    "SKAttention": "models.nn",
     "SkvizError": "errors",
     "ablate": "capture.interventions",
     "attention_difference": "stats",
@@ -110,6 +114,7 @@ ENTRY_POINTS = {
     "swap": "studies.effects",
     "sweep": "studies.sweeps",
     "untrained": "studies.untrained",
+    "wrap": "models.wrapped",
     "zoom": "scenes.photographs",
 }
 
@@ -126,10 +131,12 @@ ROOMS = (
     "studies",
 )
 
-__all__ = [*ENTRY_POINTS, *ROOMS]  # noqa: PLE0604
+__all__ = ["__version__", *ENTRY_POINTS, *ROOMS]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("skviz")
     if name in ROOMS:
         return import_module(f"skviz.{name}")
     if name not in ENTRY_POINTS:

@@ -6,9 +6,8 @@ know what it is (`Card`). Nothing is unpickled and nothing is downloaded.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -17,36 +16,13 @@ from torch import nn
 
 from skviz import assets
 from skviz.errors import ModelError
+from skviz.models.card import Card
 from skviz.models.nn import SKNet
+from skviz.models.wrapped import wrap
 
 __all__ = ["Card", "load", "names", "save"]
 
 HEADER = "skviz"
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a network is, as far as its file tells; ``model.card`` of every loaded network.
-
-    Attributes
-    ----------
-    name
-        Its name in the zoo.
-    network
-        Arguments of `SKNet`.
-    categories
-        Class names in the order of the logits.
-    canvas
-        Side in pixels of the scenes it was trained on; inputs are RGB in 0…1.
-    training
-        The recipe: arguments of `recipes.train_objects.Recipe`.
-    """
-
-    name: str
-    network: dict[str, Any]
-    categories: tuple[str, ...]
-    canvas: int
-    training: dict[str, Any] = field(default_factory=dict)
 
 
 def names() -> list[str]:
@@ -116,7 +92,7 @@ def load_timm(name: str, pretrained: bool) -> nn.Module:
     if not timm.is_model(name):
         raise ModelError(f"timm {timm.__version__} has no network {name!r}")
     try:
-        return timm.create_model(name, pretrained=pretrained).eval()
+        return wrap(timm.create_model(name, pretrained=pretrained).eval(), name=f"timm/{name}")
     except (OSError, RuntimeError) as error:
         raise ModelError(
             f"the weights of timm/{name} could not be fetched ({type(error).__name__}); connect to "
