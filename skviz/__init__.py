@@ -28,10 +28,8 @@ if TYPE_CHECKING:
     from skviz.explorer.widget import explore
     from skviz.figures.saving import caption, save_figure
     from skviz.models.zoo import load
-    from skviz.scenes.cutouts import objects, photographs
-    from skviz.scenes.folders import from_dataset, from_folder
-    from skviz.scenes.photographs import from_photographs, zoom
-    from skviz.scenes.source import place
+    from skviz.scenes.cutouts import objects, place
+    from skviz.scenes.photographs import photographs
     from skviz.stats import attention_difference, expected_kernel, shift
     from skviz.studies.comparison import controls
     from skviz.studies.effects import effect, swap
@@ -54,14 +52,11 @@ ENTRY_POINTS = {
     "faithfulness": "attribution",
     "find_units": "capture",
     "force": "capture.interventions",
-    "from_dataset": "scenes.folders",
-    "from_folder": "scenes.folders",
-    "from_photographs": "scenes.photographs",
     "intervene": "capture.interventions",
     "load": "models.zoo",
     "objects": "scenes.cutouts",
-    "photographs": "scenes.cutouts",
-    "place": "scenes.source",
+    "photographs": "scenes.photographs",
+    "place": "scenes.cutouts",
     "receptive_field": "studies.fields",
     "record": "capture.recording",
     "save_figure": "figures.saving",
@@ -69,7 +64,6 @@ ENTRY_POINTS = {
     "swap": "studies.effects",
     "sweep": "studies.sweeps",
     "untrained": "studies.untrained",
-    "zoom": "scenes.photographs",
 }
 
 ROOMS = (
