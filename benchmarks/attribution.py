@@ -107,7 +107,7 @@ def main() -> None:
     torch.set_num_threads(2)
     random.seed(0)
     model = skviz.load("objects")
-    objects = skviz.objects(family="fxemoji").take(range(8))
+    objects = skviz.objects(family="fxemoji")[:8]
     images = skviz.place(objects, canvas=options.side).render(1.0)
     found = statistics.median(
         seconds(lambda: skviz.find_units(model, images[:3])) for _ in range(5)

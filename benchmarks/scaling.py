@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 import skviz
-from skviz.scenes import folders as sources
+from skviz.scenes.source import Scenes
 from skviz.studies import cluster, store
 
 SCALES = [1.0, 1.25, 1.5, 2.0]
@@ -65,11 +65,11 @@ class Noise(torch.utils.data.Dataset):
         return torch.randint(256, shape, generator=generator, dtype=torch.uint8)
 
 
-def photographs(count: int, side: int) -> sources.Pictures:
-    return skviz.from_dataset(Noise(count, side), canvas=32)
+def photographs(count: int, side: int) -> Scenes:
+    return skviz.photographs(Noise(count, side)).zoom(canvas=32)
 
 
-def study(source: sources.Pictures, **options: object) -> None:
+def study(source: Scenes, **options: object) -> None:
     with tempfile.TemporaryDirectory() as folder:
         skviz.sweep(
             skviz.load("cifar10"), source, scales=SCALES, store=Path(folder) / "s.zarr",
@@ -88,7 +88,7 @@ def bare(count: int, side: int = 32, batch: int = 64, model: str = "cifar10") ->
 def photographs_of_32() -> None:
     rate = bare(512)
     print(f"cifar10 forward, 32², batches of 64: {1000 / rate:.2f} ms")
-    scene = photographs(64, 32).to("cpu")
+    scene = photographs(64, 32).loaded()
     print(f"rendering 32² at one zoom: {1000 * seconds(lambda: scene.render(1.5)) / 64:.2f} ms")
     count = 1024
     taken = seconds(lambda: study(photographs(count, 32), chunk=512), 3)
@@ -102,9 +102,9 @@ def files(folder: Path) -> None:
         coarse = np.random.default_rng(index).integers(0, 255, (24, 32, 3), np.uint8)
         picture = Image.fromarray(coarse).resize((500, 375), Image.Resampling.BICUBIC)
         picture.save(folder / f"x/{index}.jpg", quality=90)
-    source = skviz.from_folder(folder, canvas=224)
-    decode = seconds(lambda: [source.picture(index) for index in range(32)]) / 32
-    scenes = source.to("cpu")
+    source = skviz.photographs(folder).zoom(canvas=224)
+    decode = seconds(lambda: [source.source.reader.read(index) for index in range(32)]) / 32
+    scenes = source.loaded()
     render = seconds(lambda: scenes.render(1.5)) / 32
     print(f"JPEG of 500×375: decoding {1000 * decode:.1f} ms, rendering {1000 * render:.1f} ms")
 

@@ -73,7 +73,7 @@ def shown(values: list[float]) -> str:
 def throughput(images: int, rounds: int) -> None:
     model = skviz.load("objects")
     cut_outs = skviz.objects()
-    scenes = skviz.place(cut_outs.take(i % len(cut_outs) for i in range(images)))
+    scenes = skviz.place(cut_outs[[i % len(cut_outs) for i in range(images)]])
     scenes = replace(scenes, ids=tuple(f"{i}" for i in range(images)))
     ready = [scenes[i : i + BATCH].render(s) for i in range(0, images, BATCH) for s in SCALES]
     few, ways = scenes[: images // 8], {}
@@ -103,7 +103,7 @@ def workers(images: int, rounds: int) -> None:
 
     model = skviz.load("objects")
     cut_outs = skviz.objects()
-    scenes = skviz.place(cut_outs.take(range(images)))
+    scenes = skviz.place(cut_outs[:images])
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
     taken: dict[int, list[float]] = {1: [], 2: []}
     with (

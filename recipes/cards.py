@@ -14,7 +14,8 @@ from skviz import stats
 from skviz.models.zoo import Card
 from skviz.scenes import cutouts
 from skviz.scenes.backgrounds import crops
-from skviz.scenes.source import Scenes, place
+from skviz.scenes.cutouts import place
+from skviz.scenes.source import Scenes
 from skviz.studies.sweeps import sweep
 
 __all__ = ["card_of", "write_card"]
@@ -141,10 +142,10 @@ def shift_rows(found: xr.Dataset, real: xr.Dataset, controls: xr.DataArray) -> s
 
 def photographs(model: nn.Module, recipe: Recipe) -> str:
     """Say what the network calls the shipped photographs."""
-    from skviz.scenes.photographs import zoom
+    from skviz.scenes.photographs import photographs
 
-    pictures = {name: picture for name, (picture, _) in cutouts.photographs().items()}
-    images = zoom(pictures, canvas=recipe.canvas).render(1.0)
+    pictures = photographs()
+    images = pictures.zoom(canvas=recipe.canvas).render(1.0)
     with torch.inference_mode():
         probability, index = model(images).softmax(1).max(1)
     order = cutouts.objects().categories

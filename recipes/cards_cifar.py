@@ -1,12 +1,10 @@
 """The card of the network `cifar10`: what it does on the 10,000 photographs of the test."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 import xarray as xr
 from torch import nn
@@ -15,8 +13,7 @@ from recipes.cards import CONTROLS, accuracy_row
 from recipes.cifar import Cifar10
 from recipes.train_cifar import CifarRecipe
 from skviz import stats
-from skviz.scenes.folders import from_dataset
-from skviz.scenes.photographs import Zoom
+from skviz.scenes.photographs import photographs
 from skviz.studies.store import save
 from skviz.studies.sweeps import sweep
 from skviz.studies.untrained import untrained
@@ -29,24 +26,23 @@ SOME = 1000  # test photographs that the controls are shown
 
 def control_shifts(model: nn.Module) -> xr.DataArray:
     """Shift of each unit in networks that were not trained, (control, unit)."""
-    source = from_dataset(Cifar10(train=False), canvas=32)
-    shown = from_dataset(Cifar10(), canvas=32)[:SOME].to("cpu")
+    source = photographs(Cifar10(train=False)).zoom(canvas=32)[:SOME].loaded()
+    shown = photographs(Cifar10()).zoom(canvas=32)[:SOME].loaded()
     shifts = []
     for seed in range(1, 1 + CONTROLS):
         images = (shown[i : i + 250].render(zoom) for i in range(0, SOME, 250) for zoom in ZOOMS)
         control = untrained(model, images, seed=seed)
-        ds = sweep(control, source[:SOME].to("cpu"), scales=ZOOMS, batch=250, progress=False)
+        ds = sweep(control, source, scales=ZOOMS, batch=250, progress=False)
         shifts.append(stats.shift(ds)["estimate"])
     return xr.concat(shifts, "control").assign_coords(control=range(1, 1 + CONTROLS))
 
 
 def blurred_shift(model: nn.Module) -> xr.Dataset:
     """Say what ``skviz.stats.paired` says when detail goes as at zoom 2, but nothing is enlarged."""
-    sharp = from_dataset(Cifar10(train=False), canvas=32)[:SOME].to("cpu")
-    assert isinstance(sharp, Zoom)
-    half = F.interpolate(torch.cat(sharp.pictures), 16, mode="bicubic", antialias=True)
+    sharp = photographs(Cifar10(train=False)).zoom(canvas=32)[:SOME]
+    half = F.interpolate(sharp.render(1.0), 16, mode="bicubic", antialias=True)
     soft = F.interpolate(half, 32, mode="bicubic").clamp(0, 1)
-    blurred = replace(sharp, pictures=soft.split(1))
+    blurred = photographs(soft).zoom(canvas=32)
     found = [
         stats.attention_difference(sweep(model, shown, scales=[1.0], batch=250, progress=False))
         for shown in (sharp, blurred)
@@ -94,7 +90,7 @@ def write_card(
         Called with a word on each measurement.
     """
     echo("measuring the test set")
-    source = from_dataset(Cifar10(train=False), canvas=recipe.canvas)
+    source = photographs(Cifar10(train=False)).zoom(canvas=recipe.canvas)
     ds = sweep(model, source, scales=ZOOMS, batch=batch, chunk=1000, store=store)
     root = ds.to_dataset()[["weight", "correct", "probability"]].load()
     echo("measuring untrained networks")

@@ -10,78 +10,75 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from skviz import (
-        assets as assets,
+        assets,
+        attribution,
+        capture,
+        explorer,
+        figures,
+        models,
+        plot,
+        scenes,
+        stats,
+        studies,
     )
-    from skviz import (
-        attribution as attribution,
-    )
-    from skviz import (
-        capture as capture,
-    )
-    from skviz import (
-        explorer as explorer,
-    )
-    from skviz import (
-        figures as figures,
-    )
-    from skviz import (
-        models as models,
-    )
-    from skviz import (
-        plot as plot,
-    )
-    from skviz import (
-        scenes as scenes,
-    )
-    from skviz import (
-        stats as stats,
-    )
-    from skviz import (
-        studies as studies,
-    )
-    from skviz.attribution import (
-        attribute as attribute,
-    )
-    from skviz.attribution import (
-        branch_weight as branch_weight,
-    )
-    from skviz.attribution import (
-        faithfulness as faithfulness,
-    )
-    from skviz.capture import find_units as find_units
-    from skviz.capture.interventions import ablate as ablate
-    from skviz.capture.interventions import force as force
-    from skviz.capture.interventions import intervene as intervene
-    from skviz.capture.recording import record as record
-    from skviz.errors import SkvizError as SkvizError
-    from skviz.explorer.widget import explore as explore
-    from skviz.figures.saving import caption as caption
-    from skviz.figures.saving import save_figure as save_figure
-    from skviz.models.nn import SKAttention as SKAttention
-    from skviz.models.wrapped import wrap as wrap
-    from skviz.models.zoo import load as load
-    from skviz.scenes.cutouts import objects as objects
-    from skviz.scenes.cutouts import photographs as photographs
-    from skviz.scenes.folders import from_dataset as from_dataset
-    from skviz.scenes.folders import from_folder as from_folder
-    from skviz.scenes.photographs import from_photographs as from_photographs
-    from skviz.scenes.photographs import zoom as zoom
-    from skviz.scenes.source import place as place
-    from skviz.stats import (
-        attention_difference as attention_difference,
-    )
-    from skviz.stats import (
-        expected_kernel as expected_kernel,
-    )
-    from skviz.stats import (
-        shift as shift,
-    )
-    from skviz.studies.comparison import controls as controls
-    from skviz.studies.effects import effect as effect
-    from skviz.studies.effects import swap as swap
-    from skviz.studies.fields import receptive_field as receptive_field
-    from skviz.studies.sweeps import sweep as sweep
-    from skviz.studies.untrained import untrained as untrained
+    from skviz.attribution import attribute, branch_weight, faithfulness
+    from skviz.capture import find_units
+    from skviz.capture.interventions import ablate, force, intervene
+    from skviz.capture.recording import record
+    from skviz.errors import SkvizError
+    from skviz.explorer.widget import explore
+    from skviz.figures.saving import caption, save_figure
+    from skviz.models.nn import SKAttention
+    from skviz.models.wrapped import wrap
+    from skviz.models.zoo import load
+    from skviz.scenes.cutouts import objects, place
+    from skviz.scenes.photographs import photographs
+    from skviz.stats import attention_difference, expected_kernel, shift
+    from skviz.studies.comparison import controls
+    from skviz.studies.effects import effect, swap
+    from skviz.studies.fields import receptive_field
+    from skviz.studies.sweeps import sweep
+    from skviz.studies.untrained import untrained
+
+__all__ = [
+    "SKAttention",
+    "SkvizError",
+    "__version__",
+    "ablate",
+    "assets",
+    "attention_difference",
+    "attribute",
+    "attribution",
+    "branch_weight",
+    "caption",
+    "capture",
+    "controls",
+    "effect",
+    "expected_kernel",
+    "explore",
+    "explorer",
+    "faithfulness",
+    "figures",
+    "find_units",
+    "force",
+    "intervene",
+    "load",
+    "models",
+    "objects",
+    "photographs",
+    "place",
+    "plot",
+    "receptive_field",
+    "record",
+    "save_figure",
+    "scenes",
+    "shift",
+    "stats",
+    "studies",
+    "swap",
+    "sweep",
+    "untrained",
+]
 
 # Modules are nouns and entry points verbs, so that no function hides a module of its own name.
 ENTRY_POINTS = {
@@ -99,14 +96,11 @@ ENTRY_POINTS = {
     "faithfulness": "attribution",
     "find_units": "capture",
     "force": "capture.interventions",
-    "from_dataset": "scenes.folders",
-    "from_folder": "scenes.folders",
-    "from_photographs": "scenes.photographs",
     "intervene": "capture.interventions",
     "load": "models.zoo",
     "objects": "scenes.cutouts",
-    "photographs": "scenes.cutouts",
-    "place": "scenes.source",
+    "photographs": "scenes.photographs",
+    "place": "scenes.cutouts",
     "receptive_field": "studies.fields",
     "record": "capture.recording",
     "save_figure": "figures.saving",
@@ -114,8 +108,6 @@ ENTRY_POINTS = {
     "swap": "studies.effects",
     "sweep": "studies.sweeps",
     "untrained": "studies.untrained",
-    "wrap": "models.wrapped",
-    "zoom": "scenes.photographs",
 }
 
 ROOMS = (
@@ -130,8 +122,6 @@ ROOMS = (
     "stats",
     "studies",
 )
-
-__all__ = ["__version__", *ENTRY_POINTS, *ROOMS]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from skviz.figures.sets import FigureSet
+    from skviz.scenes.cutouts import Objects
+    from skviz.scenes.source import Scenes
 
 __all__ = ["main"]
 
@@ -92,26 +94,22 @@ def show_units(arguments: argparse.Namespace) -> None:
 def run_sweep(arguments: argparse.Namespace) -> None:
     """Sweep objects or a folder into a Zarr store, or go on where one stopped."""
     from skviz.models import zoo
-    from skviz.scenes import cutouts
-    from skviz.scenes import folders as sources
-    from skviz.studies.sweeps import SCALES, sweep
+    from skviz.scenes.cutouts import objects
+    from skviz.scenes.photographs import photographs
+    from skviz.studies.sweeps import SCALES, canvas_of, sweep
 
     model = zoo.load(arguments.model)
-    card = getattr(model, "card", None)
-    canvas = card.canvas if card else 224
-    source: cutouts.Objects | sources.Pictures
     if arguments.folder and arguments.family:
         raise SkvizError("--family is for the shipped objects; a folder has only --category")
     if arguments.protocol and not arguments.folder:
         raise SkvizError("--protocol is for --folder; the shipped objects are always rescaled")
     if arguments.folder:
-        given = sources.from_folder(
-            arguments.folder, protocol=arguments.protocol or "zoom", canvas=canvas
-        )
-        source = given.where(category=arguments.category)
+        pictures = photographs(arguments.folder).where(category=arguments.category)
+        show = pictures.cut_out if arguments.protocol == "rescale" else pictures.zoom
+        source: Objects | Scenes = show(canvas=canvas_of(model))
     else:
-        source = cutouts.objects(category=arguments.category, family=arguments.family)
-    scales = arguments.scales or (SCALES if isinstance(source, cutouts.Objects) else SCALES[2:])
+        source = objects(category=arguments.category, family=arguments.family)
+    scales = arguments.scales or (SCALES[2:] if arguments.folder else SCALES)
     ds = sweep(
         model,
         source,

@@ -21,7 +21,7 @@ def seeded() -> None:
 @pytest.fixture(scope="session")
 def few() -> cutouts.Objects:
     """Five cut-outs."""
-    return cutouts.objects(family="noto").take(range(5))
+    return cutouts.objects(family="noto")[:5]
 
 
 @pytest.fixture(scope="session")

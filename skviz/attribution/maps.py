@@ -42,14 +42,12 @@ from skviz.capture import Units
 from skviz.capture.intercept import discover
 from skviz.errors import AttributionError
 from skviz.models import device as devices
-from skviz.scenes import cutouts
 from skviz.scenes.made import content_of, images_hash
 from skviz.studies.sweeps import (
     as_scenes,
     at_rest,
     category_index,
     checked,
-    contents,
     images_shown,
     provenance,
 )
@@ -57,7 +55,8 @@ from skviz.studies.sweeps import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from skviz.scenes.source import Source
+    from skviz.scenes.cutouts import Objects
+    from skviz.scenes.source import Scenes
 
 __all__ = ["attribute"]
 
@@ -67,7 +66,7 @@ HALF = (torch.float16, torch.bfloat16)
 
 def attribute(
     model: nn.Module,
-    images: Tensor | cutouts.Objects | Source,
+    images: Tensor | Objects | Scenes,
     *,
     target: Any = "predicted",
     method: str = "integrated_gradients",
@@ -154,10 +153,6 @@ def attribute(
             ds.attrs |= {"images": len(images), "images_sha256": images_hash(content)}
         elif mask is not None:
             raise AttributionError("scenes know where their objects are; leave mask= out")
-        elif not hasattr(images, "render") and not isinstance(images, cutouts.Objects):
-            raise AttributionError(
-                f"expected a tensor of images, cut-outs or scenes, got {type(images).__name__}"
-            )
         else:
             ds = _over_scales(run, as_scenes(model, images), [1.0] if scales is None else scales)
     ds.attrs = provenance(model) | ds.attrs
@@ -171,22 +166,22 @@ def attribute(
     return ds
 
 
-def _over_scales(run: _Run, scenes: Source, scales: Sequence[float]) -> xr.Dataset:
+def _over_scales(run: _Run, scenes: Scenes, scales: Sequence[float]) -> xr.Dataset:
     """Attribute scenes at every scale."""
-    grid, here = checked(scales), scenes.to(run.device)
+    grid, here = checked(scales), scenes.ready(run.device)
     truth = category_index(run.model, scenes)
-    backgrounds = getattr(here, "backgrounds", None)
+    backgrounds = None if here.layers is None else here.layers.backgrounds
     parts = []
     for scale in grid:
         images = here.render(scale)
-        parts.append(run(images, mask=here.coverage(scale), truth=truth, backgrounds=backgrounds))
+        parts.append(run(images, mask=here.mask(scale), truth=truth, backgrounds=backgrounds))
         shown = (images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         parts[-1]["scene"] = (("image", "y", "x", "rgb"), shown)
     ds = xr.concat(parts, "scale").assign_coords(
         scale=grid, image=list(scenes.ids), category=("image", list(scenes.category))
     )
     return ds.transpose("target", "image", "scale", "y", "x", "rgb").assign_attrs(
-        scenes.attrs | images_shown(scenes, grid) | {"images_sha256": images_hash(contents(here))}
+        scenes.attrs | images_shown(scenes, grid) | {"images_sha256": images_hash(scenes.content)}
     )
 
 

@@ -164,7 +164,7 @@ def feature_ablation(job: Job) -> Tensor:
     if job.mask is None:
         raise AttributionError(
             "feature ablation needs to know where the object is: give scenes that know it "
-            "(skviz.place, skviz.from_photographs), or mask=, (image, y, x) in 0…1"
+            "(skviz.place, .cut_out()), or mask=, (image, y, x) in 0…1"
         )
     return perturbations.feature_ablation(job.probe, job.images, job.baseline, mask=job.mask)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from skviz.explorer.grid import Payload, Subject
-    from skviz.scenes.source import Source
+    from skviz.scenes.source import Scenes
 
 __all__ = ["TARGETS", "UNIT", "explained"]
 
@@ -30,7 +30,7 @@ COVERED = 0.995  # share of the values that the colours tell apart
 
 def explained(
     subject: Subject,
-    scenes: Source,
+    scenes: Scenes,
     scales: Sequence[float],
     changes: Mapping[str, Any],
     *,

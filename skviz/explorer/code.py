@@ -20,8 +20,6 @@ __all__ = ["SCALES", "attributed", "measured", "picked"]
 SCALES = tuple(step / 100 for step in range(50, 201, 5))
 # What each name in the generated lines needs.
 IMPORTS = {
-    "replace(": "from dataclasses import replace",
-    "torch.": "import torch",
     "skviz.": "import skviz",
     "cutouts.": "from skviz.scenes import cutouts",
     "procedural(": "from skviz.scenes.backgrounds import procedural",

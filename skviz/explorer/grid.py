@@ -14,7 +14,6 @@ from skviz.capture.names import kernel_name
 from skviz.capture.recording import record
 from skviz.errors import SkvizError
 from skviz.explorer.items import NATURAL
-from skviz.scenes.source import Scenes, Source
 from skviz.studies.sweeps import assemble, at_rest, category_index, choose, labels, probabilities
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from skviz.capture import Unit
     from skviz.capture.interventions import Force
+    from skviz.scenes.source import Scenes
 
 __all__ = ["UNIFORM", "Payload", "Subject", "measure", "renderable", "tree"]
 
@@ -115,20 +115,17 @@ def branch_labels(unit: Unit) -> list[str]:
     return list(map(kernel_name, kernels))
 
 
-def renderable(scenes: Source, scales: Sequence[float]) -> list[float]:
+def renderable(scenes: Scenes, scales: Sequence[float]) -> list[float]:
     """Return those scales at which the scenes can be rendered."""
-    if isinstance(scenes, Scenes):
-        low, high = scenes.smallest_scale * (1 - 1e-6), scenes.largest_scale * (1 + 1e-6)
-        kept = [scale for scale in scales if low <= scale <= high]
-    else:
-        kept = [scale for scale in scales if scale >= 1]  # zoom
+    low, high = scenes.ready().bounds
+    kept = [scale for scale in scales if low * (1 - 1e-6) <= scale <= high * (1 + 1e-6)]
     if not kept:
         raise SkvizError(f"none of the scales {list(scales)} can be shown here")
     return kept
 
 
 def measure(
-    subject: Subject, scenes: Source, scales: Sequence[float], changes: Mapping[str, Any]
+    subject: Subject, scenes: Scenes, scales: Sequence[float], changes: Mapping[str, Any]
 ) -> Iterator[float | Payload]:
     """Measure one scene at some scales.
 
@@ -179,7 +176,7 @@ def measure(
     }
 
 
-def tree(subject: Subject, scenes: Source, grid: Payload) -> xr.DataTree:
+def tree(subject: Subject, scenes: Scenes, grid: Payload) -> xr.DataTree:
     """Return what `measure` found as `skviz.sweep` gives it."""
     count, side = len(grid["scales"]), grid["canvas"]
     flat = np.frombuffer(grid["weights"], "<f4").reshape(1, count, -1)
@@ -198,7 +195,7 @@ def tree(subject: Subject, scenes: Source, grid: Payload) -> xr.DataTree:
     return assemble(found, labels(subject.units), scenes, grid["scales"], subject.model)
 
 
-def _classes(model: nn.Module, scenes: Source, chances: np.ndarray) -> Payload:
+def _classes(model: nn.Module, scenes: Scenes, chances: np.ndarray) -> Payload:
     """Return the most probable classes at each scale, their names, and which one is meant."""
     best = np.argsort(-chances, 1)[:, :TOP]  # (scale, class)
     card = getattr(model, "card", None)
@@ -213,12 +210,13 @@ def _classes(model: nn.Module, scenes: Source, chances: np.ndarray) -> Payload:
     }
 
 
-def _frame(scenes: Source) -> list[list[float]] | None:
+def _frame(scenes: Scenes) -> list[list[float]] | None:
     """Return the object's centre (y, x) and its ends at scale 1 (before, after), in pixels."""
-    if not isinstance(scenes, Scenes):
+    layers = scenes.ready().layers
+    if layers is None:
         return None
-    before, after = scenes.extent[0].T.tolist()
-    return [scenes.centre[0].tolist(), before, after]
+    before, after = layers.extent[0].T.tolist()
+    return [layers.centre[0].tolist(), before, after]
 
 
 def _device(model: nn.Module) -> torch.device:

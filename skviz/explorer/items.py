@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,25 +12,26 @@ import torch
 from skviz.errors import SceneError
 from skviz.scenes import cutouts
 from skviz.scenes.backgrounds import procedural
-from skviz.scenes.photographs import from_photographs, zoom
-from skviz.scenes.source import Scenes, Source, place
+from skviz.scenes.cutouts import place
+from skviz.scenes.photographs import Photographs, photographs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from torch import Tensor
+
+    from skviz.scenes.source import Scenes
 
 __all__ = [
     "NATURAL",
     "OWN",
     "YOURS",
     "Item",
-    "Photographs",
     "Setting",
     "backgrounds",
     "items",
     "photograph",
 ]
-
-Photographs = Mapping[str, tuple["Tensor", "Tensor"]]
 
 OWN = "its own"
 NATURAL = "natural"
@@ -87,21 +87,21 @@ class Item:
         expression that makes the same.
     protocols
         Those in which it can be shown.
-    picture, picture_code
-        The photograph that the zoom protocol enlarges, uint8 (3, H, W), and its expression; without
+    picture, origin
+        The photograph that the zoom protocol enlarges, and the expression that makes it; without
         one, the scene itself is enlarged.
     """
 
     name: str
     category: str
     family: str
-    make: Callable[[int], Source]
+    make: Callable[[int], Scenes]
     code: Callable[[int], str]
     protocols: tuple[str, ...] = ("rescale", "zoom")
-    picture: Tensor | None = None
-    picture_code: str = "(scenes.render(1.0)[0] * 255).round().byte()"
+    picture: Photographs | None = None
+    origin: str = ""
 
-    def scenes(self, setting: Setting, canvas: int) -> Source:
+    def scenes(self, setting: Setting, canvas: int) -> Scenes:
         """Return the one scene of a setting.
 
         Raises
@@ -114,45 +114,47 @@ class Item:
                 f"{self.name} can be shown by {self.protocols}, not {setting.protocol}"
             )
         if setting.protocol == "zoom" and self.picture is not None:
-            return self._zoom(self.picture, canvas)
-        fine = self._fine(setting, canvas)
-        scenes = self.make(fine)
-        if not isinstance(scenes, Scenes):
-            return scenes
-        centre = scenes.centre + fine * torch.tensor([setting.position])
-        if not bool(((centre > 0) & (centre < fine)).all()):
-            raise SceneError(f"moved by {setting.position}, the object is off the canvas")
-        scenes = replace(scenes, centre=centre)
+            return self.picture.zoom(canvas=canvas).loaded()
+        scenes = self.make(self._fine(setting, canvas)).loaded()
+        if any(setting.position):
+            scenes = scenes.moved(*setting.position)
         if setting.background != OWN:
-            scenes = replace(scenes, backgrounds=backgrounds()[setting.background](fine))
-        if setting.protocol == "zoom":
-            return self._zoom((scenes.render(1.0)[0] * 255).round().byte(), canvas)
+            scenes = scenes.against(backgrounds()[setting.background](scenes.canvas))
+        if setting.protocol == "zoom" and len(self.protocols) > 1:
+            seen = {self.name: (scenes.render(1.0)[0] * 255).round().byte()}
+            return photographs(seen, category=self.category).zoom(canvas=canvas).loaded()
         return scenes
 
     def python(self, setting: Setting, canvas: int) -> list[str]:
         """Return the lines of Python that make the same ``scenes``."""
         fine = self._fine(setting, canvas)
-        lines, changes = [], []
-        if any(setting.position):
-            changes.append(f"centre=scenes.centre + {fine} * torch.tensor({[setting.position]})")
-        kind, _, which = setting.background.partition(" ")
-        if kind == "procedural":
-            changes.append(f"backgrounds=procedural([{which}], {fine})")
-        elif setting.background != OWN:
-            picture = f"cutouts.real_backgrounds()[{setting.background!r}]"
-            changes.append(f'backgrounds=skviz.zoom({{"": {picture}}}, canvas={fine}).render(1.0)')
+        lines = []
         if setting.protocol == "rescale" or self.picture is None:
             lines.append(f"scenes = {self.code(fine)}")
-            if changes:
-                lines.append(f"scenes = replace(scenes, {', '.join(changes)})")
-        if setting.protocol == "zoom" and len(self.protocols) > 1:
-            picture = f"{{{self.name!r}: {self.picture_code}}}"
-            category = f"category=[{self.category!r}]"
-            lines.append(f"scenes = skviz.zoom({picture}, {category}, canvas={canvas})")
+            if any(setting.position):
+                y, x = setting.position
+                lines.append(f"scenes = scenes.moved({y}, {x})")
+            lines += self._background(setting.background)
+        if setting.protocol == "zoom" and self.picture is not None:
+            lines.append(f"scenes = {self.origin}.zoom(canvas={canvas})")
+        elif setting.protocol == "zoom" and len(self.protocols) > 1:
+            lines.append(
+                f"picture = {{{self.name!r}: (scenes.render(1.0)[0] * 255).round().byte()}}"
+            )
+            given = f"picture, category={self.category!r}"
+            lines.append(f"scenes = skviz.photographs({given}).zoom(canvas={canvas})")
         return lines
 
-    def _zoom(self, picture: Tensor, canvas: int) -> Source:
-        return zoom({self.name: picture}, category=[self.category], canvas=canvas)
+    def _background(self, name: str) -> list[str]:
+        kind, _, which = name.partition(" ")
+        if name == OWN:
+            return []
+        if kind == "procedural":
+            return [f"scenes = scenes.against(procedural([{which}], scenes.canvas))"]
+        return [
+            f"background = skviz.photographs(cutouts.real_backgrounds()[{name!r}])",
+            "scenes = scenes.against(background.zoom(canvas=scenes.canvas).render(1.0))",
+        ]
 
     def _fine(self, setting: Setting, canvas: int) -> int:
         """Return the canvas on which the object is placed."""
@@ -164,7 +166,7 @@ def backgrounds() -> dict[str, Callable[[int], Tensor]]:
     """Return by name what an object can be put on, each from the canvas to (1, 3, S, S)."""
 
     def photographed(picture: Tensor, canvas: int) -> Tensor:
-        return zoom({"": picture}, canvas=canvas).render(1.0)
+        return photographs(picture).zoom(canvas=canvas).render(1.0)
 
     made: dict[str, Callable[[int], Tensor]] = {
         f"procedural {seed}": partial(procedural, [seed]) for seed in SEEDS
@@ -173,10 +175,10 @@ def backgrounds() -> dict[str, Callable[[int], Tensor]]:
     return made | {name: partial(photographed, picture) for name, picture in pictures}
 
 
-def items(source: cutouts.Objects | Source | Photographs) -> list[Item]:
+def items(source: cutouts.Objects | Scenes | Photographs) -> list[Item]:
     """List what there is to look at in what `skviz.explore` was given."""
-    if isinstance(source, Mapping):
-        return [photograph(name, *pair) for name, pair in source.items()]
+    if isinstance(source, Photographs):
+        return [photograph(one) for one in source]
     names = enumerate(unique(source.ids))
     if isinstance(source, cutouts.Objects):
         return [cut_out(source, index, name) for index, name in names]
@@ -187,12 +189,12 @@ def cut_out(objects: cutouts.Objects, index: int, name: str) -> Item:
     """Make an item of one cut-out, on the background that `skviz.place` gives it among all."""
     family, category = objects.family[index], objects.category[index]
 
-    def make(canvas: int) -> Source:
+    def make(canvas: int) -> Scenes:
         pictures = procedural([index], canvas)
-        return place(objects.take([index]), canvas=canvas, backgrounds=pictures)
+        return place(objects[index], canvas=canvas, backgrounds=pictures)
 
     def code(canvas: int) -> str:
-        shown, shipped = f"objects.take([{index}])", cutouts.all_objects()
+        shown, shipped = f"objects[{index}]", cutouts.all_objects()
         if objects.ids[index] in shipped.ids:
             same = shipped.rgba[shipped.ids.index(objects.ids[index])]
             if torch.equal(same, objects.rgba[index]):
@@ -204,34 +206,32 @@ def cut_out(objects: cutouts.Objects, index: int, name: str) -> Item:
     return Item(name, category + number, family, make, code)
 
 
-def photograph(name: str, picture: Tensor, mask: Tensor, family: str = "photographs") -> Item:
-    """Make an item of a photograph and the mask of its object, uint8 (3, H, W) and (1, H, W)."""
+def photograph(one: Photographs, family: str = "photographs") -> Item:
+    """Make an item of one photograph and the mask of its object."""
+    (name,), (category,) = one.ids, one.category
+    shipped = one.made[0] == photographs().made[0]
+    origin = f"{'skviz.photographs()' if shipped else 'explorer.photographs'}[{name!r}]"
 
-    def make(canvas: int) -> Source:
-        return from_photographs({name: (picture, mask)}, canvas=canvas)
+    def make(canvas: int) -> Scenes:
+        return one.cut_out(canvas=canvas)
 
     def code(canvas: int) -> str:
-        return f"skviz.from_photographs({{{name!r}: {origin}}}, canvas={canvas})"
+        return f"{origin}.cut_out(canvas={canvas})"
 
-    shipped = cutouts.photographs().get(name)
-    origin = f"explorer.photographs[{name!r}]"
-    if shipped and all(map(torch.equal, shipped, (picture, mask))):
-        origin = f"skviz.photographs()[{name!r}]"
     full = f"{family}/{name}"
-    return Item(full, name, family, make, code, picture=picture, picture_code=f"{origin}[0]")
+    return Item(full, category, family, make, code, picture=one, origin=origin)
 
 
-def given(source: Source, index: int, name: str) -> Item:
+def given(source: Scenes, index: int, name: str) -> Item:
     """Make an item of one of some scenes; it stays in the protocol that they were made for."""
-    protocol = "rescale" if isinstance(source, Scenes) else "zoom"
 
     def code(_canvas: int) -> str:
-        return f"scenes[{index} : {index + 1}]  # of the scenes given to skviz.explore"
+        return f"scenes[{index}]  # of the scenes given to skviz.explore"
 
-    def make(_canvas: int) -> Source:
-        return source[index : index + 1]
+    def make(_canvas: int) -> Scenes:
+        return source[index]
 
-    return Item(name, source.category[index], "scenes", make, code, (protocol,))
+    return Item(name, source.category[index], "scenes", make, code, (source.protocol,))
 
 
 def unique(names: tuple[str, ...]) -> list[str]:

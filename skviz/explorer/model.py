@@ -14,7 +14,7 @@ from skviz.explorer.attributions import TARGETS, explained
 from skviz.explorer.code import attributed, measured, picked
 from skviz.explorer.grid import Subject, measure, renderable, tree
 from skviz.explorer.items import OWN, Item, Setting, backgrounds, items
-from skviz.studies.sweeps import checked
+from skviz.studies.sweeps import canvas_of, checked
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -24,13 +24,11 @@ if TYPE_CHECKING:
 
     from skviz.capture.interventions import Force
     from skviz.explorer.grid import Payload
-    from skviz.explorer.items import Photographs
     from skviz.scenes import cutouts
-    from skviz.scenes.source import Source
+    from skviz.scenes.photographs import Photographs
+    from skviz.scenes.source import Scenes
 
 __all__ = ["Model", "View"]
-
-CANVAS = 96  # pixels, for networks that name none
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class View:
     setting: Setting
     item: Item
     subject: Subject
-    scenes: Source
+    scenes: Scenes
     changes: dict[str, Force | str]
 
     def measure(self, scales: Sequence[float]) -> Iterator[float | Payload]:
@@ -77,7 +75,7 @@ class Model:
     def __init__(
         self,
         networks: Mapping[str, nn.Module],
-        source: cutouts.Objects | Source | Photographs,
+        source: cutouts.Objects | Scenes | Photographs,
         *,
         scales: Sequence[float],
         units: Sequence[str] | None,
@@ -130,8 +128,7 @@ class Model:
             If it cannot be shown, or the network has no unit.
         """
         model, item = self.networks[setting.network], self.items[setting.item]
-        card = getattr(model, "card", None)
-        canvas = self._canvas or (card.canvas if card else CANVAS)
+        canvas = self._canvas or canvas_of(model)
         scenes = item.scenes(setting, canvas)
         subject = self._subjects.get(setting.network)
         if subject is None:

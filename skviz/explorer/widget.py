@@ -18,13 +18,15 @@ from torch import nn
 from skviz.errors import SkvizError
 from skviz.explorer.attributions import TARGETS, UNIT
 from skviz.explorer.code import SCALES
-from skviz.explorer.items import NATURAL, OWN, YOURS, Photographs, Setting, photograph
-from skviz.explorer.model import CANVAS, Model
+from skviz.explorer.items import NATURAL, OWN, YOURS, Setting, photograph
+from skviz.explorer.model import Model
 from skviz.explorer.page import CSS, JAVASCRIPT, page
 from skviz.explorer.still import still
 from skviz.explorer.worker import Worker
 from skviz.figures.saving import FORMATS, save_figure
 from skviz.scenes import cutouts
+from skviz.scenes.photographs import Photographs, photographs
+from skviz.scenes.source import CANVAS
 
 if TYPE_CHECKING:
     import os
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from skviz.plot.style import InlineFigure
-    from skviz.scenes.source import Source
+    from skviz.scenes.source import Scenes
 
 __all__ = ["Explorer", "explore"]
 
@@ -84,8 +86,9 @@ class Explorer(anywidget.AnyWidget):
     progress = t.Float(1.0).tag(sync=True)
     failure = t.Dict().tag(sync=True)
 
-    def __init__(self, model: Model, *, photographs: Photographs, method: str) -> None:
-        self._model, self.photographs = model, dict(photographs)
+    def __init__(self, model: Model, *, pictures: Photographs | None, method: str) -> None:
+        self._model = model
+        self.photographs = {one.ids[0]: one for one in pictures or ()}
         self._worker = Worker(("point", "grid", "maps"), self._fail)
         self._error: Exception | None = None
         super().__init__(
@@ -252,9 +255,10 @@ class Explorer(anywidget.AnyWidget):
         SceneError
             If the mask covers the whole picture, or has another size.
         """
-        item = photograph(name, picture, mask, family=YOURS)
-        item.make(CANVAS)  # complain now
-        self.photographs[name] = (picture, mask)
+        one = photographs({name: (picture, mask)})
+        item = photograph(one, family=YOURS)
+        item.make(CANVAS).ready()  # complain now
+        self.photographs[name] = one
         self._model.items[item.name] = item
         self.choices = self._model.choices()
         self.position, self.background = [0.0, 0.0], OWN
@@ -374,7 +378,7 @@ STORED = {*SETTING, "scale", "unit", "method", "target", "choices", "grid", "map
 
 def explore(
     model: nn.Module | Mapping[str, nn.Module],
-    objects: cutouts.Objects | Source | Photographs | None = None,
+    objects: cutouts.Objects | Scenes | Photographs | Mapping[str, Any] | None = None,
     *,
     scales: Sequence[float] = SCALES,
     attribution: str | None = None,
@@ -388,8 +392,8 @@ def explore(
     model
         A classifier with SK units, or several by name. It runs on the device that it is on.
     objects
-        Cut-outs (by default all that ship), photographs by name with masks as `skviz.photographs`
-        gives them, or scenes (`skviz.place`, `skviz.zoom`, `skviz.from_photographs`).
+        Cut-outs (by default all that ship), photographs (`skviz.photographs`, or pairs of picture
+        and mask by name), or scenes.
     scales
         Increasing. All are measured at once; the slider then moves without the kernel.
     attribution
@@ -410,15 +414,20 @@ def explore(
     SkvizError
         If there is nothing to show, no unit is found, or the scales are not increasing.
     """
+    shown: cutouts.Objects | Scenes | Photographs
+    if objects is None:
+        shown = cutouts.objects()
+    else:
+        shown = photographs(objects) if isinstance(objects, Mapping) else objects
     made = Explorer(
         Model(
             model if isinstance(model, Mapping) else {_name(model): model},
-            cutouts.objects() if objects is None else objects,
+            shown,
             scales=scales,
             units=units,
             canvas=canvas,
         ),
-        photographs=objects if isinstance(objects, Mapping) else {},
+        pictures=shown if isinstance(shown, Photographs) else None,
         method=attribution or "",
     )
     made.wait(PATIENCE)

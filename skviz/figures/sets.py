@@ -39,12 +39,13 @@ import skviz
 from skviz import plot
 from skviz import assets
 from skviz.scenes import cutouts
+from skviz.scenes.cutouts import place
 from skviz.studies import store
+from skviz.studies.sweeps import canvas_of
 from skviz.models import zoo
 from skviz.attribution import branch_weight
 from skviz.errors import SkvizError
 from skviz.figures.saving import save_figure, sized
-from skviz.scenes.source import place
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -161,9 +162,8 @@ class FigureSet:
             return model.get_submodule(options.pop("unit"))
         chosen = {key: options.pop(key) for key in ("category", "family") if key in options}
         cut_outs = cutouts.objects(**chosen)
-        cut_outs = cut_outs.take(range(min(options.pop("first", len(cut_outs)), len(cut_outs))))
-        card = getattr(model, "card", None)
-        scenes = place(cut_outs, canvas=card.canvas if card else 96, seed=options.pop("seed", 0))
+        cut_outs = cut_outs[: options.pop("first", len(cut_outs))]
+        scenes = place(cut_outs, canvas=canvas_of(model), seed=options.pop("seed", 0))
         if run == "images":
             return model, scenes.render(options.pop("scale", 1.0))
         given = scenes.render(options.pop("scale", 1.0)) if run == "faithfulness" else scenes

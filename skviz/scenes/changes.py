@@ -1,7 +1,7 @@
 """Scenes in which something else changes than the size of an object: the controls of a sweep.
 
-Each takes scenes and the scales of a sweep and gives scenes for the same sweep, image by image, so
-that the comparison is paired.
+Each takes objects and backgrounds and the scales of a sweep and gives scenes for the same sweep,
+image by image, so that the comparison is paired.
 """
 
 from __future__ import annotations
@@ -10,72 +10,145 @@ import math
 import zlib
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from skviz.errors import SceneError
 from skviz.scenes.drawing import compose, resample
-from skviz.scenes.source import VISIBLE, Scenes
+from skviz.scenes.layers import VISIBLE, Layers, Ready, Redrawn
+from skviz.scenes.made import step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from skviz.scenes.source import Source
+    from skviz.scenes.source import Scenes, Source
 
-__all__ = ["CONTROL_SCENES"]
+__all__ = ["CONTROL_SCENES", "Recombined", "changed", "recombined"]
 
+KNOWN = (
+    "this changes the object, so it needs scenes that know it: skviz.place, or "
+    "skviz.photographs(…, masks=…).cut_out()"
+)
 LARGEST = 2 / 3  # of the canvas: the side of the one object that many small ones are compared with
 TRIES = 32  # places that are tried for every scattered copy
 
 
 @dataclass(frozen=True, eq=False)
-class Redrawn:
-    """Scenes drawn in another way; otherwise like the scenes they are made of."""
+class Changed:
+    """Scenes of another source in which something was changed.
 
-    scenes: Scenes
-    draw: Callable[[Scenes, float], Tensor]
+    Attributes
+    ----------
+    source
+        The other one.
+    change
+        What is done with its objects and backgrounds.
+    name
+        Of the change.
+    """
+
+    source: Source
+    change: Callable[[Layers], Ready]
     name: str
 
     @property
-    def category(self) -> tuple[str, ...]:
-        """What each of the N scenes shows."""
-        return self.scenes.category
+    def threads(self) -> int:
+        """As many as of the source."""
+        return self.source.threads
+
+    def ready(self, places: Sequence[int]) -> Ready:
+        """Read the scenes at these places, changed."""
+        return self.change(layers_of(self.source, places))
+
+    def contents(self, places: Sequence[int]) -> np.ndarray:
+        """Return 64 bits of a hash of what makes each of these what it is, and of the change."""
+        return self.source.contents(places) ^ np.uint64(zlib.crc32(self.name.encode()))
+
+
+@dataclass(frozen=True, eq=False)
+class Recombined:
+    """Scenes of another source, with the object or the background of others among them.
+
+    Attributes
+    ----------
+    source
+        The other one.
+    objects, backgrounds
+        By place, whose object and whose background.
+    """
+
+    source: Source
+    objects: Mapping[int, int]
+    backgrounds: Mapping[int, int]
 
     @property
-    def ids(self) -> tuple[str, ...]:
-        """A name for each of the N scenes."""
-        return self.scenes.ids
+    def threads(self) -> int:
+        """As many as of the source."""
+        return self.source.threads
 
-    @property
-    def attrs(self) -> dict[str, Any]:
-        """How the scenes were made."""
-        return self.scenes.attrs | {"control": self.name}
+    def ready(self, places: Sequence[int]) -> Layers:
+        """Read the scenes at these places, recombined."""
+        made = layers_of(self.source, places)
+        if self.backgrounds:
+            others = layers_of(self.source, [self.backgrounds[place] for place in places])
+            if bool((others.backgrounds == made.backgrounds).flatten(1).all(1).any()):
+                raise SceneError("these scenes have no different backgrounds to be swapped")
+            made = replace(made, backgrounds=others.backgrounds)
+        if self.objects:
+            others = layers_of(self.source, [self.objects[place] for place in places])
+            made = replace(made, objects=others.objects)
+        return made
 
-    def __len__(self) -> int:
-        return len(self.scenes)
-
-    def __getitem__(self, part: slice, /) -> Self:
-        return replace(self, scenes=self.scenes[part])
-
-    def to(self, device: torch.device | str) -> Self:
-        """Return the scenes on `device`."""
-        return replace(self, scenes=self.scenes.to(device))
-
-    def render(self, scale: float) -> Tensor:
-        """Render every scene as the control has it at `scale`: (N, 3, S, S) in 0…1."""
-        return self.draw(self.scenes, scale)
-
-    def coverage(self, scale: float) -> Tensor:
-        """How much of each pixel is object at `scale`: (N, S, S) in 0…1."""
-        return self.draw(self.scenes.white, scale)[:, 0]
+    def contents(self, places: Sequence[int]) -> np.ndarray:
+        """Return 64 bits of the sha256 of what makes each of these what it is."""
+        return self.ready(places).content
 
 
-def scrambled(scenes: Scenes, scales: Sequence[float]) -> Source:  # noqa: ARG001
+def layers_of(source: Source, places: Sequence[int]) -> Layers:
+    """Read scenes whose object can be changed, or raise `SceneError`."""
+    found = source.ready(places).layers
+    if found is None:
+        raise SceneError(KNOWN)
+    return found
+
+
+def recombined(
+    scenes: Scenes, *, backgrounds: Sequence[int] = (), objects: Sequence[int] = ()
+) -> Scenes:
+    """Give scenes the backgrounds or the objects of others among them, by their places.
+
+    Raises
+    ------
+    SceneError
+        If objects and backgrounds are not known apart, or a background is no other one.
+    """
+    if scenes.protocol != "rescale":
+        raise SceneError(KNOWN)
+
+    def by_place(others: Sequence[int]) -> dict[int, int]:
+        return dict(zip(scenes.places, (scenes.places[i] for i in others), strict=False))
+
+    source = Recombined(scenes.source, by_place(objects), by_place(backgrounds))
+    if not scenes.source.threads:
+        source.ready(scenes.places)  # complain now
+    return scenes.on(source, step("recombined", backgrounds=backgrounds, objects=objects))
+
+
+def changed(scenes: Scenes, name: str, scales: Sequence[float]) -> Scenes:
+    """Return the scenes of a control, for the same sweep; `CONTROL_SCENES` names them."""
+    if scenes.protocol != "rescale":
+        raise SceneError(KNOWN)
+    source = Changed(scenes.source, partial(CONTROL_SCENES[name], scales=scales), name)
+    return scenes.on(source, step("changed", control=name, scales=scales))
+
+
+def scrambled(scenes: Layers, scales: Sequence[float]) -> Ready:  # noqa: ARG001
     """Put the pixels inside each object in random order; outline, area and colours stay."""
     objects = scenes.objects.clone()
-    for number, cut_out in enumerate(objects):
+    for number, cut_out in zip(scenes.numbers, objects, strict=True):
         alpha = cut_out[3]
         inside = alpha > VISIBLE
         straight = cut_out[:3, inside] / alpha[inside]  # (3, visible pixels)
@@ -85,7 +158,7 @@ def scrambled(scenes: Scenes, scales: Sequence[float]) -> Source:  # noqa: ARG00
     return replace(scenes, objects=objects)
 
 
-def silhouette(scenes: Scenes, scales: Sequence[float]) -> Source:  # noqa: ARG001
+def silhouette(scenes: Layers, scales: Sequence[float]) -> Ready:  # noqa: ARG001
     """Fill each object's outline with its mean colour."""
     colour = scenes.objects[:, :3].sum((2, 3), keepdim=True)
     alpha = scenes.objects[:, 3:]
@@ -93,10 +166,10 @@ def silhouette(scenes: Scenes, scales: Sequence[float]) -> Source:  # noqa: ARG0
     return replace(scenes, objects=torch.cat([mean * alpha, alpha], 1))
 
 
-def blur(scenes: Scenes, scales: Sequence[float]) -> Source:
+def blur(scenes: Layers, scales: Sequence[float]) -> Ready:
     """Keep the object at its size at scale 1; only its detail grows coarser, as if it grew."""
 
-    def draw(scenes: Scenes, scale: float) -> Tensor:
+    def draw(scenes: Layers, scale: float) -> Tensor:
         size = scenes.objects.shape[-1]
         # Pixels that the object has at scale 1, fewer by as much as it would have grown.
         few = max(1, round(float(scenes.reference.max()) * scales[0] / scale))
@@ -107,25 +180,25 @@ def blur(scenes: Scenes, scales: Sequence[float]) -> Source:
         objects = resample(coarse, size, *back).clamp(0, 1)  # (N, 4, h, w)
         return compose(objects, scenes.backgrounds, scenes.centre, scenes.reference)
 
-    return Redrawn(scenes, draw, "blur")
+    return Redrawn(scenes, draw)
 
 
-def background(scenes: Scenes, scales: Sequence[float]) -> Source:
+def background(scenes: Layers, scales: Sequence[float]) -> Ready:
     """Leave the object out and enlarge the background, as much as the object would be."""
 
-    def draw(scenes: Scenes, scale: float) -> Tensor:
+    def draw(scenes: Layers, scale: float) -> Tensor:
         canvas = scenes.backgrounds.shape[-1]
         middle = torch.full_like(scenes.centre, canvas / 2)
         side = torch.full_like(scenes.reference, canvas * scale / scales[0])
         return resample(scenes.backgrounds, canvas, middle, side, edge=True).clamp(0, 1)
 
-    return Redrawn(scenes, draw, "background")
+    return Redrawn(scenes, draw)
 
 
-def position(scenes: Scenes, scales: Sequence[float]) -> Source:
+def position(scenes: Layers, scales: Sequence[float]) -> Ready:
     """Keep the object at its size at scale 1 and move it from where it is to the border."""
 
-    def draw(scenes: Scenes, scale: float) -> Tensor:
+    def draw(scenes: Layers, scale: float) -> Tensor:
         canvas = scenes.backgrounds.shape[-1]
         right = scenes.extent[:, 1, 1].to(scenes.centre)  # (N,) from the centre to its right end
         room = (canvas - scenes.centre[:, 1] - right).clamp(min=0)
@@ -134,23 +207,23 @@ def position(scenes: Scenes, scales: Sequence[float]) -> Source:
         moved[:, 1] += room * ((scale - scales[0]) / span if span else 0)
         return compose(scenes.objects, scenes.backgrounds, moved, scenes.reference)
 
-    return Redrawn(scenes, draw, "position")
+    return Redrawn(scenes, draw)
 
 
-def copies(scenes: Scenes, scales: Sequence[float], *, scattered: bool = False) -> Source:
+def copies(scenes: Layers, scales: Sequence[float], *, scattered: bool = False) -> Ready:
     """Keep the object at its size at the first scale and show as many as cover what growth would.
 
     Where it would be n times as long there are n² copies, rounded; they cover as much.
     """
 
-    def draw(scenes: Scenes, scale: float) -> Tensor:
+    def draw(scenes: Layers, scale: float) -> Tensor:
         count = round((scale / scales[0]) ** 2)
         return repeated(scenes, count, scales[0] * scenes.reference, scattered=scattered)
 
-    return Redrawn(scenes, draw, "copies scattered" if scattered else "copies")
+    return Redrawn(scenes, draw)
 
 
-def size(scenes: Scenes, scales: Sequence[float], *, scattered: bool = False) -> Source:
+def size(scenes: Layers, scales: Sequence[float], *, scattered: bool = False) -> Ready:
     """Have the object grow as it does, from many to one, so that coverage stays the same.
 
     At the last scale it is one, as large as there but at most two thirds of the canvas long, so
@@ -158,16 +231,16 @@ def size(scenes: Scenes, scales: Sequence[float], *, scattered: bool = False) ->
     there are n² copies, rounded.
     """
 
-    def draw(scenes: Scenes, scale: float) -> Tensor:
+    def draw(scenes: Layers, scale: float) -> Tensor:
         canvas = scenes.backgrounds.shape[-1]
         most = (scales[-1] * scenes.reference).clamp(max=LARGEST * canvas)
         count = round((scales[-1] / scale) ** 2)
         return repeated(scenes, count, most * scale / scales[-1], scattered=scattered)
 
-    return Redrawn(scenes, draw, "size scattered" if scattered else "size")
+    return Redrawn(scenes, draw)
 
 
-def repeated(scenes: Scenes, count: int, side: Tensor, *, scattered: bool) -> Tensor:
+def repeated(scenes: Layers, count: int, side: Tensor, *, scattered: bool) -> Tensor:
     """Draw every object several times, each (N,) pixels long: on a grid, or at random places.
 
     A single one on a grid lies where the object of the scene lies. None leaves the canvas.
@@ -207,7 +280,7 @@ def apart(name: str, count: int) -> Tensor:
     return chosen
 
 
-CONTROL_SCENES: dict[str, Callable[[Scenes, Sequence[float]], Source]] = {
+CONTROL_SCENES: dict[str, Callable[..., Ready]] = {
     "scrambled": scrambled,
     "silhouette": silhouette,
     "blur": blur,
@@ -218,13 +291,3 @@ CONTROL_SCENES: dict[str, Callable[[Scenes, Sequence[float]], Source]] = {
     "size": size,
     "size scattered": partial(size, scattered=True),
 }
-
-
-def with_objects(source: Source) -> Scenes:
-    """Return scenes whose object can be changed, or raise `SceneError`."""
-    if not isinstance(source, Scenes):
-        raise SceneError(
-            "these controls change the object, so they need scenes that know it: skviz.place or "
-            "skviz.from_photographs"
-        )
-    return source

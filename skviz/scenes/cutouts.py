@@ -1,39 +1,33 @@
-"""The shipped pictures: cut-outs, photographed backgrounds, photographs with masks."""
+"""Objects on backgrounds: the shipped cut-outs and photographed backgrounds, and their placing."""
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from skviz.assets import names_in, read_image
-from skviz.errors import DataError
+from skviz.errors import DataError, SceneError
+from skviz.scenes.backgrounds import procedural
+from skviz.scenes.drawing import premultiplied, rotation_matrix, warp
+from skviz.scenes.layers import Layers
 from skviz.scenes.made import Made, step
+from skviz.scenes.pictures import checked_images
+from skviz.scenes.source import CANVAS, Chosen, Scenes
 
-__all__ = ["Objects", "objects", "photographs", "real_backgrounds"]
+__all__ = ["Objects", "objects", "place", "real_backgrounds"]
 
 TRAIN_FAMILIES = ("noto", "twemoji", "emojione", "fluent")
 HELD_OUT_FAMILIES = ("noto-v1", "fxemoji")
 HELD_OUT_BACKGROUNDS = ("forest", "gravel", "lobby", "sky", "venice")
 
 
-def known(asked: Iterable[str] | None, existing: Iterable[str], what: str) -> set[str]:
-    """Return the names asked for, by default all that exist; refuse one that does not."""
-    names = set(existing)
-    if asked is None:
-        return names
-    chosen = {asked} if isinstance(asked, str) else set(asked)
-    if not chosen:
-        raise DataError(f"no object is left: {what} names none; there are {sorted(names)}")
-    if chosen - names:
-        raise DataError(f"no image has {what} {sorted(chosen - names)}; there are {sorted(names)}")
-    return chosen
-
-
-@dataclass(frozen=True, eq=False)
-class Objects:
+@dataclass(frozen=True, eq=False, repr=False)
+class Objects(Chosen):
     """Cut-outs with their names.
 
     Attributes
@@ -63,11 +57,11 @@ class Objects:
                 f"{len(self.category)} and {len(self.family)}"
             )
 
-    def __len__(self) -> int:
-        return len(self.rgba)
+    __repr__ = Chosen.__repr__
 
-    def __iter__(self) -> Iterator["Objects"]:
-        return (self.take([index]) for index in range(len(self)))
+    def _replaced(self, places: Sequence[int], **names: Any) -> Self:
+        del names["ids"]  # made of the others
+        return replace(self, rgba=self.rgba[list(places)], **names)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -78,44 +72,6 @@ class Objects:
     def categories(self) -> tuple[str, ...]:
         """The distinct categories, sorted: the class order of the shipped networks."""
         return tuple(sorted(set(self.category)))
-
-    def take(self, indices: Iterable[int]) -> "Objects":
-        """Return the objects at these indices, in this order."""
-        chosen = list(indices)
-        return Objects(
-            self.rgba[chosen],
-            tuple(self.category[i] for i in chosen),
-            tuple(self.family[i] for i in chosen),
-            (*self.made, step("take", indices=chosen)),
-        )
-
-    def where(
-        self, *, category: Iterable[str] | None = None, family: Iterable[str] | None = None
-    ) -> "Objects":
-        """Return the objects of these categories and families.
-
-        Raises
-        ------
-        DataError
-            If a name does not exist, with those that do, or if nothing is left.
-        """
-        category, family = (
-            each if each is None or isinstance(each, str) else list(each)
-            for each in (category, family)
-        )
-        categories = known(category, self.category, "category")
-        families = known(family, self.family, "family")
-        kept = [
-            i
-            for i, (c, f) in enumerate(zip(self.category, self.family, strict=True))
-            if c in categories and f in families
-        ]
-        if not kept:
-            raise DataError(
-                f"no object is of category {sorted(categories)} and family {sorted(families)}"
-            )
-        made = (*self.made, step("where", category=category, family=family))
-        return replace(self.take(kept), made=made)
 
 
 @cache
@@ -168,12 +124,93 @@ def real_backgrounds(*, held_out: bool | None = None) -> dict[str, Tensor]:
     }
 
 
-def photographs() -> dict[str, tuple[Tensor, Tensor]]:
-    """Return the shipped photographs by name: uint8 (3, H, W) and the object's mask (1, H, W)."""
-    masks = names_in("photos", ".mask.png")
-    found = {}
-    for mask in masks:
-        stem = mask.removesuffix(".mask.png")
-        picture = next(n for n in names_in("photos") if n.startswith(f"{stem}.") and n != mask)
-        found[Path(stem).name] = (read_image(picture, "RGB"), read_image(mask, "L"))
-    return found
+def place(
+    objects: Objects,
+    *,
+    canvas: int = CANVAS,
+    reference: float = 0.5,
+    position: tuple[float, float] = (0.0, 0.0),
+    rotation: float = 0.0,
+    backgrounds: Tensor | None = None,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> Scenes:
+    """Place each object on a background of its own.
+
+    Parameters
+    ----------
+    objects
+        N cut-outs.
+    canvas
+        Side of the scenes in pixels.
+    reference
+        The object's side at scale 1, as a fraction of the canvas: with 0.5, scale 2 fills it.
+    position
+        Offset (y, x) of the objects' middle from the canvas' middle, as fractions of the canvas.
+    rotation
+        Clockwise, in degrees.
+    backgrounds
+        (N, 3, canvas, canvas) in 0…1, or (1, 3, …) for all; by default scene i gets the procedural
+        background of seed `seed` × 1,000,003 + i.
+    seed
+        For the backgrounds.
+    device
+        Where scenes are rendered.
+
+    Raises
+    ------
+    SceneError
+        If the backgrounds have another shape, an object's middle is off the canvas, the reference
+        is not positive or the rotation not finite.
+    DataError
+        If the backgrounds are not floats in 0…1.
+    """
+    count = len(objects)
+    made = step(
+        "skviz.place",
+        canvas=canvas,
+        reference=reference,
+        position=position,
+        rotation=rotation,
+        backgrounds=backgrounds,
+        seed=seed if backgrounds is None else None,
+    )
+    if not (math.isfinite(reference) and reference > 0):
+        raise SceneError(f"reference must be a positive fraction of the canvas, got {reference}")
+    if not math.isfinite(rotation):
+        raise SceneError(f"rotation must be a finite number of degrees, got {rotation}")
+    middle = torch.tensor([[(0.5 + offset) * canvas for offset in position]], device=device)
+    if not bool(((middle > 0) & (middle < canvas)).all()):
+        raise SceneError(f"position {position} is off the canvas; offsets lie between -0.5 and 0.5")
+    if backgrounds is None:
+        backgrounds = procedural([seed * 1_000_003 + i for i in range(count)], canvas)
+    if backgrounds.shape[1:] != (3, canvas, canvas) or len(backgrounds) not in (1, count):
+        raise SceneError(
+            f"backgrounds must be ({count} or 1, 3, {canvas}, {canvas}), got "
+            f"{tuple(backgrounds.shape)}"
+        )
+    checked_images(backgrounds, "backgrounds")
+    cut_outs = premultiplied(objects.rgba.to(device))
+    side = torch.full((count,), reference * canvas, device=device)
+    if rotation:
+        turn = rotation_matrix(torch.tensor([float(rotation)], device=device))
+        cut_outs, growth = warp(cut_outs, turn.expand(count, 2, 2))
+        side = side * growth
+    layers = Layers(
+        cut_outs,
+        backgrounds.to(device).expand(count, -1, -1, -1),
+        side,
+        middle.expand(count, 2),
+        objects.ids,
+        tuple(range(count)),
+    )
+    return Scenes(
+        layers,
+        objects.ids,
+        objects.category,
+        objects.family,
+        "rescale",
+        canvas,
+        (*objects.made, made),
+        tuple(range(count)),
+    )

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,13 @@ from torch.utils.data import Subset
 from torchvision import datasets
 
 from skviz.errors import DataError
-from skviz.scenes.folders import READERS, Pictures
 from skviz.scenes.pictures import as_picture, opened
+from skviz.scenes.reading import READERS, Reader
 
 __all__ = ["listed"]
 
+Listed = tuple[Reader, tuple[str, ...]]
+Places = tuple[int, ...]
 VOC = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
@@ -23,7 +24,7 @@ VOC = (
 )  # fmt: skip
 
 
-def pet(dataset: Any) -> Pictures:
+def pet(dataset: Any) -> Listed:
     """Oxford-IIIT Pet: the mask is the animal and its border (the trimap's 1 and 3)."""
     files, trimaps = list(map(Path, dataset._images)), list(map(Path, dataset._segs))
 
@@ -35,10 +36,10 @@ def pet(dataset: Any) -> Pictures:
 
     category = tuple(dataset.classes[label] for label in dataset._labels)
     ids = tuple(path.stem for path in files)
-    return Pictures(read, raw, category, ids, range(len(ids)), threads=READERS)
+    return Reader(read, raw, ids, READERS), category
 
 
-def voc(dataset: Any) -> Pictures:
+def voc(dataset: Any) -> Listed:
     """VOC segmentation: the class that covers most, and its pixels."""
     files, masks = list(map(Path, dataset.images)), list(map(Path, dataset.masks))
 
@@ -57,10 +58,10 @@ def voc(dataset: Any) -> Pictures:
 
     category = tuple(VOC[largest(classes(place)) - 1] for place in range(len(files)))
     ids = tuple(path.stem for path in files)
-    return Pictures(read, raw, category, ids, range(len(ids)), threads=READERS)
+    return Reader(read, raw, ids, READERS), category
 
 
-def coco(dataset: Any) -> Pictures:
+def coco(dataset: Any) -> Listed:
     """COCO: the largest instance of each image; an image without any is left out."""
     chosen = {}
     for image in dataset.ids:
@@ -78,10 +79,10 @@ def coco(dataset: Any) -> Pictures:
 
     category = tuple(dataset.coco.cats[a["category_id"]]["name"] for a in instances)
     ids = tuple(path.stem for path in files)
-    return Pictures(read, raw, category, ids, range(len(ids)), threads=READERS)
+    return Reader(read, raw, ids, READERS), category
 
 
-def labelled(dataset: Any) -> Pictures:
+def labelled(dataset: Any) -> Listed:
     """Any data set with `targets` and `classes`, such as CIFAR-10, ImageFolder and ImageNet."""
     try:
         category = tuple(str(dataset.classes[target]) for target in dataset.targets)
@@ -93,7 +94,7 @@ def labelled(dataset: Any) -> Pictures:
     return unlabelled(dataset, category)
 
 
-def unlabelled(dataset: Any, category: tuple[str, ...]) -> Pictures:
+def unlabelled(dataset: Any, category: tuple[str, ...]) -> Listed:
     """Any map-style data set whose items are images, or begin with one."""
     files = [Path(sample[0]) for sample in getattr(dataset, "samples", [])]
     content = getattr(dataset, "data", None)
@@ -115,24 +116,27 @@ def unlabelled(dataset: Any, category: tuple[str, ...]) -> Pictures:
     else:
         ids = tuple(f"{place:06d}" for place in range(len(dataset)))
     # Nothing is known of what a dataset does in several threads; those of files only open files.
-    return Pictures(read, raw, category, ids, range(len(ids)), threads=READERS if files else 1)
+    return Reader(read, raw, ids, READERS if files else 1), category
 
 
-KNOWN: dict[type, Callable[[Any], Pictures]] = {
+KNOWN: dict[type, Callable[[Any], Listed]] = {
     datasets.OxfordIIITPet: pet,
     datasets.VOCSegmentation: voc,
     datasets.CocoDetection: coco,
 }
 
 
-def listed(dataset: Any, category: Iterable[str] | None) -> Pictures:
-    """List what a data set holds."""
+def listed(dataset: Any, category: Iterable[str] | None) -> tuple[Reader, tuple[str, ...], Places]:
+    """List what a data set holds: how it is read, categories, and which of it is meant."""
     if isinstance(dataset, Subset):
         base: Any = dataset.dataset
-        whole = listed(base, None if category is None else [""] * len(base))
-        some = whole.take(list(map(int, dataset.indices)))
-        return some if category is None else replace(some, category=tuple(category))
+        reader, names, inside = listed(base, None if category is None else [""] * len(base))
+        places = tuple(inside[int(index)] for index in dataset.indices)
+        some = tuple(names[int(index)] for index in dataset.indices)
+        return reader, some if category is None else tuple(category), places
     if category is not None:
-        return unlabelled(dataset, tuple(category))
-    known = [make for kind, make in KNOWN.items() if isinstance(dataset, kind)]
-    return (known or [labelled])[0](dataset)
+        reader, names = unlabelled(dataset, tuple(category))
+    else:
+        known = [make for kind, make in KNOWN.items() if isinstance(dataset, kind)]
+        reader, names = (known or [labelled])[0](dataset)
+    return reader, names, tuple(range(len(reader.names)))

@@ -1,267 +1,262 @@
-"""Photographs as scenes: a masked object rescaled in its own picture, or the paper's zoom."""
+"""``photographs``: the one entrance for pictures, to be zoomed or to have their objects cut out."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any, Self, TypeVar
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
-import torch
-import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
-from skviz.errors import DataError, SceneError
-from skviz.scenes.drawing import resample
-from skviz.scenes.made import content_of, step
+from skviz.assets import names_in, read_bytes, read_image
+from skviz.errors import DataError
+from skviz.scenes.folders import in_folder
+from skviz.scenes.made import Made, step
 from skviz.scenes.pictures import as_mask, as_picture
-from skviz.scenes.source import VISIBLE, Scenes, check_scale
+from skviz.scenes.reading import Files, Reader
+from skviz.scenes.source import CANVAS, Chosen, Scenes
 
-__all__ = ["Zoom", "fill_hole", "from_photographs", "zoom"]
+__all__ = ["Photographs", "photographs"]
 
-T = TypeVar("T")
-
-
-def named(name: str, read: Callable[[Any], T], value: Any) -> T:
-    """Read a picture or mask; what is wrong with it is said with its name."""
-    try:
-        return read(value)
-    except DataError as error:
-        raise DataError(f"photograph {name!r}: {error}") from error
+FAMILY = "photographs"
+ONE = (str, os.PathLike, np.ndarray, Tensor, Image.Image)  # types that a single picture may have
 
 
-def check_sizes(picture: Tensor, mask: Tensor) -> None:
-    """Raise `SceneError` unless the mask has its picture's height and width."""
-    if mask.shape[-2:] != picture.shape[-2:]:
-        raise SceneError(
-            f"the mask is {tuple(mask.shape[-2:])} pixels, its picture {tuple(picture.shape[-2:])}"
-        )
-
-
-def fill_hole(image: Tensor, mask: Tensor) -> Tensor:
-    """Fill the masked part of a picture smoothly from what surrounds it.
-
-    Pull-push (Gortler et al., The Lumigraph, SIGGRAPH 1996, section 3.4): average what is known
-    at ever coarser resolutions, then fill each resolution from the next coarser one.
-
-    Parameters
-    ----------
-    image
-        (3, H, W) in 0…1.
-    mask
-        (1, H, W) in 0…1; 1 where the picture is to be replaced.
-
-    Returns
-    -------
-    Tensor
-        (3, H, W).
-
-    Raises
-    ------
-    SceneError
-        If the mask covers the whole picture, or has another size.
-    """
-    check_sizes(image, mask)
-    # A soft mask's rim still shows the object; only what is wholly outside counts as known.
-    known = (F.max_pool2d(mask[None], 5, 1, 2) < VISIBLE).to(image.dtype)  # (1, 1, H, W)
-    if not bool(known.any()):
-        raise SceneError("the mask covers the whole picture: nothing is left to fill it from")
-
-    def pull_push(total: Tensor, weight: Tensor) -> Tensor:
-        if bool((weight > 0).all()):
-            return total / weight
-        size = list(weight.shape[-2:])
-        coarse = pull_push(
-            F.avg_pool2d(total, 2, ceil_mode=True), F.avg_pool2d(weight, 2, ceil_mode=True)
-        )
-        guess = F.interpolate(coarse, size=size, mode="bilinear", align_corners=False)
-        share = weight.clamp(max=1)
-        return total + (1 - share) * guess
-
-    return pull_push(image[None] * known, known)[0].clamp(0, 1)
-
-
-def square(mask: Tensor, side: int) -> tuple[int, int]:
-    """Top and left of the square of that side that holds the mask's middle best."""
-    height, width = mask.shape[-2:]
-    rows, columns = (mask[0] > 0.5).nonzero().float().mean(0).tolist()
-    top = min(max(round(rows - side / 2), 0), height - side)
-    left = min(max(round(columns - side / 2), 0), width - side)
-    return top, left
-
-
-def from_photographs(
-    pictures: Mapping[str, tuple[Any, Any]],
-    *,
-    canvas: int = 96,
-    device: torch.device | str = "cpu",
-) -> Scenes:
-    """Cut the masked object out of each photograph, to return to the filled picture at any scale.
-
-    Parameters
-    ----------
-    pictures
-        By name: picture and mask, as `skviz.scenes.pictures` takes them.
-    canvas
-        Side of the scenes in pixels. The largest square about the object is shown.
-    device
-        Where scenes are rendered.
-
-    Returns
-    -------
-    Scenes
-        At scale 1 the object has its own size and place.
-
-    Raises
-    ------
-    DataError
-        If a picture or mask cannot be read, or the mask is empty.
-    SceneError
-        If a mask covers its whole picture, or has another size.
-    """
-    cut_outs, corners, pixels, backgrounds = [], [], [], []
-    for name, (given_picture, given_mask) in pictures.items():
-        picture, mask = named(name, as_picture, given_picture), named(name, as_mask, given_mask)
-        check_sizes(picture, mask)
-        side = min(picture.shape[-2:])
-        top, left = square(mask, side)
-        part = (slice(None), slice(top, top + side), slice(left, left + side))
-        image, alpha = picture[part], mask[part]
-        inside = (alpha[0] > VISIBLE).nonzero()
-        (y, x), (bottom, right) = inside.amin(0).tolist(), (inside.amax(0) + 1).tolist()
-        cut_outs.append(torch.cat([image * alpha, alpha])[:, y:bottom, x:right])
-        corners.append((y, x))
-        pixels.append(canvas / side)  # scene pixels per picture pixel
-        whole = torch.full((1, 2), canvas / 2), torch.tensor([float(canvas)])
-        backgrounds.append(resample(fill_hole(image, alpha)[None], canvas, *whole, edge=True))
-    # The cut-outs keep their pixels; transparent margins give them one size.
-    longest = max(length for cut_out in cut_outs for length in cut_out.shape[-2:])
-    longest += longest % 2  # so that no object's middle depends on the others' sizes
-    objects, centre = [], []
-    for cut_out, (y, x), pixel in zip(cut_outs, corners, pixels, strict=True):
-        height, width = cut_out.shape[-2:]
-        above, before = (longest - height) // 2, (longest - width) // 2
-        below, after = longest - height - above, longest - width - before
-        objects.append(F.pad(cut_out, (before, after, above, below)))
-        middle = torch.tensor([y - above, x - before]) + longest / 2  # in picture pixels
-        centre.append(middle * pixel)
-    names = tuple(pictures)
-    return Scenes(
-        torch.stack(objects),
-        torch.cat(backgrounds).clamp(0, 1),
-        torch.tensor([longest * pixel for pixel in pixels]),
-        torch.stack(centre),
-        names,
-        names,
-        {
-            "protocol": "rescale",
-            "canvas": canvas,
-            "source": "photographs",
-            "made": [step("skviz.from_photographs", pictures=names, canvas=canvas)],
-        },
-    ).to(device)
-
-
-@dataclass(frozen=True, eq=False)
-class Zoom:
-    """Photographs whose centre is enlarged: the paper's protocol (section 4.4, figure 3).
+@dataclass(frozen=True, eq=False, repr=False)
+class Photographs(Chosen):
+    """Pictures with their names, read when they are needed; made by `photographs`.
 
     Attributes
     ----------
-    pictures
-        N pictures (1, 3, H, W) in 0…1, of any sizes.
-    canvas
-        Side of the rendered scenes in pixels.
-    category, ids
-        N names.
-    attrs
-        How the scenes were made, for provenance.
+    reader
+        How they are read.
+    ids, category, family
+        N names each.
+    made
+        Where they come from.
+    places
+        Which of the reader's they are.
     """
 
-    pictures: tuple[Tensor, ...]
-    canvas: int
-    category: tuple[str, ...]
+    reader: Reader
     ids: tuple[str, ...]
-    attrs: dict[str, Any] = field(default_factory=dict)
+    category: tuple[str, ...]
+    family: tuple[str, ...]
+    made: Made
+    places: tuple[int, ...]
 
-    def __len__(self) -> int:
-        return len(self.pictures)
+    __repr__ = Chosen.__repr__
 
-    def __getitem__(self, part: slice, /) -> Self:
-        return replace(
-            self,
-            pictures=self.pictures[part],
-            category=self.category[part],
-            ids=self.ids[part],
+    def _replaced(self, places: Sequence[int], **names: Any) -> Self:
+        return replace(self, places=tuple(self.places[place] for place in places), **names)
+
+    @property
+    def pictures(self) -> tuple[Tensor, ...]:
+        """The pictures, (3, H, W) in 0…1 each."""
+        read = self.reader.read
+        return tuple(self.reader.all(lambda place: as_picture(read(place)[0]), self.places))
+
+    @property
+    def masks(self) -> tuple[Tensor | None, ...]:
+        """Where the object is in each, (1, H, W) in 0…1, or None if that is not known."""
+
+        def mask(place: int) -> Tensor | None:
+            found = self.reader.read(place)[1]
+            return None if found is None else as_mask(found)
+
+        return tuple(self.reader.all(mask, self.places))
+
+    def zoom(self, *, canvas: int = CANVAS) -> Scenes:
+        """Enlarge the centre of each: the paper's protocol (section 4.4, figure 3).
+
+        Parameters
+        ----------
+        canvas
+            Side of the scenes in pixels. At scale 1 the whole central square is seen.
+        """
+        return self._scenes("zoom", canvas)
+
+    def cut_out(self, *, canvas: int = CANVAS) -> Scenes:
+        """Cut the masked object out of each, to return to the filled picture at any scale.
+
+        At scale 1 the object has its own size and place. What is wrong with a mask is said when
+        it is read.
+
+        Parameters
+        ----------
+        canvas
+            Side of the scenes in pixels. The largest square about the object is shown.
+        """
+        return self._scenes("rescale", canvas)
+
+    def _scenes(self, protocol: str, canvas: int) -> Scenes:
+        call = step({"zoom": "zoom", "rescale": "cut_out"}[protocol], canvas=canvas)
+        return Scenes(
+            Files(self.reader, protocol, canvas),
+            self.ids,
+            self.category,
+            self.family,
+            protocol,
+            canvas,
+            (*self.made, call),
+            self.places,
         )
 
-    def to(self, device: torch.device | str) -> Self:
-        """Return the photographs on `device`."""
-        return replace(self, pictures=tuple(picture.to(device) for picture in self.pictures))
 
-    @cached_property
-    def content(self) -> np.ndarray:
-        """(N,) uint64, 64 bits of the sha256 of each picture."""
-        return np.array([content_of(picture) for picture in self.pictures], np.uint64)
-
-    def coverage(self, scale: float) -> None:
-        """Where the object is in these photographs is not known."""
-
-    def check(self, scale: float) -> None:
-        """Raise `SceneError` unless the scale is a number of at least 1."""
-        check_scale(scale)
-        if scale < 1:
-            raise SceneError(
-                f"zoom enlarges the centre of a photograph, so its scale is at least 1, got {scale}"
-            )
-
-    def render(self, scale: float) -> Tensor:
-        """Enlarge the central 1 / scale of every photograph to the canvas: (N, 3, S, S) in 0…1.
-
-        Raises
-        ------
-        SceneError
-            If the scale is not a number of at least 1.
-        """
-        self.check(scale)
-        made = []
-        for picture in self.pictures:
-            short, long = sorted(picture.shape[-2:])
-            middle = picture.new_full((1, 2), self.canvas / 2)
-            side = picture.new_tensor([self.canvas * scale * long / short])
-            made.append(resample(picture, self.canvas, middle, side, edge=True))
-        return torch.cat(made).clamp(0, 1)
-
-
-def zoom(
-    pictures: Mapping[str, Any],
-    *,
-    category: Iterable[str] | None = None,
-    canvas: int = 96,
-    device: torch.device | str = "cpu",
-) -> Zoom:
-    """Make the scenes of the paper's zoom protocol.
+def photographs(
+    source: Any = None, *, masks: Any = None, category: str | Iterable[str] | None = None
+) -> Photographs:
+    """Take pictures from wherever they are.
 
     Parameters
     ----------
-    pictures
-        By name, as `skviz.scenes.pictures` takes them. At scale 1 the whole central square is seen.
+    source
+        A folder with ``class/image.jpg`` or ``image.jpg`` (masks: ``image.mask.png`` beside it, or
+        ``images/…`` and ``masks/…`` with the same names in both); a picture as
+        `skviz.scenes.pictures` takes it, several in a list, a tensor (N, 3, H, W), or by name in a
+        mapping, each also as a pair with its mask; or a map-style data set (CIFAR-10, ImageFolder,
+        ImageNet and whatever has `targets` and `classes`; Oxford-IIIT Pet, VOC segmentation and
+        COCO instances bring masks along), or a `Subset` of one. By default the four that ship,
+        with masks.
+    masks
+        Where the object is: one mask, several, or by name, as the pictures; of a folder, another
+        one with the same names.
     category
-        One for each picture; by default its name.
-    canvas
-        Side of the scenes in pixels.
-    device
-        Where scenes are rendered.
+        What is shown: one for all, or one for each. By default what the folder or data set says,
+        and otherwise the name of each.
+
+    Returns
+    -------
+    Photographs
+        Its ``.zoom()`` and ``.cut_out()`` are scenes.
 
     Raises
     ------
     DataError
-        If a picture cannot be read.
+        If there is none, or they are in no form that can be read.
+
+    Examples
+    --------
+    >>> import skviz
+    >>> skviz.photographs().where(category="coffee").zoom()
+    <Scenes: 1, coffee>
     """
-    names = tuple(pictures)
-    made = tuple(named(name, as_picture, picture)[None] for name, picture in pictures.items())
-    labels = names if category is None else tuple(category)
-    if len(labels) != len(names):
-        raise SceneError(f"{len(names)} photographs need as many categories, got {len(labels)}")
-    calls = [step("skviz.zoom", pictures=names, category=category and labels, canvas=canvas)]
-    attrs = {"protocol": "zoom", "canvas": canvas, "made": calls}
-    return Zoom(made, canvas, labels, names, attrs).to(device)
+    if category is not None and not isinstance(category, str):
+        category = tuple(category)
+    found = listed(source, masks, category)
+    if not len(found):
+        raise DataError("there is no picture; give at least one")
+    if len(set(found.ids)) != len(found.ids):
+        raise DataError("a name is there twice; give each picture a name of its own")
+    if category is None:
+        return found
+    labels = (category,) * len(found) if isinstance(category, str) else category
+    if len(labels) != len(found):
+        raise DataError(f"{len(found)} pictures need as many categories, got {len(labels)}")
+    return replace(found, category=labels)
+
+
+def listed(source: Any, masks: Any, category: str | tuple[str, ...] | None) -> Photographs:
+    """List pictures, wherever they are."""
+    if isinstance(source, Photographs) or source is None:
+        if masks is not None:
+            raise DataError("these photographs have their masks already; leave masks= out")
+        return shipped() if source is None else source
+    if isinstance(source, str | os.PathLike) and Path(source).is_dir():
+        reader, names = in_folder(Path(source), None if masks is None else Path(masks))
+        return labelled(reader, names, step("skviz.photographs", source=Path(source)))
+    if isinstance(source, Mapping):
+        return given(source, masks)
+    if isinstance(source, ONE):
+        several = getattr(source, "ndim", 0) == 4
+        return (
+            numbered(source, masks) if several else given({"picture": source}, {"picture": masks})
+        )
+    if isinstance(source, list | tuple):
+        return numbered(source, masks)
+    if hasattr(source, "__getitem__") and hasattr(source, "__len__"):
+        return in_dataset(source, masks, category)
+    raise DataError(
+        "expected a folder, a picture, several in a list or by name, or a data set, got "
+        f"{type(source).__name__}"
+    )
+
+
+def labelled(
+    reader: Reader, category: tuple[str, ...], call: dict[str, Any], places: Any = None
+) -> Photographs:
+    """Name what a reader reads."""
+    places = tuple(range(len(reader.names))) if places is None else places
+    ids = tuple(reader.names[place] for place in places)
+    return Photographs(reader, ids, category, (FAMILY,) * len(ids), (call,), places)
+
+
+def numbered(source: Any, masks: Any) -> Photographs:
+    """Name pictures by their numbers."""
+    if masks is not None and len(masks) != len(source):
+        raise DataError(f"{len(source)} pictures need as many masks, got {len(masks)}")
+    names = [f"{number:06d}" for number in range(len(source))]
+    return given(
+        dict(zip(names, source, strict=True)),
+        None if masks is None else dict(zip(names, masks, strict=True)),
+    )
+
+
+def given(pictures: Mapping[str, Any], masks: Mapping[str, Any] | None) -> Photographs:
+    """Take pictures by name, each alone or with its mask."""
+    if masks is not None and (not isinstance(masks, Mapping) or set(masks) - set(pictures)):
+        raise DataError("masks= of pictures by name are a mapping with the same names")
+    names = tuple(map(str, pictures))
+    pairs = [
+        each if isinstance(each, tuple) and len(each) == 2 else (each, (masks or {}).get(name))
+        for name, each in pictures.items()
+    ]
+
+    def read(place: int) -> tuple[Any, Any]:
+        return pairs[place]
+
+    def raw(place: int) -> bytes:
+        picture, mask = pairs[place]
+        return as_picture(picture).numpy().tobytes() + (
+            b"" if mask is None else as_mask(mask).numpy().tobytes()
+        )
+
+    call = step("skviz.photographs", source=names)
+    return labelled(Reader(read, raw, names), names, call)
+
+
+def in_dataset(source: Any, masks: Any, category: str | tuple[str, ...] | None) -> Photographs:
+    """Take the pictures of a data set."""
+    from skviz.scenes import datasets  # torchvision's, which take a second to import
+
+    if masks is not None:
+        raise DataError("masks= is for pictures and folders; a data set brings its own")
+    labels = (category,) * len(source) if isinstance(category, str) else category
+    reader, names, places = datasets.listed(source, labels)
+    if len(names) != len(places):
+        raise DataError(f"{len(places)} pictures need as many categories, got {len(names)}")
+    call = step("skviz.photographs", source=type(source).__name__)
+    return labelled(reader, names, call, places)
+
+
+def shipped() -> Photographs:
+    """Return the photographs that ship, with their masks."""
+    masks = names_in("photos", ".mask.png")
+    stems = [mask.removesuffix(".mask.png") for mask in masks]
+    files = [
+        next(name for name in names_in("photos") if name.startswith(f"{stem}.") and name != mask)
+        for stem, mask in zip(stems, masks, strict=True)
+    ]
+    names = tuple(Path(stem).name for stem in stems)
+
+    def read(place: int) -> tuple[Any, Any]:
+        return read_image(files[place], "RGB"), read_image(masks[place], "L")
+
+    def raw(place: int) -> bytes:
+        return read_bytes(files[place]) + read_bytes(masks[place])
+
+    return labelled(Reader(read, raw, names), names, step("skviz.photographs"))

@@ -1,279 +1,330 @@
-"""What the network is shown: objects on backgrounds of their own, at any scale."""
+"""What a model is shown: any number of images, read when they are needed, at any scale."""
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from skviz.errors import SceneError
-from skviz.scenes import cutouts
-from skviz.scenes.backgrounds import procedural
-from skviz.scenes.drawing import compose, premultiplied, rotation_matrix, warp
-from skviz.scenes.made import content_of, step
-from skviz.scenes.pictures import checked_images
+from skviz.errors import DataError, SceneError
+from skviz.scenes.layers import Layers, Ready, Rendered
+from skviz.scenes.made import Made, step
 
-__all__ = ["Scenes", "Source", "place"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-VISIBLE = 0.02  # alpha below which a pixel is not part of the object
-SLACK = 1e-3  # pixels by which rounding may put an object off its canvas
-TENSORS = ("objects", "backgrounds", "reference", "centre")
+    from torch import Tensor
+
+__all__ = ["CANVAS", "Chosen", "Scenes", "Source", "named"]
+
+CANVAS = 96  # pixels, of scenes for a network that does not say what it wants
+T = TypeVar("T")
+Shown = tuple[dict[float, Any], dict[float, Any], Any, np.ndarray]  # images, masks, area, content
 
 
 class Source(Protocol):
-    """What a sweep asks of its scenes."""
+    """Where scenes come from."""
 
     @property
-    def category(self) -> tuple[str, ...]:
-        """What each of the N scenes shows."""
+    def threads(self) -> int:
+        """How many threads may read at once; 0 where all is in memory."""
 
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """A name for each of the N scenes."""
+    def ready(self, places: Sequence[int]) -> Ready:
+        """Read the scenes at these places."""
 
-    @property
-    def attrs(self) -> dict[str, Any]:
-        """How the scenes were made."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, part: slice, /) -> Self: ...
-
-    def to(self, device: torch.device | str) -> "Source":
-        """Return the scenes on `device`."""
-
-    def render(self, scale: float) -> Tensor:
-        """Render every scene at `scale`: (N, 3, S, S) in 0…1."""
-
-    def coverage(self, scale: float) -> Tensor | None:
-        """How much of each pixel is object at `scale`: (N, S, S) in 0…1; None if not known."""
+    def contents(self, places: Sequence[int]) -> np.ndarray:
+        """Return 64 bits of the sha256 of what makes each of these what it is, (place,)."""
 
 
-def check_scale(scale: float) -> None:
-    """Raise `SceneError` unless the scale is a positive, finite number."""
-    if not math.isfinite(scale) or scale <= 0:
-        raise SceneError(f"a scale must be a positive number, got {scale}")
+class UnusableError(DataError):
+    """An image that cannot be read or shown; says which."""
 
 
-def rounded(scale: float, towards: Callable[[float], int]) -> float:
-    """Round to three digits with `math.floor` or `math.ceil`, so that a bound shown is kept."""
-    unit = 10.0 ** (math.floor(math.log10(scale)) - 2)
-    return towards(scale / unit) * unit
+def named(name: str, action: Callable[[int], T]) -> Callable[[int], T]:
+    """Have whatever an action on one image raises say which image it was."""
+
+    def act(place: int) -> T:
+        try:
+            return action(place)
+        except UnusableError:
+            raise
+        except Exception as error:  # whatever a decoder or a dataset may raise
+            said = str(error) if isinstance(error, DataError | SceneError) else (
+                f"{type(error).__name__}: {error}"
+            )  # fmt: skip
+            raise UnusableError(
+                f"image {name!r} cannot be used ({said}); mend it, or give on_error='skip'"
+            ) from error
+
+    return act
 
 
-@dataclass(frozen=True, eq=False)
-class Scenes:
-    """Objects on backgrounds, ready to be rendered at any scale (protocol ``rescale``).
+class Chosen:
+    """Several things with names, of which some can be chosen."""
+
+    if TYPE_CHECKING:
+        category: tuple[str, ...]
+        family: tuple[str, ...]
+        made: Made
+
+        @property
+        def ids(self) -> tuple[str, ...]:
+            """A name for each."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Self]:
+        return (self[place] for place in range(len(self)))
+
+    def __getitem__(self, part: int | str | slice | Iterable[int], /) -> Self:
+        """Choose one by its place or name, or several by a slice or their places."""
+        every = range(len(self))
+        if isinstance(part, str):
+            if part not in self.ids:
+                raise DataError(f"there is none called {part!r}; there are {list(self.ids)}")
+            part = self.ids.index(part)
+        if isinstance(part, slice):
+            call = step("[]", slice=list(part.indices(len(self))))
+            return self._chosen(every[part], call)
+        places = (
+            [int(part)] if isinstance(part, int | np.integer) else [int(place) for place in part]
+        )
+        try:
+            there = [every[place] for place in places]
+        except IndexError as error:
+            raise DataError(f"there are {len(self)}, 0 to {len(self) - 1}; got {part}") from error
+        return self._chosen(there, step("[]", places=there))
+
+    def _chosen(self, places: Sequence[int], call: dict[str, Any]) -> Self:
+        """Return those at these places, in this order."""
+        there = {
+            name: tuple(getattr(self, name)[place] for place in places)
+            for name in ("ids", "category", "family")
+        }
+        return self._replaced(places, made=(*self.made, call), **there)
+
+    def _replaced(self, places: Sequence[int], **names: Any) -> Self:
+        raise NotImplementedError
+
+    def where(
+        self,
+        *,
+        category: str | Iterable[str] | None = None,
+        family: str | Iterable[str] | None = None,
+    ) -> Self:
+        """Return those of these categories and families.
+
+        Raises
+        ------
+        DataError
+            If a name does not exist, with those that do, or if nothing is left.
+        """
+        asked = [
+            each if each is None or isinstance(each, str) else list(each)
+            for each in (category, family)
+        ]
+        categories = known(asked[0], self.category, "category")
+        families = known(asked[1], self.family, "family")
+        kept = [
+            place
+            for place, pair in enumerate(zip(self.category, self.family, strict=True))
+            if pair[0] in categories and pair[1] in families
+        ]
+        if not kept:
+            raise DataError(
+                f"no image is of category {sorted(categories)} and family {sorted(families)}"
+            )
+        return self._chosen(kept, step("where", category=asked[0], family=asked[1]))
+
+    def __repr__(self) -> str:
+        first = ", ".join(self.ids[:3])
+        more = ", …" if len(self) > 3 else ""
+        return f"<{type(self).__name__}: {len(self)}, {first}{more}>"
+
+
+def known(asked: str | list[str] | None, existing: Iterable[str], what: str) -> set[str]:
+    """Return the names asked for, by default all that exist; refuse one that does not."""
+    names = set(existing)
+    if asked is None:
+        return names
+    chosen = {asked} if isinstance(asked, str) else set(asked)
+    if not chosen or chosen - names:
+        wrong = sorted(chosen - names) or "none"
+        raise DataError(f"no image has {what} {wrong}; there are {sorted(names)}")
+    return chosen
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Scenes(Chosen):
+    """Images that a model is shown; made by `skviz.place` or of `skviz.photographs`.
 
     Attributes
     ----------
-    objects, backgrounds
-        Premultiplied (N, 4, h, w), and (N, 3, S, S), in 0…1.
-    reference
-        (N,) side in pixels of each object at scale 1.
-    centre
-        (N, 2) where each object's middle lies (y, x), in pixels.
-    category, ids
-        N names.
-    attrs
-        How the scenes were made, for provenance.
+    source
+        Where they come from.
+    ids, category, family
+        N names each.
+    protocol, canvas
+        What changes with the scale (``"rescale"``, ``"zoom"``), and the side in pixels.
+    made
+        How they were made.
+    places
+        Which of the source's they are.
     """
 
-    objects: Tensor
-    backgrounds: Tensor
-    reference: Tensor
-    centre: Tensor
-    category: tuple[str, ...]
+    source: Source
     ids: tuple[str, ...]
-    attrs: dict[str, Any] = field(default_factory=dict)
+    category: tuple[str, ...]
+    family: tuple[str, ...]
+    protocol: str
+    canvas: int
+    made: Made
+    places: tuple[int, ...]
 
-    def __len__(self) -> int:
-        return len(self.objects)
+    __repr__ = Chosen.__repr__
 
-    def __getitem__(self, part: slice, /) -> Self:
-        cut = {name: getattr(self, name)[part] for name in TENSORS}
-        return replace(self, category=self.category[part], ids=self.ids[part], **cut)
+    def _replaced(self, places: Sequence[int], **names: Any) -> Self:
+        return replace(self, places=tuple(self.places[place] for place in places), **names)
 
-    def to(self, device: torch.device | str) -> Self:
-        """Return the scenes with their tensors on `device`."""
-        return replace(self, **{name: getattr(self, name).to(device) for name in TENSORS})
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """How the scenes were made, for the attributes of a result."""
+        return {"protocol": self.protocol, "canvas": self.canvas, "made": list(self.made)}
 
-    @cached_property
+    @property
     def content(self) -> np.ndarray:
         """(N,) uint64, 64 bits of the sha256 of what makes each scene what it is."""
-        rows = zip(*(getattr(self, name) for name in TENSORS), strict=True)
-        return np.array([content_of(*row) for row in rows], np.uint64)
+        return self.source.contents(self.places)
 
-    @cached_property
-    def extent(self) -> Tensor:
-        """(N, 2, 2) pixels at scale 1 from `centre` to the object's ends: y then x, low then high.
+    def ready(
+        self,
+        device: torch.device | str = "cpu",
+        scales: Sequence[float] | None = None,
+        *,
+        skip: bool = False,
+    ) -> Ready:
+        """Read all of them, onto a device.
 
-        Negative where the object ends before its centre.
+        Parameters
+        ----------
+        device
+            Where.
+        scales
+            At which each is rendered at once, so that no more are held than are read at once;
+            without, they can be rendered at any.
+        skip
+            With scales: go on without those that cannot be read or rendered.
+
+        Raises
+        ------
+        DataError
+            At the first image that cannot be used, with its name.
         """
-        visible = self.objects[:, 3].cpu() > VISIBLE  # (N, h, w)
-        ends = []
-        for seen in (visible.any(2), visible.any(1)):  # (N, h), then (N, w)
-            length = seen.shape[1]
-            first = seen.int().argmax(1)
-            last = length - seen.flip(1).int().argmax(1)
-            ends.append(torch.stack([length / 2 - first, last - length / 2], 1))
-        pixel = self.reference.cpu() / max(visible.shape[-2:])
-        return torch.stack(ends, 1) * pixel[:, None, None]
+        if scales is None or not self.source.threads:
+            return self.source.ready(self.places).to(device)
+        return self._rendered(torch.device(device), scales, skip=skip)
 
-    @cached_property
-    def room(self) -> Tensor:
-        """(N, 2, 2) pixels from `centre` to the border of the canvas, in the order of `extent`."""
-        middle = self.centre.cpu()
-        return torch.stack([middle, self.backgrounds.shape[-1] - middle], 2)
+    def _rendered(self, device: torch.device, scales: Sequence[float], *, skip: bool) -> Rendered:
+        def show(place: int) -> Shown:
+            one = self.source.ready([place]).to(device)
+            content = self.source.contents([place])
+            images = {scale: one.render(scale) for scale in scales}
+            return images, {scale: one.mask(scale) for scale in scales}, one.areas, content
 
-    @cached_property
-    def largest_scale(self) -> float:
-        """The largest scale at which every object lies wholly on its canvas."""
-        return float((self.room / self.extent)[self.extent > 0].min())
-
-    @cached_property
-    def smallest_scale(self) -> float:
-        """The smallest scale at which the longer side of every object is at least a pixel."""
-        return 1 / float(self.extent.sum(2).amax(1).min())
-
-    @cached_property
-    def white(self) -> Self:
-        """The objects in white on black: what can be seen is where they are."""
-        alpha = self.objects[:, 3:].expand(-1, 4, -1, -1)
-        return replace(self, objects=alpha, backgrounds=torch.zeros_like(self.backgrounds))
-
-    def coverage(self, scale: float) -> Tensor:
-        """How much of each pixel the object covers at `scale`: (N, S, S) in 0…1."""
-        return self.white.render(scale)[:, 0]
-
-    def check(self, scale: float) -> None:
-        """Raise `SceneError` if the scenes cannot be rendered at `scale`.
-
-        That is so if it is not a positive number, makes an object smaller than a pixel, or puts it
-        off its canvas.
-        """
-        check_scale(scale)
-        if bool((scale * self.extent > self.room + SLACK).any()):
-            raise SceneError(
-                f"at scale {scale:g} an object would leave its canvas; the largest scale of these "
-                f"scenes is {rounded(self.largest_scale, math.floor):.3g}"
-            )
-        if scale < self.smallest_scale * (1 - 1e-6):
-            raise SceneError(
-                f"at scale {scale:g} an object would be smaller than a pixel; the smallest scale "
-                f"of these scenes is {rounded(self.smallest_scale, math.ceil):.3g}"
-            )
+        problems: dict[int, str] = {}
+        shown = []
+        with ThreadPoolExecutor(self.source.threads) as pool:  # decoders let go of Python's lock
+            jobs = [
+                pool.submit(named(name, show), place)
+                for name, place in zip(self.ids, self.places, strict=True)
+            ]
+            for index, job in enumerate(jobs):
+                try:
+                    shown.append(job.result())
+                except DataError as error:
+                    why = error.__cause__
+                    problems[index] = f"{type(why).__name__}: {why}"
+                    if not skip:
+                        pool.shutdown(cancel_futures=True)
+                        raise
+        images, masks, areas, content = zip(*shown, strict=True) if shown else ((), (), (), ())
+        known = bool(masks) and None not in masks[0].values()
+        return Rendered(
+            {s: torch.cat([each[s] for each in images]) for s in scales if images},
+            {s: torch.cat([each[s] for each in masks]) if known else None for s in scales},
+            torch.cat([torch.empty(0), *(area.cpu() for area in areas)]),
+            np.concatenate([np.empty(0, np.uint64), *content]),
+            problems,
+        )
 
     def render(self, scale: float) -> Tensor:
-        """Render every scene with its object at `scale`: (N, 3, S, S) in 0…1.
+        """Render every scene at `scale`: (N, 3, S, S) in 0…1.
 
         Raises
         ------
         SceneError
-            If that cannot be, see `check`.
+            If that cannot be.
+        DataError
+            At the first image that cannot be used, with its name.
         """
-        self.check(scale)
-        return compose(self.objects, self.backgrounds, self.centre, scale * self.reference)
+        return self.ready().render(scale)
 
+    def mask(self, scale: float) -> Tensor | None:
+        """How much of each pixel is object at `scale`: (N, S, S) in 0…1; None if not known."""
+        return self.ready().mask(scale)
 
-def areas(scenes: Source) -> Tensor:
-    """Share of each scene that its object covers at scale 1, (N,); NaN if that is not known."""
-    if not isinstance(scenes, Scenes):
-        return torch.full((len(scenes),), torch.nan)
-    alpha, side = scenes.objects[:, 3], scenes.reference / scenes.backgrounds.shape[-1]
-    return alpha.sum((1, 2)) * (side / max(alpha.shape[-2:])) ** 2
+    @cached_property
+    def layers(self) -> Layers:
+        """Their objects and backgrounds.
 
+        Raises
+        ------
+        SceneError
+            If these are not known apart.
+        """
+        found = self.ready().layers
+        if found is None:
+            raise SceneError(
+                "where the object is in these scenes is not known; use skviz.place, or "
+                "skviz.photographs(…, masks=…).cut_out()"
+            )
+        return found
 
-def place(
-    objects: cutouts.Objects,
-    *,
-    canvas: int = 96,
-    reference: float = 0.5,
-    position: tuple[float, float] = (0.0, 0.0),
-    rotation: float = 0.0,
-    backgrounds: Tensor | None = None,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-) -> Scenes:
-    """Place each object on a background of its own.
+    def moved(self, y: float, x: float) -> Self:
+        """Move every object by fractions of the canvas.
 
-    Parameters
-    ----------
-    objects
-        N cut-outs.
-    canvas
-        Side of the scenes in pixels.
-    reference
-        The object's side at scale 1, as a fraction of the canvas: with 0.5, scale 2 fills it.
-    position
-        Offset (y, x) of the objects' middle from the canvas' middle, as fractions of the canvas.
-    rotation
-        Clockwise, in degrees.
-    backgrounds
-        (N, 3, canvas, canvas) in 0…1, or (1, 3, …) for all; by default scene i gets the procedural
-        background of seed `seed` × 1,000,003 + i.
-    seed
-        For the backgrounds.
-    device
-        Where scenes are rendered.
+        Raises
+        ------
+        SceneError
+            If an object's middle would be off the canvas, or is not known.
+        """
+        centre = self.layers.centre + self.canvas * torch.tensor([[y, x]])
+        if not bool(((centre > 0) & (centre < self.canvas)).all()):
+            raise SceneError(f"moved by {(y, x)}, the object is off the canvas")
+        return self._in_memory(replace(self.layers, centre=centre), step("moved", y=y, x=x))
 
-    Raises
-    ------
-    SceneError
-        If the backgrounds have another shape, an object's middle is off the canvas, the reference
-        is not positive or the rotation not finite.
-    DataError
-        If the backgrounds are not floats in 0…1.
-    """
-    count = len(objects)
-    made = step(
-        "skviz.place",
-        canvas=canvas,
-        reference=reference,
-        position=position,
-        rotation=rotation,
-        backgrounds=backgrounds,
-        seed=seed if backgrounds is None else None,
-    )
-    if not (math.isfinite(reference) and reference > 0):
-        raise SceneError(f"reference must be a positive fraction of the canvas, got {reference}")
-    if not math.isfinite(rotation):
-        raise SceneError(f"rotation must be a finite number of degrees, got {rotation}")
-    middle = torch.tensor([[(0.5 + offset) * canvas for offset in position]], device=device)
-    if not bool(((middle > 0) & (middle < canvas)).all()):
-        raise SceneError(f"position {position} is off the canvas; offsets lie between -0.5 and 0.5")
-    if backgrounds is None:
-        backgrounds = procedural([seed * 1_000_003 + i for i in range(count)], canvas)
-    if backgrounds.shape[1:] != (3, canvas, canvas) or len(backgrounds) not in (1, count):
-        raise SceneError(
-            f"backgrounds must be ({count} or 1, 3, {canvas}, {canvas}), got "
-            f"{tuple(backgrounds.shape)}"
-        )
-    checked_images(backgrounds, "backgrounds")
-    cut_outs = premultiplied(objects.rgba.to(device))
-    side = torch.full((count,), reference * canvas, device=device)
-    if rotation:
-        turn = rotation_matrix(torch.tensor([float(rotation)], device=device))
-        cut_outs, growth = warp(cut_outs, turn.expand(count, 2, 2))
-        side = side * growth
-    return Scenes(
-        cut_outs,
-        backgrounds.to(device).expand(count, -1, -1, -1),
-        side,
-        middle.expand(count, 2),
-        objects.category,
-        objects.ids,
-        {
-            "protocol": "rescale",
-            "canvas": canvas,
-            "reference": reference,
-            "position": list(position),
-            "rotation": rotation,
-            "seed": seed,
-            "made": [*objects.made, made],
-        },
-    )
+    def against(self, backgrounds: Tensor) -> Self:
+        """Put every object on another background, (N, 3, S, S) or (1, 3, S, S) in 0…1."""
+        made = self.layers.backgrounds
+        if backgrounds.shape[1:] != made.shape[1:] or len(backgrounds) not in (1, len(self)):
+            raise SceneError(f"backgrounds must be {tuple(made.shape)}, got {backgrounds.shape}")
+        layers = replace(self.layers, backgrounds=backgrounds.expand_as(made))
+        return self._in_memory(layers, step("against", backgrounds=backgrounds))
+
+    def _in_memory(self, layers: Layers, call: dict[str, Any]) -> Self:
+        everything = tuple(range(len(self)))
+        return replace(self, source=layers, places=everything, made=(*self.made, call))
+
+    def on(self, source: Source, call: dict[str, Any]) -> Self:
+        """Return scenes of the same names, categories and places from another source."""
+        return replace(self, source=source, made=(*self.made, call))
+
+    def loaded(self) -> Self:
+        """Return the same scenes in memory."""
+        here: Any = self.ready()
+        return replace(self, source=here, places=tuple(range(len(self))))

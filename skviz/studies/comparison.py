@@ -30,7 +30,7 @@ from skviz.capture.interventions import intervene
 from skviz.capture.recording import record
 from skviz.errors import SkvizError
 from skviz.models import device as devices
-from skviz.scenes.changes import CONTROL_SCENES, with_objects
+from skviz.scenes.changes import CONTROL_SCENES, changed
 from skviz.studies.sweeps import (
     as_scenes,
     at_rest,
@@ -51,8 +51,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from skviz.capture import Unit
-    from skviz.scenes import cutouts
-    from skviz.scenes.source import Source
+    from skviz.scenes.cutouts import Objects
+    from skviz.scenes.layers import Ready
+    from skviz.scenes.source import Scenes
 
 __all__ = ["CLAIM", "controls"]
 
@@ -62,7 +63,7 @@ SAMPLE = 32  # scenes, at every scale, on which gains are measured
 
 def controls(
     model: nn.Module,
-    source: cutouts.Objects | Source,
+    source: Objects | Scenes,
     *,
     scales: Sequence[float] = (0.5, 1.0, 2.0),
     names: Sequence[str] = tuple(CONTROL_SCENES),
@@ -121,7 +122,7 @@ def controls(
     with at_rest(model, where), bar:
         found = choose(model, example(scenes, where, grid), units)
 
-        def keep(name: str, network: nn.Module, shown: Source, gain: list[float]) -> None:
+        def keep(name: str, network: nn.Module, shown: Scenes, gain: list[float]) -> None:
             known = differences(network, shown, grid, found, batch, where)
             measured[name] = known.assign(gain=("unit", gain))
             bar.update()
@@ -129,7 +130,7 @@ def controls(
         own = [1.0] * sum(unit.calls for unit in found)
         keep(CLAIM, model, scenes, own)
         for name in names:
-            keep(name, model, CONTROL_SCENES[name](with_objects(scenes), grid), own)
+            keep(name, model, changed(scenes, name, grid), own)
         few = list(batches(scenes[:SAMPLE], grid, batch, where))
         for seed in range(1, seeds + 1):
             network = untrained(model, batches(scenes, grid, batch, where), seed=seed)
@@ -146,7 +147,7 @@ def controls(
 
 def differences(
     model: nn.Module,
-    shown: Source,
+    shown: Scenes,
     grid: Sequence[float],
     found: Sequence[Unit],
     size: int,
@@ -156,12 +157,18 @@ def differences(
     rows = [row for row, _ in measurements(model, cut(shown, size), grid, found, device)]
     stacked = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
     tree = labelled(stacked, labels(found), shown, grid, None)
-    covered = [shown.coverage(scale) for scale in grid]
-    coverage = [
-        np.full(len(shown), np.nan) if c is None else c.mean((1, 2)).cpu().numpy() for c in covered
-    ]
+    here = [part.ready(device, grid) for part in cut(shown, size)]
+    coverage = [np.concatenate([share(part, scale) for part in here]) for scale in grid]
     ds = stats.attention_difference(tree).rename("attention_difference").to_dataset()
     return ds.assign(coverage=(("image", "scale"), np.stack(coverage, 1)))
+
+
+def share(scenes: Ready, scale: float) -> np.ndarray:
+    """How much of each picture is object at a scale, (image,); NaN if that is not known."""
+    mask = scenes.mask(scale)
+    if mask is None:
+        return np.full(len(scenes), np.nan)
+    return mask.mean((1, 2)).cpu().numpy()
 
 
 @dataclass(frozen=True)
@@ -215,10 +222,10 @@ def variation(
 
 
 def batches(
-    scenes: Source, scales: Sequence[float], size: int, device: torch.device
+    scenes: Scenes, scales: Sequence[float], size: int, device: torch.device
 ) -> Iterator[Tensor]:
     """Render the scenes at all scales, batch by batch."""
     for start in range(0, len(scenes), size):
-        part = scenes[start : start + size].to(device)
+        part = scenes[start : start + size].ready(device, scales)
         for scale in scales:
             yield part.render(scale)

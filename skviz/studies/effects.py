@@ -14,7 +14,7 @@ at all, the same for every unit; the last unit is ``all``, all of them together.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,11 +26,11 @@ from tqdm import tqdm
 from skviz.capture import Unit
 from skviz.capture.interventions import intervene
 from skviz.capture.recording import record
-from skviz.errors import InterventionError
+from skviz.errors import InterventionError, SceneError
 from skviz.models import device as devices
-from skviz.scenes import cutouts
-from skviz.scenes.changes import with_objects
-from skviz.scenes.source import Source
+from skviz.scenes.changes import recombined
+from skviz.scenes.cutouts import Objects
+from skviz.scenes.source import Scenes
 from skviz.studies.sweeps import (
     SCALES,
     as_scenes,
@@ -39,6 +39,7 @@ from skviz.studies.sweeps import (
     checked,
     choose,
     described,
+    example,
     probabilities,
 )
 
@@ -105,20 +106,17 @@ def swap(
     return Swap(None if scale is None else float(scale), background, object, part)
 
 
-def donor(scenes: Source, what: Swap) -> Source:
+def donor(scenes: Scenes, what: Swap) -> Scenes:
     """Return the scenes that a swap takes its weights from, one for each."""
     if not (what.background or what.object):
         return scenes
-    made = with_objects(scenes)
-    if what.background:
-        following = made.backgrounds.roll(-1, 0)
-        if bool((following == made.backgrounds).flatten(1).all(1).any()):
-            raise InterventionError("swap(background=True) needs scenes on different backgrounds")
-        made = replace(made, backgrounds=following)
-    if what.object:
-        order = [other(made.category, i) for i in range(len(made))]
-        made = replace(made, objects=made.objects[order])
-    return made
+    count = len(scenes)
+    following = [(i + 1) % count for i in range(count)] if what.background else []
+    others = [other(scenes.category, i) for i in range(count)] if what.object else []
+    try:
+        return recombined(scenes, backgrounds=following, objects=others)
+    except SceneError as error:
+        raise InterventionError(f"swap cannot be done: {error}") from error
 
 
 def other(category: Sequence[str], place: int) -> int:
@@ -149,7 +147,7 @@ def fitted(weights: Tensor, like: Tensor) -> Tensor:
 
 def effect(
     model: nn.Module,
-    scenes: cutouts.Objects | Source,
+    scenes: Objects | Scenes,
     interventions: Mapping[str, Any],
     *,
     scales: Sequence[float] = SCALES,
@@ -203,14 +201,17 @@ def effect(
     rows: list[list[list[dict[str, np.ndarray]]]] = []  # by part, scale, intervention × unit
     bar = tqdm(total=len(parts) * len(grid), desc="effect", delay=2, disable=not progress)
     with at_rest(model, where), torch.inference_mode(), bar:
-        found = choose(model, parts[0][:3].to(where).render(grid[-1]), units)
+        found = choose(model, example(source, where, grid), units)
         plans = plan(interventions, found)
         swaps = {w for steps in plans for w in steps.values() if isinstance(w, Swap)}
         donors = {what: donor(source, what) for what in swaps}
         for number, part in enumerate(parts):
-            here = part.to(where)
+            here = part.ready(where, grid)
             from_ = slice(number * batch, number * batch + len(part))
-            others = {what: donors[what][from_].to(where) for what in swaps}
+            others = {
+                what: donors[what][from_].ready(where, [what.scale] if what.scale else grid)
+                for what in swaps
+            }
             which = None if truth is None else truth[from_]
             rows.append([])
             for scale in grid:

@@ -35,14 +35,15 @@ from skviz.studies.sweeps import (
     checked,
     choose,
     described,
+    example,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from skviz.capture import Unit
-    from skviz.scenes import cutouts
-    from skviz.scenes.source import Source
+    from skviz.scenes.cutouts import Objects
+    from skviz.scenes.source import Scenes
 
 __all__ = ["receptive_field"]
 
@@ -52,7 +53,7 @@ NATURAL = "natural"
 
 def receptive_field(
     model: nn.Module,
-    source: cutouts.Objects | Source,
+    source: Objects | Scenes,
     *,
     scales: Sequence[float] = (1.0,),
     units: Sequence[str] | None = None,
@@ -103,14 +104,14 @@ def receptive_field(
     total = len(grid) * len(parts)
     bar = tqdm(total=total, desc="receptive field", unit="batch", delay=2, disable=not progress)
     with at_rest(model, where), bar:
-        shown = parts[0][:3].to(where).render(grid[-1])
+        shown = example(scenes, where, grid)
         every = choose(model, shown, None)  # the weights of all are held, whichever are asked for
         chosen = every if units is None else choose(model, shown, units)
         selections = forced(every)
         for scale in grid:
             measured = []
             for part in parts:
-                images = part.to(where).render(scale)
+                images = part.ready(where, [scale]).render(scale)
                 squared = []
                 for changes in selections.values():
                     with intervene(model, changes, units=every):

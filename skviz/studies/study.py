@@ -18,7 +18,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -31,8 +31,7 @@ from torch import nn
 from tqdm import tqdm
 
 from skviz.errors import DataError
-from skviz.scenes.folders import Pictures
-from skviz.scenes.source import Source
+from skviz.scenes.source import Scenes
 from skviz.studies import store
 from skviz.studies.sweeps import (
     EXAMPLES,
@@ -80,7 +79,7 @@ class Study:
 
     path: Path
     model: nn.Module
-    scenes: Source
+    scenes: Scenes
     grid: list[float]
     names: Sequence[str] | None
     batch: int
@@ -159,11 +158,9 @@ class Study:
 
     def compare(self, left: Sequence[int]) -> None:
         """Refuse to go on if images that were read are not what they were."""
-        if not isinstance(self.scenes, Pictures):
-            return
         content = store.read(self.path, "content", set(left))
         for index in np.flatnonzero(content).tolist():
-            if self.scenes.content_at(index) != content[index]:
+            if self.scenes[index].content[0] != content[index]:
                 raise DataError(
                     f"{self.path} holds another study: image {self.scenes.ids[index]!r} has "
                     "changed since it was measured; give another store, or put the image back"
@@ -271,17 +268,15 @@ def run(study: Study, *, client: "Client | None" = None, progress: bool = True) 
     return store.load(study.path, lazy=True)
 
 
-def source_hash(scenes: Source) -> str:
-    """Return the sha256 of what scenes are made of; of a data set, of its names and categories."""
+def source_hash(scenes: Scenes) -> str:
+    """Return the sha256 of what scenes are made of; of what is read, of its names and categories.
+
+    What is read may be mended while a study stands still; `Study.compare` looks at the rest.
+    """
     digest = hashlib.sha256(repr((scenes.ids, scenes.category)).encode())
     digest.update(json.dumps(scenes.attrs, sort_keys=True).encode())
-    names = [f.name for f in fields(scenes)] if is_dataclass(scenes) else sorted(vars(scenes))
-    for name in names:
-        value = getattr(scenes, name)
-        for tensor in value if isinstance(value, tuple) else (value,):
-            if isinstance(tensor, torch.Tensor):
-                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-                digest.update(tensor.cpu().numpy().tobytes())
+    if not scenes.source.threads:
+        digest.update(scenes.content.tobytes())
     return digest.hexdigest()
 
 

@@ -40,10 +40,10 @@ from skviz.capture.recording import record
 from skviz.errors import SkvizError, UnitError
 from skviz.models import device as devices
 from skviz.models import zoo
-from skviz.scenes import cutouts
-from skviz.scenes.folders import Pictures, Rendered
-from skviz.scenes.made import content_of, images_hash, sha256_of
-from skviz.scenes.source import Source, areas, place
+from skviz.scenes.cutouts import Objects, place
+from skviz.scenes.layers import Ready
+from skviz.scenes.made import images_hash, sha256_of
+from skviz.scenes.source import CANVAS, Scenes
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -59,7 +59,7 @@ AHEAD = 2  # batches of scenes that wait, ready, for the model
 
 def sweep(
     model: nn.Module,
-    source: cutouts.Objects | Source,
+    source: Objects | Scenes,
     *,
     scales: Sequence[float] = SCALES,
     units: Sequence[str] | None = None,
@@ -79,9 +79,8 @@ def sweep(
     model
         Any classifier with SK units; it comes back as it was, on the device it was on.
     source
-        Scenes (`skviz.place`, `skviz.zoom`, `skviz.from_photographs`, `skviz.from_folder`,
-        `skviz.from_dataset`), or cut-outs, which are placed on procedural backgrounds of the
-        model's canvas (96 pixels if it names none).
+        Scenes (`skviz.place`, `skviz.photographs`), or cut-outs, which are placed on procedural
+        backgrounds of the model's canvas (96 pixels if it names none).
     scales
         Increasing; ``1.0`` is the reference.
     units
@@ -146,37 +145,29 @@ def sweep(
     return tree
 
 
-def batch_size(scenes: Source, device: torch.device) -> int:
+def batch_size(scenes: Scenes, device: torch.device) -> int:
     """Return how many scenes go through a model at once, a power of two."""
     if device.type != "cpu":
         return 32
-    fit = PIXELS // scenes.attrs.get("canvas", 224) ** 2
+    fit = PIXELS // scenes.canvas**2
     return 2 ** int(np.log2(np.clip(fit, 1, 64)))
 
 
-def cut(scenes: Source, size: int) -> list[Source]:
+def cut(scenes: Scenes, size: int) -> list[Scenes]:
     """Cut scenes into parts of a size."""
     return [scenes[start : start + size] for start in range(0, len(scenes), size)]
 
 
-def loaded(
-    part: Source, device: torch.device, grid: Sequence[float], *, skip: bool = False
-) -> tuple[Source | Rendered, dict[int, str]]:
-    """Bring scenes to a device; say what is wrong with those that cannot be had, by their place."""
-    if isinstance(part, Pictures):
-        return part.rendered(grid, device, skip=skip)
-    return part.to(device), {}
-
-
 def example(
-    scenes: Source, device: torch.device, grid: Sequence[float], *, skip: bool = False
+    scenes: Scenes, device: torch.device, grid: Sequence[float], *, skip: bool = False
 ) -> torch.Tensor:
     """Render a few scenes for finding units, at the largest scale: the first that can be had."""
     problems: dict[int, str] = {}
     for part in cut(scenes, 3):
-        here, problems = loaded(part, device, grid, skip=skip)
+        here = part.ready(device, grid, skip=skip)
         if len(here):
             return here.render(grid[-1])
+        problems = dict(here.problems)
     raise SkvizError(f"no image can be used; the last one: {problems[max(problems)]}")
 
 
@@ -197,7 +188,7 @@ def ahead(jobs: Iterable[Callable[[], Any]]) -> Iterator[Any]:
 
 def measurements(
     model: nn.Module,
-    parts: Iterable[Source],
+    parts: Iterable[Scenes],
     grid: Sequence[float],
     found: Sequence[Unit],
     device: torch.device,
@@ -214,20 +205,16 @@ def measurements(
         What `measure` gives, (image, scale, …), and the problems by place.
     """
 
-    def scenes_of(part: Source, scale: float, load: Callable[[], Any]) -> Any:
-        here, problems = load()
+    def scenes_of(part: Scenes, scale: float, load: Callable[[], Ready]) -> Any:
+        here = load()
         if not len(here):
-            return len(part), None, {}, problems
-        if isinstance(here, Rendered):
-            area, content = here.areas, here.content
-        else:
-            area, content = areas(here), contents(here)
-        known = {"area": area.float().cpu().numpy(), "content": content}
-        return len(part), here.render(scale), known, problems
+            return len(part), None, {}, here.problems
+        known = {"area": here.areas.float().cpu().numpy(), "content": here.content}
+        return len(part), here.render(scale), known, here.problems
 
     def jobs() -> Iterator[Callable[[], Any]]:
         for part in parts:
-            load = cache(partial(loaded, part, device, grid, skip=blank is not None))
+            load = cache(partial(part.ready, device, grid, skip=blank is not None))
             for scale in grid:
                 yield partial(scenes_of, part, scale, load)
 
@@ -239,7 +226,7 @@ def measurements(
             row = {key: scattered(row.get(key), there, count, blank[key]) for key in blank}
         rows.append(row)
         if len(rows) == len(grid):
-            yield {key: np.stack([row[key] for row in rows], 1) for key in rows[0]}, problems
+            yield {key: np.stack([row[key] for row in rows], 1) for key in rows[0]}, dict(problems)
             rows = []
 
 
@@ -268,15 +255,31 @@ def checked(scales: Sequence[float]) -> list[float]:
     return grid
 
 
-def as_scenes(model: nn.Module, source: cutouts.Objects | Source) -> Source:
-    """Place cut-outs on the model's canvas; anything else is scenes already."""
-    if not isinstance(source, cutouts.Objects):
-        return source
+def canvas_of(model: nn.Module) -> int:
+    """Return the side of the images that a model wants, in pixels."""
     card = getattr(model, "card", None)
-    return place(source, canvas=card.canvas if card else 96)
+    return card.canvas if card else CANVAS
 
 
-def category_index(model: nn.Module, scenes: Source) -> torch.Tensor | None:
+def as_scenes(model: nn.Module, given: Objects | Scenes) -> Scenes:
+    """Place cut-outs on the model's canvas; anything else is scenes already.
+
+    Raises
+    ------
+    SkvizError
+        If it is neither.
+    """
+    if isinstance(given, Scenes):
+        return given
+    if not isinstance(given, Objects):
+        raise SkvizError(
+            "expected scenes (skviz.place, skviz.photographs(…).zoom() or .cut_out()) or cut-outs, "
+            f"got {type(given).__name__}"
+        )
+    return place(given, canvas=canvas_of(model))
+
+
+def category_index(model: nn.Module, scenes: Scenes) -> torch.Tensor | None:
     """Return the class of each scene's category, (image,), if the model is known to have it."""
     card = getattr(model, "card", None)
     if not card or not set(scenes.category) <= set(card.categories):
@@ -347,7 +350,7 @@ def measure(model: nn.Module, images: torch.Tensor, units: Sequence[Unit]) -> di
 def assemble(
     measured: dict[str, np.ndarray],
     kernels: dict[str, tuple[float, ...]],
-    scenes: Source,
+    scenes: Scenes,
     scales: list[float],
     model: nn.Module,
 ) -> xr.DataTree:
@@ -360,7 +363,7 @@ def assemble(
 def labelled(
     measured: dict[str, np.ndarray],
     kernels: dict[str, tuple[float, ...]],
-    scenes: Source,
+    scenes: Scenes,
     scales: Sequence[float],
     truth: torch.Tensor | None,
 ) -> xr.DataTree:
@@ -407,15 +410,7 @@ def labelled(
     return xr.DataTree(root, children={name: xr.DataTree(ds) for name, ds in nodes.items()})
 
 
-def contents(scenes: Any) -> np.ndarray:
-    """Return 64 bits of the sha256 of what makes each scene what it is, (image,)."""
-    found: np.ndarray | None = getattr(scenes, "content", None)
-    if found is not None:
-        return found
-    return np.array([content_of(image) for image in scenes.render(1.0)], np.uint64)
-
-
-def images_shown(scenes: Source, scales: Sequence[float]) -> dict[str, Any]:
+def images_shown(scenes: Scenes, scales: Sequence[float]) -> dict[str, Any]:
     """Say which images are shown, and at which scales."""
     ids = list(scenes.ids)
     few = ids if len(ids) <= SOME else [*ids[:2], "…", ids[-1]]
@@ -428,10 +423,10 @@ def images_shown(scenes: Source, scales: Sequence[float]) -> dict[str, Any]:
 
 
 def described(
-    model: nn.Module, scenes: Source, scales: Sequence[float], **options: Any
+    model: nn.Module, scenes: Scenes, scales: Sequence[float], **options: Any
 ) -> dict[str, Any]:
     """Say where a result comes from: code, model, images, scales and options."""
-    images = {"images_sha256": images_hash(contents(scenes))}
+    images = {"images_sha256": images_hash(scenes.content)}
     return provenance(model) | scenes.attrs | images_shown(scenes, scales) | images | options
 
 

@@ -17,7 +17,7 @@ def objects_net() -> nn.Module:
 
 @pytest.fixture(scope="session")
 def scenes(few):
-    return skviz.place(few.take(range(3)), canvas=SIDE)
+    return skviz.place(few[:3], canvas=SIDE)
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,7 @@ def test_too_few_steps_are_refused(shipped):
 
 def test_inside_and_area(shipped, scenes):
     ds = skviz.attribute(shipped.model, scenes, target=[1, "predicted"], method="saliency")
-    mask = scenes.coverage(1.0).double().numpy()
+    mask = scenes.mask(1.0).double().numpy()
     size = abs(ds["attribution"].isel(scale=0).values.astype(float))  # (target, image, y, x)
     np.testing.assert_allclose(
         ds["inside"].isel(scale=0), (size * mask).sum((2, 3)) / size.sum((2, 3)), rtol=1e-5
@@ -82,7 +82,7 @@ def test_scales_are_as_if_asked_one_by_one(small_net, scenes, method):
 def test_the_background_as_baseline(small_net, scenes):
     ds = skviz.attribute(small_net, scenes, baseline="background", target=1, check="warn")
     with torch.no_grad():
-        change = small_net(scenes.render(1.0))[:, 1] - small_net(scenes.backgrounds)[:, 1]
+        change = small_net(scenes.render(1.0))[:, 1] - small_net(scenes.layers.backgrounds)[:, 1]
     total = ds["attribution"][0, :, 0].sum(("y", "x"))
     np.testing.assert_allclose(total, change, rtol=0.01, atol=1e-4)  # what it refines to
 

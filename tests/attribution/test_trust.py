@@ -106,6 +106,6 @@ def test_rank_correlation_is_spearmans():
 
 
 def test_scenes_must_be_rendered_first(network):
-    scenes = skviz.place(skviz.objects(family="fxemoji").take([0]), canvas=24)
+    scenes = skviz.place(skviz.objects(family="fxemoji")[[0]], canvas=24)
     with pytest.raises(AttributionError, match="render scenes first"):
         faithfulness(network, scenes)

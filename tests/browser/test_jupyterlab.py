@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Locator, expect
 
 import skviz
 from skviz.scenes.backgrounds import procedural
-from skviz.scenes.source import Source
+from skviz.scenes.source import Scenes
 from tests.browser.conftest import ROOT, Lab, Notebook
 
 TOLD = 600  # milliseconds after which the kernel knows what the hand did
@@ -61,7 +61,7 @@ def model() -> torch.nn.Module:
     return skviz.load("objects")
 
 
-def scenes(**options: object) -> Source:
+def scenes(**options: object) -> Scenes:
     """Place the object of the tests as the notebook does: the fifth of its eight."""
     few = skviz.objects(family=("noto-v1", "fxemoji"))
     few = few.where(category=["penguin", "rocket", "snail", "whale"])
@@ -69,7 +69,7 @@ def scenes(**options: object) -> Source:
     return skviz.place(few, **options)[index : index + 1]
 
 
-def expected(model: torch.nn.Module, source: Source, scale: float) -> dict[str, float]:
+def expected(model: torch.nn.Module, source: Scenes, scale: float) -> dict[str, float]:
     """Mean weight of the larger kernel by unit, from a sweep of its own."""
     ds = skviz.sweep(model, source, scales=[scale], progress=False)
     weight = ds["weight"].isel(image=0, scale=0, branch=1)
@@ -244,7 +244,7 @@ def test_selectors_change_object_background_protocol_and_network(view, notebook,
     )
     picture = (whale.render(1.0)[0] * 255).round().byte()
     assert drawn(view) == pytest.approx(
-        expected(model, skviz.zoom({"whale": picture}), 1.5), abs=1e-3
+        expected(model, skviz.photographs({"whale": picture}).zoom(), 1.5), abs=1e-3
     )
     view.get_by_label("Network", exact=True).select_option("untrained")
     settled(view)
@@ -266,7 +266,7 @@ def test_a_picture_of_ones_own(view, notebook, model, tmp_path):
     slide(view, 0.8)
     settled(view)
     assert notebook.python("", "explorer.problem") == "''"
-    sent = skviz.from_photographs({"cup": (picture, (mask > 127).byte() * 255)})
+    sent = skviz.photographs({"cup": (picture, (mask > 127).byte() * 255)}).cut_out()
     assert drawn(view) == pytest.approx(expected(model, sent, 0.8), abs=2e-2)  # it was shrunk
     # A box in the place of the mask, and a complaint where there is none.
     view.get_by_role("button", name="Your picture").click()
@@ -519,7 +519,7 @@ def test_two_views_move_together_and_survive_a_restart(lab, browser, model):
 
 def test_names_are_text_and_nothing_else(browser, tmp_path):
     evil = "</script><img src=x onerror='document.title=1'>"
-    few = replace(skviz.objects(category="bus").take([0]), category=(evil,))
+    few = replace(skviz.objects(category="bus")[[0]], category=(evil,))
     explorer = skviz.explore(skviz.load("objects"), few, scales=[0.5, 1.0])
     explorer.wait()
     page = browser.new_page()

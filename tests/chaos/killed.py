@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 
 from skviz.models.nn import SKNet
-from skviz.scenes import source as scenes
-from skviz.scenes.cutouts import objects
+from skviz.scenes.cutouts import objects, place
+from skviz.scenes.source import Scenes
 from skviz.studies import store
 from skviz.studies import study as studies
 from skviz.studies.sweeps import sweep
@@ -23,11 +23,11 @@ from skviz.studies.sweeps import sweep
 TREE = studies.Study.tree
 
 
-def material() -> tuple[SKNet, scenes.Scenes]:
+def material() -> tuple[SKNet, Scenes]:
     """Make a small network and 45 scenes."""
     torch.manual_seed(0)
     model = SKNet((1, 1), (8, 16), stem_channels=8, stem_stride=2, groups=2, num_classes=7)
-    return model, scenes.place(objects(family="fxemoji").take(range(45)), canvas=32)
+    return model, place(objects(family="fxemoji")[:45], canvas=32)
 
 
 def work(path: Path, log: Path) -> None:

@@ -35,7 +35,7 @@ def client():
 
 def test_a_worker_that_dies_changes_nothing(client, tmp_path):
     model = skviz.load("objects")
-    scenes = skviz.place(skviz.objects(family="fxemoji").take(range(60)))
+    scenes = skviz.place(skviz.objects(family="fxemoji")[:60])
     options = {"scales": [1.0, 2.0], "batch": 4, "chunk": 4, "progress": False, "device": "cpu"}
     skviz.sweep(model, scenes, store=tmp_path / "here.zarr", **options)
     path = tmp_path / "there.zarr"

@@ -319,7 +319,7 @@ def test_the_frame_ends_where_the_object_ends(few):
         scenes = item.scenes(setting, 64)
         (cy, cx), before, after = frame(scenes)
         for scale in (0.5, 1.0):
-            changed = (scenes.render(scale)[0] - scenes.backgrounds[0]).abs().amax(0) > 0.02
+            changed = (scenes.render(scale)[0] - scenes.layers.backgrounds[0]).abs().amax(0) > 0.02
             for axis, middle in ((1, cy), (0, cx)):
                 at = changed.any(axis).nonzero()
                 low, high = int(at.min()), int(at.max()) + 1

@@ -10,12 +10,17 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
+from skviz.assets import read_image
 from skviz.errors import DataError, SceneError
-from skviz.scenes.photographs import fill_hole, from_photographs, zoom
-from skviz.scenes.source import Scenes, cutouts
+from skviz.scenes.cutting import fill_hole
+from skviz.scenes.photographs import photographs
+from skviz.scenes.source import Scenes
 
 CANVAS = 96
-PHOTOGRAPHS = cutouts.photographs()
+PHOTOGRAPHS = {
+    name: (read_image(f"photos/{name}.jpg", "RGB"), read_image(f"photos/{name}.mask.png", "L"))
+    for name in ("astronaut", "chelsea", "coffee", "rocket")
+}
 GREY_LEVEL = 1 / 255
 
 
@@ -127,7 +132,7 @@ def grown(mask: Tensor, pixels: int) -> Tensor:
 
 @pytest.fixture(scope="module")
 def scenes() -> Scenes:
-    return from_photographs(PHOTOGRAPHS, canvas=CANVAS)
+    return photographs(PHOTOGRAPHS).cut_out(canvas=CANVAS)
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
@@ -156,7 +161,7 @@ def test_at_scale_1_the_photograph_is_itself_again(name: str, scenes: Scenes) ->
 
 
 def test_every_photograph_can_be_shown_at_scale_1_and_smaller(scenes: Scenes) -> None:
-    assert scenes.largest_scale >= 1 - 1e-6
+    assert scenes.layers.largest_scale >= 1 - 1e-6
     for scale in (1.0, 0.7, 0.3):
         image = scenes.render(scale)
         assert image.shape == (4, 3, CANVAS, CANVAS)
@@ -176,7 +181,7 @@ def square_in_grey(side: int, top: int, left: int) -> dict[str, tuple[Tensor, Te
 @pytest.mark.parametrize("scale", [0.5, 1.0, 1.25])
 def test_a_photographs_object_is_rescaled_about_its_own_place(scale: float) -> None:
     # The square's middle is at row 70; the crop is centred on it along the rows of 160.
-    image = from_photographs(square_in_grey(60, 40, 50), canvas=60).render(scale)[0, 0]
+    image = photographs(square_in_grey(60, 40, 50)).cut_out(canvas=60).render(scale)[0, 0]
     bright = (image > 0.6).nonzero().float() + 0.5
     side = bright.amax(0) - bright.amin(0) + 1
     torch.testing.assert_close(side, torch.full((2,), 30 * scale), atol=1, rtol=0)
@@ -188,8 +193,8 @@ def test_a_photographs_object_is_rescaled_about_its_own_place(scale: float) -> N
 
 def test_a_tall_photograph_is_treated_as_a_wide_one() -> None:
     picture, mask = square_in_grey(60, 40, 50)["square"]
-    wide = from_photographs({"wide": (picture, mask)}, canvas=60).render(0.9)
-    tall = from_photographs({"tall": (picture.mT, mask.mT)}, canvas=60).render(0.9)
+    wide = photographs({"wide": (picture, mask)}).cut_out(canvas=60).render(0.9)
+    tall = photographs({"tall": (picture.mT, mask.mT)}).cut_out(canvas=60).render(0.9)
     torch.testing.assert_close(tall, wide.mT, atol=1e-5, rtol=0)
 
 
@@ -198,26 +203,28 @@ def test_a_soft_mask_leaves_no_rim(scale: float) -> None:
     picture = torch.full((3, 100, 100), 130, dtype=torch.uint8)
     y, x = torch.meshgrid(torch.arange(100) - 49.5, torch.arange(100) - 49.5, indexing="ij")
     mask = (255 * torch.sigmoid((30 - (x**2 + y**2).sqrt()) / 3)).round().byte()[None]
-    scenes = from_photographs({"grey on grey": (picture, mask)}, canvas=50)
+    scenes = photographs({"grey on grey": (picture, mask)}).cut_out(canvas=50)
     image = scenes.render(scale)
     torch.testing.assert_close(image, torch.full_like(image, 130 / 255), atol=0.005, rtol=0)
     radius = 30 + 3 * math.log(49)  # where the mask falls below 0.02
-    assert scenes.largest_scale == pytest.approx(50 / radius, abs=0.03)
+    assert scenes.layers.largest_scale == pytest.approx(50 / radius, abs=0.03)
 
 
 def test_an_object_in_a_photograph_can_grow_to_the_border_and_no_further() -> None:
-    scenes = from_photographs(square_in_grey(60, 40, 50), canvas=60)
-    assert scenes.largest_scale == pytest.approx(50 / 30, rel=1e-5)  # 50 pixels below its middle
+    scenes = photographs(square_in_grey(60, 40, 50)).cut_out(canvas=60)
+    assert scenes.layers.largest_scale == pytest.approx(
+        50 / 30, rel=1e-5
+    )  # 50 pixels below its middle
     with pytest.raises(SceneError, match=r"largest scale of these scenes is 1\.66"):
         scenes.render(1.7)
 
 
 def test_photographs_of_any_sizes_go_together() -> None:
     pictures = square_in_grey(60, 40, 50) | {"large": PHOTOGRAPHS["astronaut"]}
-    together = from_photographs(pictures, canvas=48)
+    together = photographs(pictures).cut_out(canvas=48)
     assert together.ids == together.category == ("square", "large")
     for index, name in enumerate(pictures):
-        alone = from_photographs({name: pictures[name]}, canvas=48)
+        alone = photographs({name: pictures[name]}).cut_out(canvas=48)
         torch.testing.assert_close(
             together.render(0.8)[index], alone.render(0.8)[0], atol=1e-5, rtol=0
         )
@@ -225,13 +232,13 @@ def test_photographs_of_any_sizes_go_together() -> None:
 
 def test_masks_that_cannot_be_used_are_refused() -> None:
     (picture, mask) = square_in_grey(60, 40, 50)["square"]
-    with pytest.raises(DataError, match="'mine': the mask is empty"):
-        from_photographs({"mine": (picture, torch.zeros_like(mask))})
-    with pytest.raises(SceneError, match="covers the whole picture"):
-        from_photographs({"mine": (picture, torch.full_like(mask, 255))})
+    with pytest.raises(DataError, match=r"'mine' cannot be used .the mask is empty"):
+        photographs({"mine": (picture, torch.zeros_like(mask))}).cut_out().ready()
+    with pytest.raises(DataError, match="covers the whole picture"):
+        photographs({"mine": (picture, torch.full_like(mask, 255))}).cut_out().ready()
     for wrong in (mask[:, :100], mask[..., :100], F.pad(mask, (9, 9))):
-        with pytest.raises(SceneError, match=re.escape(f"the mask is {tuple(wrong.shape[1:])}")):
-            from_photographs({"mine": (picture, wrong)})
+        with pytest.raises(DataError, match=re.escape(f"the mask is {tuple(wrong.shape[1:])}")):
+            photographs({"mine": (picture, wrong)}).cut_out().ready()
 
 
 @pytest.mark.parametrize("scale", [0, -1.0, float("nan"), float("inf"), 40.0, 0.001])
@@ -260,7 +267,7 @@ def test_zoom_1_shows_the_whole_central_square(name: str) -> None:
             for channel in picture
         ]
     )
-    made = zoom({name: picture}, canvas=CANVAS).render(1.0)[0]
+    made = photographs({name: picture}).zoom(canvas=CANVAS).render(1.0)[0]
     assert np.abs(made.numpy() - (expected / 255).clip(0, 1)).max() < 1e-3
 
 
@@ -274,7 +281,7 @@ def test_zoom_is_a_central_crop_and_a_resize(scale: float, upright: bool) -> Non
     side = round(400 / scale)
     part = picture[:, int(top) : int(top) + side, int(left) : int(left) + side].double() / 255
     expected = resize(part, [80, 80], InterpolationMode.BICUBIC, antialias=True).clamp(0, 1)
-    made = zoom({"her": picture.contiguous()}, canvas=80).render(scale)[0].double()
+    made = photographs({"her": picture.contiguous()}).zoom(canvas=80).render(scale)[0].double()
     rim = int(2 * max(1, 80 / side)) + 2  # where a crop ends and the photograph goes on
     inner = (slice(None), slice(rim, -rim), slice(rim, -rim))
     torch.testing.assert_close(made[inner], expected[inner], atol=1e-4, rtol=0)
@@ -283,7 +290,7 @@ def test_zoom_is_a_central_crop_and_a_resize(scale: float, upright: bool) -> Non
 def test_zoom_magnifies_about_the_middle() -> None:
     picture = torch.zeros(3, 100, 140, dtype=torch.uint8)
     picture[:, 40:60, 60:80] = 255  # a square of 20 in the middle
-    scenes = zoom({"square": picture}, canvas=50)
+    scenes = photographs({"square": picture}).zoom(canvas=50)
     for scale in (1.0, 1.7, 2.5, 4.9):
         image = scenes.render(scale)[0, 0]
         assert float(image.sum().sqrt()) == pytest.approx(10 * scale, rel=0.02)
@@ -293,7 +300,7 @@ def test_zoom_magnifies_about_the_middle() -> None:
 
 def test_zoom_slices_and_names() -> None:
     pictures = {name: picture for name, (picture, _) in PHOTOGRAPHS.items()}  # of many sizes
-    scenes = zoom(pictures, canvas=32, category=["woman", "cat", "cup", "rocket"])
+    scenes = photographs(pictures, category=["woman", "cat", "cup", "rocket"]).zoom(canvas=32)
     assert len(scenes) == 4
     assert scenes.ids == tuple(pictures)
     assert scenes[1:3].category == ("cat", "cup")
@@ -303,18 +310,18 @@ def test_zoom_slices_and_names() -> None:
     assert torch.equal(scenes[1:3].render(1.5), whole[1:3])
     assert 0 <= float(whole.min()) < float(whole.max()) <= 1
     assert (scenes.attrs["protocol"], scenes.attrs["canvas"]) == ("zoom", 32)
-    assert zoom(pictures).category == tuple(pictures)
-    assert {p.device.type for p in scenes.to("meta").pictures} == {"meta"}
+    assert photographs(pictures).category == tuple(pictures)
+    assert scenes.ready("meta").render(1.0).device.type == "meta"
 
 
 @pytest.mark.parametrize("scale", [0.99, 0, -1.0, float("nan"), float("inf")])
 def test_zoom_out_is_refused(scale: float) -> None:
-    scenes = zoom({"cup": PHOTOGRAPHS["coffee"][0]})
+    scenes = photographs({"cup": PHOTOGRAPHS["coffee"][0]}).zoom()
     reason = "at least 1, got 0.99" if scale == 0.99 else "positive number"
     with pytest.raises(SceneError, match=re.escape(reason)):
         scenes.render(scale)
 
 
 def test_zoom_wants_a_category_for_each_photograph() -> None:
-    with pytest.raises(SceneError, match="1 photographs need as many categories, got 2"):
-        zoom({"cup": PHOTOGRAPHS["coffee"][0]}, category=["cup", "saucer"])
+    with pytest.raises(DataError, match="1 pictures need as many categories, got 2"):
+        photographs({"cup": PHOTOGRAPHS["coffee"][0]}, category=["cup", "saucer"])

@@ -19,8 +19,8 @@ INSIDE[12:28, 15:35] = True
 
 def scene(picture: Any, mask: Any = None) -> torch.Tensor:
     if mask is None:
-        return skviz.zoom({"mine": picture}, canvas=SIDE).render(1.0)
-    return skviz.from_photographs({"mine": (picture, mask)}, canvas=SIDE).render(0.8)
+        return skviz.photographs({"mine": picture}).zoom(canvas=SIDE).render(1.0)
+    return skviz.photographs({"mine": (picture, mask)}).cut_out(canvas=SIDE).render(0.8)
 
 
 def in_every_form(array: np.ndarray) -> dict[str, Any]:
@@ -139,5 +139,7 @@ def test_a_network_sees_floats_as_it_sees_bytes(small_net: Any) -> None:
     """As `torchvision.transforms.ToTensor` gives them; swept as black once."""
     forms = in_every_form(BYTES)
     pictures = {name: forms[name] for name in ("PIL", "float32 in 0…1", "uint16")}
-    ds = skviz.sweep(small_net, skviz.zoom(pictures, canvas=32), scales=[1.0], device="cpu")
+    ds = skviz.sweep(
+        small_net, skviz.photographs(pictures).zoom(canvas=32), scales=[1.0], device="cpu"
+    )
     np.testing.assert_allclose(ds["weight"][1:], ds["weight"][[0, 0]], atol=1e-6)

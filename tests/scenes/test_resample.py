@@ -123,7 +123,7 @@ def test_a_photograph_at_any_place_is_what_pillow_makes_of_it(
 
 
 def test_composition_is_pillows_alpha_composite() -> None:
-    cut_outs = cutouts.objects(family="fluent").take(range(6))  # soft edges
+    cut_outs = cutouts.objects(family="fluent")[:6]  # soft edges
     background = torch.randint(0, 256, (6, 3, 128, 128), dtype=torch.uint8)
     middle, side = torch.full((6, 2), 64.0), torch.full((6,), 128.0)  # pixel for pixel
     made = compose(premultiplied(cut_outs.rgba), background.float() / 255, middle, side)
@@ -199,7 +199,7 @@ def test_rings_beyond_nyquist_vanish_and_those_below_stay() -> None:
 
 
 def test_half_a_pixel_changes_the_brightness_of_a_small_object_little() -> None:
-    alpha = premultiplied(cutouts.objects(family="noto").take(range(8)).rgba)[:, 3:].double()
+    alpha = premultiplied(cutouts.objects(family="noto")[:8].rgba)[:, 3:].double()
     for side in (6.0, 10.0):
         sides = doubles(side).expand(8)
         mass = [
@@ -235,7 +235,7 @@ def test_an_edge_is_as_sharp_as_its_source_however_large() -> None:
 
 
 def test_each_of_a_batch_is_drawn_as_if_alone() -> None:
-    cut_outs = premultiplied(cutouts.objects(family="emojione").take(range(5)).rgba)
+    cut_outs = premultiplied(cutouts.objects(family="emojione")[:5].rgba)
     backgrounds = torch.rand(5, 3, 48, 48)
     centre = 24 + 6 * torch.rand(5, 2)
     side = torch.tensor([3.0, 11.0, 24.0, 40.0, 200.0])
@@ -293,7 +293,7 @@ def test_no_object_has_a_dark_or_coloured_rim(side: float) -> None:
 
 
 def test_colours_under_transparency_do_not_matter() -> None:
-    rgba = cutouts.objects(family="twemoji").take([4]).rgba
+    rgba = cutouts.objects(family="twemoji")[[4]].rgba
     other = rgba.clone()
     hidden = (other[:, 3:] == 0).expand(-1, 3, -1, -1)
     other[:, :3][hidden] = 255 - other[:, :3][hidden]
@@ -302,7 +302,7 @@ def test_colours_under_transparency_do_not_matter() -> None:
 
 
 def test_scenes_stay_in_range_and_backgrounds_stay_as_they_are() -> None:
-    cut_outs = premultiplied(cutouts.objects(family="noto").take(range(20)).rgba)
+    cut_outs = premultiplied(cutouts.objects(family="noto")[:20].rgba)
     backgrounds = (torch.rand(20, 3, 64, 64) > 0.5).float()  # the two extremes
     for side in (4.0, 21.7, 64.0, 120.0):
         made = compose(cut_outs, backgrounds, torch.full((20, 2), 32.0), torch.full((20,), side))

@@ -7,8 +7,10 @@ from torch import Tensor
 
 import skviz
 from skviz.errors import DataError, SceneError
+from skviz.scenes import cutouts
+from skviz.scenes.cutouts import place
 from skviz.scenes.drawing import premultiplied
-from skviz.scenes.source import Scenes, cutouts, place
+from skviz.scenes.source import Scenes
 
 BLACK = torch.zeros(1, 3, 64, 64)
 NO_NUMBERS = [0, 0.0, -1.0, float("nan"), float("inf"), float("-inf")]
@@ -84,7 +86,7 @@ def test_a_turned_object_keeps_its_area_and_turns_clockwise(shape: tuple[int, in
 
 
 def test_objects_keep_their_colours() -> None:
-    chosen = cutouts.objects(family="noto").take(range(10))
+    chosen = cutouts.objects(family="noto")[:10]
     image = place(chosen, canvas=256, backgrounds=torch.zeros(1, 3, 256, 256)).render(1.0)
     shown = image[:, :, 64:192, 64:192]  # pixel for pixel
     torch.testing.assert_close(shown, premultiplied(chosen.rgba)[:, :3], atol=1e-4, rtol=0)
@@ -107,7 +109,7 @@ def test_every_scene_has_a_background_of_its_own() -> None:
 
 
 def test_no_seed_gives_a_background_of_another() -> None:
-    seeds = [place(white((8, 8), count=40), canvas=24, seed=s).backgrounds for s in range(4)]
+    seeds = [place(white((8, 8), count=40), canvas=24, seed=s).layers.backgrounds for s in range(4)]
     assert float(torch.pdist(torch.cat(seeds).flatten(1)).min()) > 0.1
 
 
@@ -132,18 +134,18 @@ def test_slices_are_the_same_scenes(few: cutouts.Objects) -> None:
 
 def test_scenes_move_to_a_device(few: cutouts.Objects) -> None:
     scenes = place(few, canvas=32)
-    moved = scenes.to("meta")  # a device that every torch has
+    moved = scenes.ready("meta").layers  # a device that every torch has
     for name in ("objects", "backgrounds", "reference", "centre"):
         assert getattr(moved, name).device.type == "meta"
-        assert getattr(scenes, name).device.type == "cpu"
-    assert (moved.ids, moved.category, moved.attrs) == (scenes.ids, scenes.category, scenes.attrs)
-    assert torch.equal(scenes.to("cpu").render(1.0), scenes.render(1.0))
+        assert getattr(scenes.layers, name).device.type == "cpu"
+    assert torch.equal(scenes.ready("cpu").render(1.0), scenes.render(1.0))
 
 
 def test_scenes_say_how_they_were_made(few: cutouts.Objects) -> None:
     attrs = place(few, canvas=40, reference=0.3, position=(0.1, 0), rotation=5, seed=9).attrs
-    assert attrs == {
-        "protocol": "rescale",
+    assert (attrs["protocol"], attrs["canvas"]) == ("rescale", 40)
+    assert attrs["made"][-1] == {
+        "function": "skviz.place",
         "canvas": 40,
         "reference": 0.3,
         "position": [0.1, 0],
@@ -168,11 +170,13 @@ def test_the_largest_scale_of_a_square_is_where_it_meets_the_border(
 ) -> None:
     scenes = place(white(), canvas=64, reference=0.5, position=position, backgrounds=BLACK)
     room = 0.5 - max(abs(p) for p in position)  # from its middle to the nearest border
-    assert scenes.largest_scale == pytest.approx(room / 0.25, rel=1e-6)
-    image = scenes.render(scenes.largest_scale)[0, 0]
+    assert scenes.layers.largest_scale == pytest.approx(room / 0.25, rel=1e-6)
+    image = scenes.render(scenes.layers.largest_scale)[0, 0]
     ends = torch.stack([image[0].max(), image[-1].max(), image[:, 0].max(), image[:, -1].max()])
     assert float(ends.max()) > 0.9
-    assert float(image.sum()) == pytest.approx((64 * 0.5 * scenes.largest_scale) ** 2, rel=0.03)
+    assert float(image.sum()) == pytest.approx(
+        (64 * 0.5 * scenes.layers.largest_scale) ** 2, rel=0.03
+    )
 
 
 @pytest.mark.parametrize("rotation", [0.0, 33.0])
@@ -180,10 +184,10 @@ def test_the_largest_scale_of_a_square_is_where_it_meets_the_border(
 def test_at_its_largest_scale_an_object_touches_the_border_and_is_whole(
     rotation: float, index: int
 ) -> None:
-    shape = silhouettes(cutouts.objects(family="fxemoji").take([index]))
+    shape = silhouettes(cutouts.objects(family="fxemoji")[[index]])
     options = {"position": (0.11, -0.2), "rotation": rotation}
     scenes = place(shape, canvas=64, reference=0.5, backgrounds=BLACK, **options)
-    image = scenes.render(scenes.largest_scale)
+    image = scenes.render(scenes.layers.largest_scale)
     inside = image[0, 0, 1:-1, 1:-1]
     assert float(image.sum() - 3 * inside.sum()) > 0.02  # some of it is in the outermost pixels
     # On a canvas with a margin of half its side all round, as many pixels and as bright.
@@ -194,22 +198,22 @@ def test_at_its_largest_scale_an_object_touches_the_border_and_is_whole(
         position=(0.055, -0.1),
         rotation=rotation,
         backgrounds=torch.zeros(1, 3, 128, 128),
-    ).render(scenes.largest_scale)
+    ).render(scenes.layers.largest_scale)
     assert float(image.sum()) == pytest.approx(float(roomy.sum()), rel=2e-3)
     with pytest.raises(SceneError, match="would leave its canvas"):
-        scenes.render(scenes.largest_scale * 1.001)
+        scenes.render(scenes.layers.largest_scale * 1.001)
 
 
 def test_a_faint_rim_counts_as_part_of_the_object() -> None:
     cut_out = white()
     cut_out.rgba[:, 3, :, :32] = 30  # a shadow on the left
     scenes = place(cut_out, canvas=64, reference=0.5, position=(0.0, -0.25), backgrounds=BLACK)
-    assert scenes.largest_scale == pytest.approx(1, rel=1e-6)
+    assert scenes.layers.largest_scale == pytest.approx(1, rel=1e-6)
 
 
 def test_the_largest_scale_is_that_of_the_object_with_least_room() -> None:
-    scenes = place(silhouettes(cutouts.objects(family="noto").take(range(8))), position=(0.0, 0.3))
-    assert scenes.largest_scale == min(scenes[i : i + 1].largest_scale for i in range(8))
+    scenes = place(silhouettes(cutouts.objects(family="noto")[:8]), position=(0.0, 0.3))
+    assert scenes.layers.largest_scale == min(scenes[i].layers.largest_scale for i in range(8))
 
 
 @pytest.mark.parametrize("scale", NO_NUMBERS)

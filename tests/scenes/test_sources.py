@@ -17,8 +17,8 @@ from torchvision import datasets, transforms
 
 import skviz
 from recipes import cifar
-from skviz.errors import DataError, SceneError
-from skviz.scenes import folders as sources
+from skviz.errors import DataError
+from skviz.scenes.source import Scenes
 
 
 def photo(path: Path, seed: int, size: tuple[int, int] = (40, 50)) -> np.ndarray:
@@ -38,19 +38,20 @@ def box(size: tuple[int, int] = (40, 50), value: int = 255, rest: int = 0) -> np
     return mask
 
 
-def shown(source: sources.Pictures, pixels: np.ndarray) -> None:
+def shown(source: Scenes, pixels: np.ndarray) -> None:
     """Assert that the first scene at scale 1 is `pixels`' central square."""
     edge = (pixels.shape[1] - pixels.shape[0]) // 2
     square = Image.fromarray(pixels[:, edge : edge + pixels.shape[0]])
     expected = np.array(square.resize((32, 32), Image.Resampling.BICUBIC)) / 255
-    image = source[:1].to("cpu").render(1.0)[0].permute(1, 2, 0).numpy()
+    image = source[:1].render(1.0)[0].permute(1, 2, 0).numpy()
     np.testing.assert_allclose(image, expected, atol=0.02)
 
 
-def object_is_cut_out(source: sources.Pictures, area: float) -> None:
+def object_is_cut_out(source: Scenes, area: float) -> None:
     """Assert that a smaller scale makes the object smaller and that its mask is this large."""
-    scenes = source[:1].to("cpu")
-    alpha = scenes.objects[:, 3].mean() * (scenes.reference / 32) ** 2
+    scenes = source[:1]
+    layers = scenes.layers
+    alpha = layers.objects[:, 3].mean() * (layers.reference / 32) ** 2
     np.testing.assert_allclose(alpha, area, rtol=0.1)
     assert not torch.allclose(scenes.render(1.0), scenes.render(0.5), atol=0.05)
 
@@ -60,15 +61,15 @@ def test_a_folder(tmp_path):
     photo(tmp_path / "dog/b.jpg", 1)
     (tmp_path / "dog/notes.txt").write_text("no image")
     Image.fromarray(box()).save(tmp_path / "cat/a.mask.png")
-    source = sources.from_folder(tmp_path, canvas=32)
+    source = skviz.photographs(tmp_path).zoom(canvas=32)
     assert source.ids == ("cat/a.png", "dog/b.jpg")
     assert source.category == ("cat", "dog")
     shown(source, pixels)
-    masked = sources.from_folder(tmp_path, canvas=32, protocol="rescale")
+    masked = skviz.photographs(tmp_path).cut_out(canvas=32)
     object_is_cut_out(masked, 16 * 20 / 40**2)
-    assert masked[:1].to("cpu").category == ("cat",)
+    assert masked[:1].category == ("cat",)
     with pytest.raises(DataError, match=r"dog/b.jpg.*needs a mask"):
-        masked.to("cpu")
+        masked.ready()
 
 
 @pytest.mark.parametrize("classes", [("cat", "dog"), ("", "")])
@@ -79,20 +80,20 @@ def test_images_and_masks_in_folders_of_their_own(tmp_path, classes, value):
         path = tmp_path / "masks" / name / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(box(value=value)).save(path)
-    source = sources.from_folder(tmp_path, canvas=32, protocol="rescale")
+    source = skviz.photographs(tmp_path).cut_out(canvas=32)
     assert source.ids == tuple(f"{c}/{i}.jpg".strip("/") for i, c in enumerate(classes))
     assert source.category == (classes if any(classes) else ("0", "1"))
     object_is_cut_out(source, 16 * 20 / 40**2)
     Image.fromarray(box()).save(tmp_path / "masks" / classes[0] / "5.png")
     with pytest.raises(DataError, match=r"5.png is the mask of no image"):
-        sources.from_folder(tmp_path)
+        skviz.photographs(tmp_path)
 
 
 @pytest.mark.parametrize("ending", [".mask.png", "_mask.png", "-mask.bmp"])
 def test_a_mask_beside_its_image_is_no_image(tmp_path, ending):
     photo(tmp_path / "cat/a.jpg", 0)
     Image.fromarray(box()).save(tmp_path / f"cat/a{ending}")
-    source = sources.from_folder(tmp_path, canvas=32, protocol="rescale")
+    source = skviz.photographs(tmp_path).cut_out(canvas=32)
     assert source.ids == ("cat/a.jpg",)
     object_is_cut_out(source, 16 * 20 / 40**2)
 
@@ -102,12 +103,12 @@ def test_what_may_be_a_class_or_not_is_refused(tmp_path, names):
     for name in names:
         photo(tmp_path / name / "a.png", 0)
     with pytest.raises(DataError, match="expected images/ and masks/ and nothing else"):
-        sources.from_folder(tmp_path)
+        skviz.photographs(tmp_path)
 
 
 def test_the_hash_tells_images_and_masks_apart(tmp_path):
     def found() -> int:
-        return sources.from_folder(tmp_path).content[0]
+        return skviz.photographs(tmp_path).zoom().content[0]
 
     Image.new("RGB", (40, 40), (200, 0, 0)).save(tmp_path / "a.bmp")
     (tmp_path / "cat").mkdir()
@@ -135,7 +136,7 @@ def test_the_hash_of_any_image_is_that_of_its_values():
             return len(self.values)
 
     def found(dataset, **options):
-        return skviz.from_dataset(dataset, category=["x"] * len(dataset), **options).content[0]
+        return skviz.photographs(dataset, category="x").zoom(**options).content[0]
 
     assert found(Pair(0.0, 0.2)) == found(Pair(0.0, 0.4), canvas=32)
     assert found(Pair(0.0, 0.2)) != found(Pair(0.2, 0.0))
@@ -147,7 +148,7 @@ def test_the_hash_is_that_of_what_a_transform_makes(tmp_path):
 
     def found(transform) -> int:
         dataset = datasets.ImageFolder(str(tmp_path), transform=transform)
-        return skviz.from_dataset(dataset, canvas=32).content[0]
+        return skviz.photographs(dataset).zoom(canvas=32).content[0]
 
     sizes = {found(None), found(transforms.CenterCrop(40)), found(transforms.CenterCrop(10))}
     assert len(sizes) == 3
@@ -156,7 +157,7 @@ def test_the_hash_is_that_of_what_a_transform_makes(tmp_path):
 def test_image_folder_and_imagenet_layout(tmp_path):
     pixels = photo(tmp_path / "n01440764/ILSVRC2012_val_00000293.JPEG", 0)
     photo(tmp_path / "n01443537/ILSVRC2012_val_00000236.JPEG", 1)
-    source = skviz.from_dataset(datasets.ImageFolder(str(tmp_path)), canvas=32)
+    source = skviz.photographs(datasets.ImageFolder(str(tmp_path))).zoom(canvas=32)
     assert source.category == ("n01440764", "n01443537")
     assert source.ids[0] == "n01440764/ILSVRC2012_val_00000293.JPEG"
     shown(source, pixels)
@@ -182,13 +183,13 @@ def test_cifar10(tmp_path, monkeypatch):
     assert label == rows[5, 3, 0]
     planes = rows[5, 3, 1:].reshape(3, 32, 32)  # red, green, blue, row by row
     np.testing.assert_array_equal(np.array(picture).transpose(2, 0, 1), planes)
-    source = skviz.from_dataset(test, canvas=32)
+    source = skviz.photographs(test).zoom(canvas=32)
     assert source.category[3] == cifar.CLASSES[label]
-    image = source[3:4].to("cpu").render(1.0)[0]
+    image = source[3:4].render(1.0)[0]
     np.testing.assert_allclose(image, planes / 255, atol=1e-5)
-    some = skviz.from_dataset(Subset(test, [3, 5]), canvas=32)
+    some = skviz.photographs(Subset(test, [3, 5])).zoom(canvas=32)
     assert some.ids == (source.ids[3], source.ids[5])
-    torch.testing.assert_close(some.to("cpu").render(1.0)[0], image)
+    torch.testing.assert_close(some.render(1.0)[0], image)
 
 
 def test_cifar10_must_be_the_original(tmp_path, monkeypatch):
@@ -214,10 +215,10 @@ def test_oxford_pets(tmp_path):
         Image.fromarray(trimap).save(root / f"annotations/trimaps/{name}.png")
     (root / "annotations/trainval.txt").write_text("Abyssinian_1 1 1 1\nbeagle_2 2 2 1\n")
     dataset = datasets.OxfordIIITPet(str(tmp_path))
-    source = skviz.from_dataset(dataset, protocol="rescale", canvas=32)
+    source = skviz.photographs(dataset).cut_out(canvas=32)
     assert source.category == ("Abyssinian", "Beagle")
     object_is_cut_out(source, 16 * 20 / 40**2)
-    shown(skviz.from_dataset(dataset, canvas=32), pixels)
+    shown(skviz.photographs(dataset).zoom(canvas=32), pixels)
 
 
 def test_voc_segmentation(tmp_path):
@@ -233,7 +234,7 @@ def test_voc_segmentation(tmp_path):
     (root / "ImageSets/Segmentation").mkdir(parents=True)
     (root / "ImageSets/Segmentation/train.txt").write_text("2007_000032\n")
     dataset = datasets.VOCSegmentation(str(tmp_path))
-    source = skviz.from_dataset(dataset, protocol="rescale", canvas=32)
+    source = skviz.photographs(dataset).cut_out(canvas=32)
     assert (source.category, source.ids) == (("dog",), ("2007_000032",))
     object_is_cut_out(source, 16 * 20 / 40**2)
 
@@ -256,7 +257,7 @@ def test_coco_instances(tmp_path):
     annotations = {"images": images, "annotations": [small, large], "categories": categories}
     (tmp_path / "instances.json").write_text(json.dumps(annotations))
     dataset = datasets.CocoDetection(str(tmp_path / "val2017"), str(tmp_path / "instances.json"))
-    source = skviz.from_dataset(dataset, protocol="rescale", canvas=32)
+    source = skviz.photographs(dataset).cut_out(canvas=32)
     assert (source.category, source.ids) == (("dog",), ("000000000139",))
     object_is_cut_out(source, 16 * 20 / 40**2)
 
@@ -266,16 +267,17 @@ def test_an_empty_mask_is_named_and_the_others_remain(tmp_path):
         photo(tmp_path / f"cat/{name}.png", 0)
         value = 0 if name == "b" else 255
         Image.fromarray(box(value=value)).save(tmp_path / f"cat/{name}.mask.png")
-    source = sources.from_folder(tmp_path, canvas=32, protocol="rescale")
-    made, problems = source.rendered([1.0], "cpu", skip=True)
+    source = skviz.photographs(tmp_path).cut_out(canvas=32)
+    made = source.ready("cpu", [1.0], skip=True)
+    problems = made.problems
     assert list(problems) == [1]
     assert "is empty" in problems[1]
     assert made.render(1.0).shape == (2, 3, 32, 32)
     np.testing.assert_allclose(made.areas, 16 * 20 / 40**2, rtol=0.1)
     with pytest.raises(DataError, match=r"cat/b.png.*is empty"):
-        source.rendered([1.0], "cpu")
+        source.ready("cpu", [1.0])
     with pytest.raises(DataError, match=r"cat/b.png.*is empty"):
-        source.to("cpu")
+        source.ready()
 
 
 def test_an_object_that_would_leave_its_canvas_is_named_and_the_others_remain(tmp_path):
@@ -285,14 +287,15 @@ def test_an_object_that_would_leave_its_canvas_is_named_and_the_others_remain(tm
     wide = np.zeros((40, 50), np.uint8)
     wide[12:28, 7:43] = 255  # 36 of the 40 pixels that are shown
     Image.fromarray(wide).save(tmp_path / "cat/b.mask.png")
-    source = sources.from_folder(tmp_path, canvas=32, protocol="rescale")
-    made, problems = source.rendered([0.5, 1.5], "cpu", skip=True)
+    source = skviz.photographs(tmp_path).cut_out(canvas=32)
+    made = source.ready("cpu", [0.5, 1.5], skip=True)
+    problems = made.problems
     for scale in (0.5, 1.5):
         torch.testing.assert_close(made.render(scale), source[:1].render(scale))
     assert "leave its canvas; the largest scale of these scenes is 1.05" in problems[1]
-    assert source.rendered([0.5, 1.0], "cpu", skip=True)[1] == {}
+    assert source.ready("cpu", [0.5, 1.0], skip=True).problems == {}
     with pytest.raises(DataError, match=r"cat/b.png.*leave its canvas"):
-        source.rendered([0.5, 1.5], "cpu")
+        source.ready("cpu", [0.5, 1.5])
 
 
 def served(folder: Path) -> Iterator[str]:
@@ -331,14 +334,14 @@ def test_tensors_and_unknown_classes(tmp_path):
             return 3
 
     with pytest.raises(DataError, match="give `category`"):
-        skviz.from_dataset(Bare())
-    some = skviz.from_dataset(Subset(Bare(), [2, 0]), category=["third", "first"])
+        skviz.photographs(Bare())
+    some = skviz.photographs(Subset(Bare(), [2, 0]), category=["third", "first"])
     assert list(zip(some.ids, some.category, strict=True)) == [
         ("000002", "third"), ("000000", "first"),
     ]  # fmt: skip
-    with pytest.raises(DataError, match="3 images need as many categories, got 2"):
-        skviz.from_dataset(Bare(), category=["x", "y"])
-    source = skviz.from_dataset(Bare(), category=["x", "y", "z"], canvas=32)
+    with pytest.raises(DataError, match="3 pictures need as many categories, got 2"):
+        skviz.photographs(Bare(), category=["x", "y"])
+    source = skviz.photographs(Bare(), category=["x", "y", "z"]).zoom(canvas=32)
     assert source.category == ("x", "y", "z")
     np.testing.assert_allclose(source.render(1.0)[2].numpy(), 0.5, atol=0.01)
     photo(tmp_path / "cat/a.png", 0)
@@ -347,7 +350,7 @@ def test_tensors_and_unknown_classes(tmp_path):
     )
     dataset = datasets.ImageFolder(str(tmp_path), transform=normalised)
     with pytest.raises(DataError, match="without normalisation"):
-        skviz.from_dataset(dataset, canvas=32).to("cpu")
+        skviz.photographs(dataset).zoom(canvas=32).ready()
 
 
 def test_pictures_of_16_bits_turned_transparent_and_grey(tmp_path):
@@ -361,19 +364,16 @@ def test_pictures_of_16_bits_turned_transparent_and_grey(tmp_path):
     exif = tall.getexif()
     exif[0x0112] = 6  # to be turned by 90° when shown
     tall.save(tmp_path / "x/turned.jpg", exif=exif)
-    source = sources.from_folder(tmp_path, canvas=32)
-    found = {name: i for i, name in enumerate(source.ids)}
-    deep, _ = source.picture(found["x/deep.png"])
+    source = skviz.photographs(tmp_path)
+    (deep,) = source["x/deep.png"].pictures
     np.testing.assert_allclose(deep[0].numpy(), ramp / 65535, atol=1.01 / 65535)
-    assert (source.picture(found["x/clear.png"])[0] == 1).all()
-    assert source.picture(found["x/turned.jpg"])[0].shape == (3, 20, 40)
+    assert (source["x/clear.png"].pictures[0] == 1).all()
+    assert source["x/turned.jpg"].pictures[0].shape == (3, 20, 40)
     with pytest.raises(DataError, match="mode 'F'"):
-        source.picture(found["x/float.tiff"])
+        _ = source["x/float.tiff"].pictures
 
 
 def test_wrong_requests(tmp_path):
     with pytest.raises(DataError, match="for each class"):
-        sources.from_folder(tmp_path)
+        skviz.photographs(tmp_path)
     photo(tmp_path / "cat/a.png", 0)
-    with pytest.raises(SceneError, match="'zoom' or 'rescale'"):
-        sources.from_folder(tmp_path, protocol="shrink")

@@ -12,17 +12,16 @@ from skviz import stats
 from skviz.errors import SceneError, SkvizError
 from skviz.models.nn import SKNet
 from skviz.scenes import cutouts
-from skviz.scenes import photographs as photo_scenes
-from skviz.scenes import source as scenes
-from skviz.scenes.changes import CONTROL_SCENES
+from skviz.scenes.changes import CONTROL_SCENES, changed
+from skviz.scenes.source import Scenes
 from skviz.studies.untrained import untrained
 
 GRID = [0.6, 1.2, 1.8]
 
 
 @pytest.fixture(scope="module")
-def source() -> scenes.Scenes:
-    return scenes.place(cutouts.objects(family="fxemoji").take([3, 17, 40, 60]), canvas=48, seed=2)
+def source() -> Scenes:
+    return cutouts.place(cutouts.objects(family="fxemoji")[[3, 17, 40, 60]], canvas=48, seed=2)
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +30,16 @@ def network() -> SKNet:
     return SKNet((1, 1), (8, 16), num_classes=67, stem_channels=8, stem_stride=2, groups=1, L=8)
 
 
-def made(name: str, source: scenes.Scenes) -> list[torch.Tensor]:
-    control = CONTROL_SCENES[name](source, GRID)
+def made(name: str, source: Scenes) -> list[torch.Tensor]:
+    control = changed(source, name, GRID)
     return [control.render(scale) for scale in GRID]
 
 
 def test_scrambled_objects_keep_outline_area_and_colours(source):
-    control = CONTROL_SCENES["scrambled"](source, GRID)
-    assert torch.equal(control.objects[:, 3], source.objects[:, 3])
-    assert not torch.equal(control.objects, source.objects)
-    for before, after in zip(source.objects, control.objects, strict=True):
+    control = changed(source, "scrambled", GRID)
+    assert torch.equal(control.layers.objects[:, 3], source.layers.objects[:, 3])
+    assert not torch.equal(control.layers.objects, source.layers.objects)
+    for before, after in zip(source.layers.objects, control.layers.objects, strict=True):
         solid = before[3] == 1
         inside = before[3] > 0.02
         colours = [(c[:3, inside] / c[3, inside]).sort(1).values for c in (before, after)]
@@ -49,8 +48,8 @@ def test_scrambled_objects_keep_outline_area_and_colours(source):
 
 
 def test_silhouettes_have_one_colour_the_mean(source):
-    control = CONTROL_SCENES["silhouette"](source, GRID)
-    for before, after in zip(source.objects, control.objects, strict=True):
+    control = changed(source, "silhouette", GRID)
+    for before, after in zip(source.layers.objects, control.layers.objects, strict=True):
         inside = before[3] > 0.5
         colour = after[:3, inside] / after[3, inside]
         assert float(colour.std(1).max()) < 1e-4
@@ -61,7 +60,7 @@ def test_blur_keeps_size_and_place_and_only_takes_detail(source):
     first, _, last = made("blur", source)
     still = source.render(1.0)
     # Farther from the object than its coarsest pixel is wide nothing changes.
-    near = torch.nn.functional.max_pool2d(source.coverage(1.0)[:, None], 13, 1, 6)[:, 0] > 0
+    near = torch.nn.functional.max_pool2d(source.mask(1.0)[:, None], 13, 1, 6)[:, 0] > 0
     for images in (first, last):
         assert float(((images - still).abs().amax(1) * ~near).max()) < 1e-5
 
@@ -85,14 +84,14 @@ def test_blur_is_as_strong_as_if_the_object_had_grown(scales):
     inner = torch.randint(256, (4, 32, 32), generator=torch.Generator().manual_seed(0))
     rgba[0, :, 16:48, 16:48] = inner.byte()  # at the border of a picture Pillow does otherwise
     noise = cutouts.Objects(rgba, ("noise",), ("test",))
-    source = scenes.place(noise, canvas=64, reference=0.5)  # 32 pixels at scale 1
-    control = CONTROL_SCENES["blur"](source, scales)
+    source = cutouts.place(noise, canvas=64, reference=0.5)  # 32 pixels at scale 1
+    control = changed(source, "blur", scales)
     for scale in scales:
         few = round(32 * scales[0] / scale)
-        coarse = pillow(pillow(source.objects[0], few), 64).clamp(0, 1)
+        coarse = pillow(pillow(source.layers.objects[0], few), 64).clamp(0, 1)
         layer = pillow(coarse, 32)
         alpha = layer[3].clamp(0, 1)
-        expected = source.backgrounds[0].clone()
+        expected = source.layers.backgrounds[0].clone()
         inside = expected[:, 16:48, 16:48]
         inside[:] = torch.minimum(layer[:3].clamp(min=0), alpha) + (1 - alpha) * inside
         torch.testing.assert_close(control.render(scale)[0], expected, atol=1e-3, rtol=0)
@@ -100,9 +99,9 @@ def test_blur_is_as_strong_as_if_the_object_had_grown(scales):
 
 def test_the_background_alone_is_enlarged_about_its_middle(source):
     first, _, last = made("background", source)
-    torch.testing.assert_close(first, source.backgrounds, rtol=0, atol=1e-4)
+    torch.testing.assert_close(first, source.layers.backgrounds, rtol=0, atol=1e-4)
     expected = torch.nn.functional.interpolate(
-        source.backgrounds[..., 16:32, 16:32], size=48, mode="bicubic", antialias=True
+        source.layers.backgrounds[..., 16:32, 16:32], size=48, mode="bicubic", antialias=True
     )
     difference = (last - expected)[..., 6:-6, 6:-6].abs().mean()
     assert float(difference) < 0.01
@@ -111,59 +110,59 @@ def test_the_background_alone_is_enlarged_about_its_middle(source):
 def test_position_moves_the_same_object_to_the_border(source):
     first, _, last = made("position", source)
     torch.testing.assert_close(first, source.render(1.0))
-    moved = (last - source.backgrounds).abs().amax((1, 2)) > 0.02  # (image, column)
+    moved = (last - source.layers.backgrounds).abs().amax((1, 2)) > 0.02  # (image, column)
     assert all(int(columns.nonzero().max()) >= 46 for columns in moved)
 
 
 @pytest.fixture(scope="module")
-def dots() -> scenes.Scenes:
+def dots() -> Scenes:
     """Two discs with nothing inside, on grounds of their own: areas can be counted."""
     y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
     disc = ((y - 31.5) ** 2 + (x - 31.5) ** 2 < 30**2).byte() * 255
     rgba = torch.stack([disc, 0 * disc, 0 * disc, disc])[None].expand(2, -1, -1, -1)
     objects = cutouts.Objects(rgba.contiguous(), ("dot", "spot"), ("made", "made"))
     grounds = torch.tensor([0.2, 0.6])[:, None, None, None].expand(-1, 3, 96, 96)
-    return scenes.place(objects, canvas=96, backgrounds=grounds)
+    return cutouts.place(objects, canvas=96, backgrounds=grounds)
 
 
 @pytest.mark.parametrize("where", ["", " scattered"])
 def test_copies_stay_as_large_and_cover_as_much_as_growth(dots, where):
     grid = [0.25, 0.5, 1.0]
-    control = CONTROL_SCENES["copies" + where](dots, grid)
+    control = changed(dots, "copies" + where, grid)
     if not where:
         torch.testing.assert_close(control.render(0.25), dots.render(0.25))
     for scale, count in ((0.25, 1), (0.5, 4), (1.0, 16)):
         images = control.render(scale)
-        red = (images[:, 0] - dots.backgrounds[:, 0] > 0.2).numpy()
+        red = (images[:, 0] - dots.layers.backgrounds[:, 0] > 0.2).numpy()
         for picture in red:
             pieces, many = scipy.ndimage.label(picture)
             assert many == count
             sizes = np.bincount(pieces.ravel())[1:]
             assert sizes.max() < 1.25 * np.pi * (12 * 30 / 64) ** 2  # of one of 12 pixels' side
-        grown = dots.coverage(scale).mean((1, 2))
-        torch.testing.assert_close(control.coverage(scale).mean((1, 2)), grown, rtol=0.03, atol=0)
+        grown = dots.mask(scale).mean((1, 2))
+        torch.testing.assert_close(control.mask(scale).mean((1, 2)), grown, rtol=0.03, atol=0)
 
 
 @pytest.mark.parametrize("where", ["", " scattered"])
 def test_size_grows_while_coverage_stays_at_half_or_less_with_a_margin(dots, where):
     grid = [0.5, 1.0, 2.0]
-    control = CONTROL_SCENES["size" + where](dots, grid)
+    control = changed(dots, "size" + where, grid)
     whole = torch.tensor([np.pi * (64 * 30 / 64) ** 2 / 96**2] * 2, dtype=torch.float32)
     for scale, count in ((0.5, 16), (1.0, 4), (2.0, 1)):
         images = control.render(scale)
-        red = (images[:, 0] - dots.backgrounds[:, 0] > 0.2).numpy()
+        red = (images[:, 0] - dots.layers.backgrounds[:, 0] > 0.2).numpy()
         assert [scipy.ndimage.label(picture)[1] for picture in red] == [count] * 2
-        covered = control.coverage(scale).mean((1, 2))
+        covered = control.mask(scale).mean((1, 2))
         torch.testing.assert_close(covered, whole, rtol=0.02, atol=0)
         assert float(covered.max()) <= 0.5
         if not where:
             border = torch.cat([images[..., 0], images[..., -1], images[..., 0, :]], -1)
-            ground = dots.backgrounds[:, :, :1, 0].expand_as(border)
+            ground = dots.layers.backgrounds[:, :, :1, 0].expand_as(border)
             torch.testing.assert_close(border, ground, atol=1e-3, rtol=0)
 
 
 def test_a_place_is_the_same_in_every_batch(source):
-    control = CONTROL_SCENES["copies scattered"](source, GRID)
+    control = changed(source, "copies scattered", GRID)
     parts = torch.cat([control[:1].render(1.8), control[1:].render(1.8)])
     torch.testing.assert_close(control.render(1.8), parts)
 
@@ -231,8 +230,8 @@ def test_bad_input(network, source):
         skviz.controls(network, source, scales=[1.0])
     with pytest.raises(SkvizError, match="no control 'noise'"):
         skviz.controls(network, source, names=["noise"])
-    zoomed = photo_scenes.zoom({n: p for n, (p, _) in cutouts.photographs().items()}, canvas=48)
-    with pytest.raises(SceneError, match="need scenes that know it"):
+    zoomed = skviz.photographs().zoom(canvas=48)
+    with pytest.raises(SceneError, match="needs scenes that know it"):
         skviz.controls(network, zoomed, scales=[1.0, 1.5])
     ds = skviz.controls(network, zoomed, scales=[1.0, 1.5], names=(), seeds=1, progress=False)
     assert ds["control"].values.tolist() == ["object", "untrained 1"]

@@ -17,7 +17,7 @@ MASK[12:28, 15:35] = True
 
 
 def own(picture=PICTURE):
-    return skviz.zoom({"mine": picture}, canvas=32)
+    return skviz.photographs({"mine": picture}).zoom(canvas=32)
 
 
 RUNS = {
@@ -51,7 +51,7 @@ def test_other_pictures_have_another_hash_and_the_same_ones_the_same(small_net, 
 def test_the_mask_counts_too(small_net):
     hashes = [
         skviz.sweep(
-            small_net, skviz.from_photographs({"mine": (PICTURE, mask)}, canvas=32), scales=[0.9]
+            small_net, skviz.photographs({"mine": (PICTURE, mask)}).cut_out(canvas=32), scales=[0.9]
         ).attrs["images_sha256"]
         for mask in (MASK, np.roll(MASK, 1, 0))
     ]
@@ -74,13 +74,14 @@ def test_a_folder_is_named_and_its_files_count(small_net, tmp_path):
     for pixels in (PICTURE, 255 - PICTURE):
         for name in ("cat/a", "dog/b"):
             Image.fromarray(pixels).save(tmp_path / f"photos/{name}.png")
-        source = skviz.from_folder(tmp_path / "photos", canvas=32).where(category="dog")
+        source = skviz.photographs(tmp_path / "photos").zoom(canvas=32).where(category="dog")
         found.append(skviz.sweep(small_net, source, **OPTIONS).attrs)
     assert found[0]["images_sha256"] != found[1]["images_sha256"]
     assert found[0]["ids"] == ["dog/b.png"]
     assert found[0]["made"] == [
-        {"function": "skviz.from_folder", "folder": "photos", "protocol": "zoom", "canvas": 32},
-        {"function": "where", "category": ["dog"]},
+        {"function": "skviz.photographs", "source": "photos"},
+        {"function": "zoom", "canvas": 32},
+        {"function": "where", "category": "dog"},
     ]
 
 

@@ -12,7 +12,7 @@ from skviz.capture.interventions import force, intervene
 from skviz.errors import UnitError
 from skviz.models.nn import SKNet
 from skviz.scenes import cutouts
-from skviz.scenes import source as scenes
+from skviz.scenes.source import Scenes
 from skviz.studies.fields import radii, squared_gradients
 
 
@@ -70,8 +70,8 @@ def network() -> SKNet:
 
 
 @pytest.fixture(scope="module")
-def source() -> scenes.Scenes:
-    return scenes.place(cutouts.objects(family="fxemoji").take([3, 40, 60]), canvas=32, seed=2)
+def source() -> Scenes:
+    return cutouts.place(cutouts.objects(family="fxemoji")[[3, 40, 60]], canvas=32, seed=2)
 
 
 def test_random_signs_average_to_the_sum_over_channels(network, source):

@@ -122,7 +122,7 @@ def test_a_skipped_image_is_no_missing_chunk(tmp_path, small_net):
         Image.new("RGB", (40, 40), "red").save(path)
         if name != "cat/0":
             path.write_text("no image")
-    source = skviz.from_folder(tmp_path / "photos", canvas=32)
+    source = skviz.photographs(tmp_path / "photos").zoom(canvas=32)
     options = {"store": tmp_path / "s.zarr", "on_error": "skip", "chunk": 1, "scales": [1.0]}
     ds = skviz.sweep(small_net, source, **options).load()
     assert np.isnan(ds["weight"][1:]).all()
@@ -159,7 +159,7 @@ def test_an_image_that_was_skipped_is_neither_right_nor_wrong(tmp_path):
     for number, picture in enumerate(shown):
         to_pil_image(picture).save(tmp_path / f"photos/bus/{number}.png")
     (tmp_path / "photos/bus/9.png").write_text("no image")
-    source = skviz.from_folder(tmp_path / "photos", canvas=96)
+    source = skviz.photographs(tmp_path / "photos").zoom(canvas=96)
     options = {"store": tmp_path / "s.zarr", "on_error": "skip", "scales": [1.0, 1.25]}
     ds = skviz.sweep(model, source, **options).load()
     assert ds.sizes["image"] == len(shown) + 1

@@ -114,12 +114,12 @@ def test_a_full_disk_loses_nothing(small_net, scenes, tmp_path, monkeypatch):
 
 def test_an_unusable_image_stops(small_net, folder, tmp_path):
     with pytest.raises(DataError, match=r"'cat/1.png' cannot be used \(.*truncated"):
-        study(small_net, skviz.from_folder(folder, canvas=32), tmp_path / "s.zarr")
+        study(small_net, skviz.photographs(folder).zoom(canvas=32), tmp_path / "s.zarr")
 
 
 @pytest.mark.parametrize("batch", [1, 2])
 def test_unusable_images_are_skipped_and_named(small_net, folder, tmp_path, monkeypatch, batch):
-    source = skviz.from_folder(folder, canvas=32)
+    source = skviz.photographs(folder).zoom(canvas=32)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # 40 × 50 is twice as much
     Image.fromarray(np.zeros((30, 30, 3), np.uint8)).save(folder / "dog/5.png")
     for name in ("cat/0", "cat/2", "dog/3"):
@@ -141,7 +141,7 @@ def test_unusable_images_are_skipped_and_named(small_net, folder, tmp_path, monk
         assert np.isnan(skipped[name].values).all(), name
     good = kept.to_dataset().sel(image=["cat/0.png", "cat/2.png", "dog/3.png"])
     pictures = {"grey": torch.full((3, 20, 25), 99, dtype=torch.uint8)}
-    alone = skviz.sweep(small_net, skviz.zoom(pictures, canvas=32), scales=SCALES)
+    alone = skviz.sweep(small_net, skviz.photographs(pictures).zoom(canvas=32), scales=SCALES)
     for image in good["image"].values:
         np.testing.assert_allclose(
             good["weight"].sel(image=image), alone["weight"].isel(image=0), atol=1e-6
@@ -152,7 +152,7 @@ def test_what_stopped_a_study_can_be_mended(small_net, folder, tmp_path):
     """The tasks before the bad image are kept; the picture that took its place is measured."""
 
     def run():
-        source = skviz.from_folder(folder, canvas=32)
+        source = skviz.photographs(folder).zoom(canvas=32)
         return study(small_net, source, tmp_path / "s.zarr", batch=1, chunk=1)
 
     Image.new("RGB", (40, 50), "green").save(folder / "cat/1.png")
@@ -173,7 +173,7 @@ def test_what_stopped_a_study_can_be_mended(small_net, folder, tmp_path):
 def test_only_what_scenes_are_made_of_counts(few):
     scenes = skviz.place(few, canvas=32)
     before = studies.source_hash(scenes)
-    assert scenes.largest_scale > 1  # remembers how far the objects reach
+    assert scenes.layers.largest_scale > 1  # remembers how far the objects reach
     assert studies.source_hash(scenes) == before
 
 
@@ -192,12 +192,12 @@ def test_classes_that_only_some_images_have_are_judged_for_none(folder, tmp_path
     (folder / "dog").rename(folder / "zebra-that-no-network-knows")
     for name in ("cat/1", "zebra-that-no-network-knows/4"):
         Image.new("RGB", (40, 50), "red").save(folder / f"{name}.png")
-    source = skviz.from_folder(folder, canvas=32)
+    source = skviz.photographs(folder).zoom(canvas=32)
     assert "correct" not in study(model, source, tmp_path / "s.zarr", chunk=3)
 
 
 def test_a_skipped_image_does_not_count(small_net, folder, tmp_path):
-    source = skviz.from_folder(folder, canvas=32)
+    source = skviz.photographs(folder).zoom(canvas=32)
     ds = study(small_net, source, tmp_path / "s.zarr", on_error="skip")
     kept = ds.to_dataset().isel(image=(ds["problem"] == "").values)
     assert kept.sizes["image"] == 5
@@ -224,7 +224,7 @@ def test_memory_holds_a_few_pictures_only(small_net, tmp_path):
             most.append(held["alive"])
             return picture
 
-    study(small_net, skviz.from_dataset(Large(), canvas=32), tmp_path / "s.zarr", batch=40)
+    study(small_net, skviz.photographs(Large()).zoom(canvas=32), tmp_path / "s.zarr", batch=40)
     assert max(most) <= 3
 
 

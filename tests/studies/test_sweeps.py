@@ -58,7 +58,7 @@ def test_thumbnails_are_the_scenes_shown(few, ds):
 
 @pytest.mark.parametrize(("canvas", "size"), [(32, 64), (96, 8), (224, 2), (2000, 1)])
 def test_a_cpu_gets_batches_that_fit_its_caches(few, canvas, size):
-    scenes = replace(skviz.place(few, canvas=32), attrs={"canvas": canvas})
+    scenes = replace(skviz.place(few, canvas=32), canvas=canvas)
     assert sweeps.batch_size(scenes, torch.device("cpu")) == size
     assert sweeps.batch_size(scenes, torch.device("meta")) == 32
 
@@ -119,7 +119,7 @@ def test_scales_must_increase(small_net, few, scales):
 
 
 def test_zoomed_photographs(small_net):
-    pictures = {name: picture for name, (picture, _) in skviz.photographs().items()}
-    ds = skviz.sweep(small_net, skviz.zoom(pictures, canvas=48), scales=[1.0, 1.5, 2.0])
-    assert ds["image"].values.tolist() == list(pictures)
+    pictures = skviz.photographs()
+    ds = skviz.sweep(small_net, pictures.zoom(canvas=48), scales=[1.0, 1.5, 2.0])
+    assert ds["image"].values.tolist() == list(pictures.ids)
     assert ds.attrs["protocol"] == "zoom"

@@ -1,0 +1,373 @@
+"""Batches of scenes in memory: objects in front of backgrounds, photographs, or images as drawn."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skviz.errors import SceneError
+from skviz.scenes.drawing import compose, resample
+from skviz.scenes.made import content_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+__all__ = ["VISIBLE", "Enlarged", "Layers", "Ready", "Redrawn", "Rendered"]
+
+VISIBLE = 0.02  # alpha below which a pixel is not part of the object
+SLACK = 1e-3  # pixels by which rounding may put an object off its canvas
+NOTHING: Mapping[int, str] = MappingProxyType({})
+TENSORS = ("objects", "backgrounds", "reference", "centre")
+
+
+class Ready(Protocol):
+    """N scenes in memory, on a device."""
+
+    @property
+    def layers(self) -> Layers | None:
+        """Their objects and backgrounds, where these are known apart."""
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The smallest and the largest scale at which all can be rendered."""
+
+    @property
+    def content(self) -> np.ndarray:
+        """(N,) uint64, 64 bits of the sha256 of what makes each scene what it is."""
+
+    @property
+    def areas(self) -> Tensor:
+        """(N,) share of each scene that its object covers at scale 1; NaN if that is not known."""
+
+    @property
+    def problems(self) -> Mapping[int, str]:
+        """Why images that were asked for are not among them, by their place."""
+
+    def __len__(self) -> int: ...
+
+    def to(self, device: torch.device | str) -> Ready:
+        """Return the scenes on `device`."""
+
+    def render(self, scale: float) -> Tensor:
+        """Render every scene at `scale`: (N, 3, S, S) in 0…1; `SceneError` if that cannot be."""
+
+    def mask(self, scale: float) -> Tensor | None:
+        """How much of each pixel is object at `scale`: (N, S, S) in 0…1; None if not known."""
+
+
+def check_scale(scale: float) -> None:
+    """Raise `SceneError` unless the scale is a positive, finite number."""
+    if not math.isfinite(scale) or scale <= 0:
+        raise SceneError(f"a scale must be a positive number, got {scale}")
+
+
+def rounded(scale: float, towards: Callable[[float], int]) -> float:
+    """Round to three digits with `math.floor` or `math.ceil`, so that a bound shown is kept."""
+    unit = 10.0 ** (math.floor(math.log10(scale)) - 2)
+    return towards(scale / unit) * unit
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """Objects in front of backgrounds (protocol ``rescale``).
+
+    Attributes
+    ----------
+    objects, backgrounds
+        Premultiplied (N, 4, h, w), and (N, 3, S, S), in 0…1.
+    reference
+        (N,) side in pixels of each object at scale 1.
+    centre
+        (N, 2) where each object's middle lies (y, x), in pixels.
+    ids
+        N names.
+    numbers
+        Which one each is of those that it was taken from, for what is random but reproducible.
+    """
+
+    objects: Tensor
+    backgrounds: Tensor
+    reference: Tensor
+    centre: Tensor
+    ids: tuple[str, ...]
+    numbers: tuple[int, ...]
+
+    threads = 0  # nothing has to be read
+    problems = NOTHING
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    def ready(self, places: Sequence[int]) -> Self:
+        """Return the scenes at these places."""
+        cut = {name: getattr(self, name)[list(places)] for name in TENSORS}
+        ids = tuple(self.ids[place] for place in places)
+        return replace(self, **cut, ids=ids, numbers=tuple(self.numbers[p] for p in places))
+
+    def contents(self, places: Sequence[int]) -> np.ndarray:
+        """Return 64 bits of the sha256 of what makes each of these what it is."""
+        return self.ready(places).content
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the scenes with their tensors on `device`."""
+        return replace(self, **{name: getattr(self, name).to(device) for name in TENSORS})
+
+    @property
+    def layers(self) -> Self:
+        """These."""
+        return self
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The smallest and the largest scale at which all can be rendered."""
+        return self.smallest_scale, self.largest_scale
+
+    @cached_property
+    def content(self) -> np.ndarray:
+        """(N,) uint64, 64 bits of the sha256 of what makes each scene what it is."""
+        rows = zip(*(getattr(self, name) for name in TENSORS), strict=True)
+        return np.array([content_of(*row) for row in rows], np.uint64)
+
+    @property
+    def areas(self) -> Tensor:
+        """(N,) share of each scene that its object covers at scale 1."""
+        alpha, side = self.objects[:, 3], self.reference / self.backgrounds.shape[-1]
+        return alpha.sum((1, 2)) * (side / max(alpha.shape[-2:])) ** 2
+
+    @cached_property
+    def extent(self) -> Tensor:
+        """(N, 2, 2) pixels at scale 1 from `centre` to the object's ends: y then x, low then high.
+
+        Negative where the object ends before its centre.
+        """
+        visible = self.objects[:, 3].cpu() > VISIBLE  # (N, h, w)
+        ends = []
+        for seen in (visible.any(2), visible.any(1)):  # (N, h), then (N, w)
+            length = seen.shape[1]
+            first = seen.int().argmax(1)
+            last = length - seen.flip(1).int().argmax(1)
+            ends.append(torch.stack([length / 2 - first, last - length / 2], 1))
+        pixel = self.reference.cpu() / max(visible.shape[-2:])
+        return torch.stack(ends, 1) * pixel[:, None, None]
+
+    @cached_property
+    def room(self) -> Tensor:
+        """(N, 2, 2) pixels from `centre` to the border of the canvas, in the order of `extent`."""
+        middle = self.centre.cpu()
+        return torch.stack([middle, self.backgrounds.shape[-1] - middle], 2)
+
+    @cached_property
+    def largest_scale(self) -> float:
+        """The largest scale at which every object lies wholly on its canvas."""
+        return float((self.room / self.extent)[self.extent > 0].min())
+
+    @cached_property
+    def smallest_scale(self) -> float:
+        """The smallest scale at which the longer side of every object is at least a pixel."""
+        return 1 / float(self.extent.sum(2).amax(1).min())
+
+    @cached_property
+    def white(self) -> Self:
+        """The objects in white on black: what can be seen is where they are."""
+        alpha = self.objects[:, 3:].expand(-1, 4, -1, -1)
+        return replace(self, objects=alpha, backgrounds=torch.zeros_like(self.backgrounds))
+
+    def mask(self, scale: float) -> Tensor:
+        """How much of each pixel the object covers at `scale`: (N, S, S) in 0…1."""
+        return self.white.render(scale)[:, 0]
+
+    def check(self, scale: float) -> None:
+        """Raise `SceneError` if the scenes cannot be rendered at `scale`.
+
+        That is so if it is not a positive number, makes an object smaller than a pixel, or puts it
+        off its canvas.
+        """
+        check_scale(scale)
+        if bool((scale * self.extent > self.room + SLACK).any()):
+            raise SceneError(
+                f"at scale {scale:g} an object would leave its canvas; the largest scale of these "
+                f"scenes is {rounded(self.largest_scale, math.floor):.3g}"
+            )
+        if scale < self.smallest_scale * (1 - 1e-6):
+            raise SceneError(
+                f"at scale {scale:g} an object would be smaller than a pixel; the smallest scale "
+                f"of these scenes is {rounded(self.smallest_scale, math.ceil):.3g}"
+            )
+
+    def render(self, scale: float) -> Tensor:
+        """Render every scene with its object at `scale`: (N, 3, S, S) in 0…1.
+
+        Raises
+        ------
+        SceneError
+            If that cannot be, see `check`.
+        """
+        self.check(scale)
+        return compose(self.objects, self.backgrounds, self.centre, scale * self.reference)
+
+
+@dataclass(frozen=True, eq=False)
+class Redrawn:
+    """Layers drawn in another way."""
+
+    layers: Layers
+    draw: Callable[[Layers, float], Tensor]
+
+    threads = 0
+    problems = NOTHING
+    bounds = (0.0, math.inf)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def ready(self, places: Sequence[int]) -> Self:
+        """Return the scenes at these places."""
+        return replace(self, layers=self.layers.ready(places))
+
+    def contents(self, places: Sequence[int]) -> np.ndarray:
+        """Return 64 bits of the sha256 of what makes each of these what it is."""
+        return self.layers.contents(places)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the scenes on `device`."""
+        return replace(self, layers=self.layers.to(device))
+
+    @property
+    def content(self) -> np.ndarray:
+        """(N,) uint64, that of the layers."""
+        return self.layers.content
+
+    @property
+    def areas(self) -> Tensor:
+        """(N,) that of the object which is not redrawn."""
+        return self.layers.areas
+
+    def render(self, scale: float) -> Tensor:
+        """Render every scene at `scale`: (N, 3, S, S) in 0…1."""
+        return self.draw(self.layers, scale)
+
+    def mask(self, scale: float) -> Tensor:
+        """How much of each pixel is object at `scale`: (N, S, S) in 0…1."""
+        return self.draw(self.layers.white, scale)[:, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class Enlarged:
+    """Photographs whose centre is enlarged: the paper's protocol (section 4.4, figure 3).
+
+    Attributes
+    ----------
+    pictures
+        N pictures (1, 3, H, W) in 0…1, of any sizes.
+    canvas
+        Side of the rendered scenes in pixels.
+    """
+
+    pictures: tuple[Tensor, ...]
+    canvas: int
+
+    threads = 0
+    problems = NOTHING
+    layers = None
+    bounds = (1.0, math.inf)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def ready(self, places: Sequence[int]) -> Self:
+        """Return the photographs at these places."""
+        return replace(self, pictures=tuple(self.pictures[place] for place in places))
+
+    def contents(self, places: Sequence[int]) -> np.ndarray:
+        """Return 64 bits of the sha256 of what makes each of these what it is."""
+        return self.ready(places).content
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the photographs on `device`."""
+        return replace(self, pictures=tuple(picture.to(device) for picture in self.pictures))
+
+    @cached_property
+    def content(self) -> np.ndarray:
+        """(N,) uint64, 64 bits of the sha256 of each picture."""
+        return np.array([content_of(picture) for picture in self.pictures], np.uint64)
+
+    @property
+    def areas(self) -> Tensor:
+        """(N,) NaN: where the object is in these photographs is not known."""
+        return torch.full((len(self),), torch.nan)
+
+    def mask(self, scale: float) -> None:
+        """Where the object is in these photographs is not known."""
+
+    def render(self, scale: float) -> Tensor:
+        """Enlarge the central 1 / scale of every photograph to the canvas: (N, 3, S, S) in 0…1.
+
+        Raises
+        ------
+        SceneError
+            If the scale is not a number of at least 1.
+        """
+        check_scale(scale)
+        if scale < 1:
+            raise SceneError(
+                f"zoom enlarges the centre of a photograph, so its scale is at least 1, got {scale}"
+            )
+        made = []
+        for picture in self.pictures:
+            short, long = sorted(picture.shape[-2:])
+            middle = picture.new_full((1, 2), self.canvas / 2)
+            side = picture.new_tensor([self.canvas * scale * long / short])
+            made.append(resample(picture, self.canvas, middle, side, edge=True))
+        return torch.cat(made).clamp(0, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Rendered:
+    """Images at some scales, and nothing else of them.
+
+    Attributes
+    ----------
+    images, masks
+        (N, 3, S, S) in 0…1 by scale, and where the objects are known (N, S, S).
+    areas, content
+        As of `Ready`.
+    problems
+        Why images are not among them, by their place among all.
+    """
+
+    images: dict[float, Tensor]
+    masks: dict[float, Tensor | None]
+    areas: Tensor
+    content: np.ndarray
+    problems: dict[int, str]
+
+    layers = None
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The smallest and the largest of the scales."""
+        return min(self.images), max(self.images)
+
+    def __len__(self) -> int:
+        return len(self.areas)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the images on `device`."""
+        images = {scale: image.to(device) for scale, image in self.images.items()}
+        masks = {s: None if mask is None else mask.to(device) for s, mask in self.masks.items()}
+        return replace(self, images=images, masks=masks)
+
+    def render(self, scale: float) -> Tensor:
+        """Return the images at a scale."""
+        return self.images[scale]
+
+    def mask(self, scale: float) -> Tensor | None:
+        """Return where the objects are at a scale."""
+        return self.masks[scale]
