@@ -65,6 +65,14 @@ def save_figure(
         Where it was written. Beside it is what it shows as CSV, one row per number. Nothing is
         there until all of it is complete.
 
+    Notes
+    -----
+    The same data and options give the same bytes, on every processor and with any number of
+    threads. Data that are measured again need not be the same: PyTorch adds float32 numbers in
+    an order that depends on both, so that weights differ by about 1e-7, which may move the last of
+    the six digits in a CSV. No rounding mends that, as some number always lies at its edge. Keep
+    the study (``dataset=True``, or a sweep's ``store=``) where bytes must be repeated.
+
     Raises
     ------
     SkvizError
@@ -84,7 +92,7 @@ def save_figure(
             beside = Path(folder)
             write(made, beside / path.name, known, dpi)
             for name, table in tables(made).items():
-                table.to_csv(beside / f"{path.stem}{name}.csv", float_format="%.7g")
+                table.to_csv(beside / f"{path.stem}{name}.csv", float_format="%.6g")
             if dataset:
                 keep(made, beside / f"{path.stem}.zarr", anonymous=anonymous)
             for part in sorted(beside.iterdir()):
