@@ -1,6 +1,6 @@
 """The map of the house, read from its code: rooms, arrows between them, circles, lines.
 
-``python -m tests.house`` prints it; `tests/test_house.py` holds it to what CONTRIBUTING says.
+``python -m tests.house`` prints it; `tests/test_house.py` holds CONTRIBUTING to it.
 A room is a folder of the package, or a file beside them. An arrow is an import, also one inside a
 function; those under ``TYPE_CHECKING`` are none.
 """
@@ -115,6 +115,27 @@ def code_lines(path: Path) -> int:
     return len(kept)
 
 
+def drawn(rooms: dict[str, set[str]]) -> str:
+    """The map as Mermaid draws it: what an arrow points to is imported.
+
+    An arrow is left out where a longer way leads to the same room, and those to `errors`, which
+    everybody imports.
+    """
+    shown = {name: others - {"errors"} for name, others in rooms.items() if name != "errors"}
+
+    def reached(name: str) -> set[str]:
+        found = set(shown[name])
+        for other in shown[name]:
+            found |= reached(other)
+        return found
+
+    lines = ["```mermaid", "flowchart TD"]
+    for name in sorted(shown):
+        around = {far for other in shown[name] for far in reached(other)}
+        lines += [f"  {name} --> {other}" for other in sorted(shown[name] - around)]
+    return "\n".join([*lines, "```"])
+
+
 def main() -> None:
     """Print the map."""
     graph, modules = arrows(), files()
@@ -135,6 +156,8 @@ def main() -> None:
     print(f"{code} lines of code in Python, {script} lines of JavaScript")
     print(f"longest file: {longest.relative_to(PACKAGE)}, {length} lines")
     print(f"circles of rooms: {circles(rooms) or 'none'}; of files: {circles(graph) or 'none'}")
+    if not circles(rooms):
+        print(drawn(rooms))
 
 
 if __name__ == "__main__":
