@@ -14,6 +14,7 @@ import ast
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -153,7 +154,7 @@ def chosen(count: int, seed: int, only: str) -> list[Mutation]:
     random.Random(seed).shuffle(everything)
     for mutation in everything:
         drawn.setdefault((mutation.file, mutation.line), mutation)
-    return [m for m in list(drawn.values())[:count] if only in m.file]
+    return [m for m in list(drawn.values())[:count] if re.search(only, m.file)]
 
 
 def copied(folder: Path) -> Path:
@@ -190,7 +191,8 @@ def callers(folder: Path, tests: list[str], kept: Path) -> Map:
         tests = tests or ["tests", "--ignore=tests/browser"]
         arguments = ["-p", "tests.callers", f"--callers={kept.absolute()}", *tests]
         if pytest(folder, arguments, 4 * 3600):
-            raise SystemExit("the tests fail as they are")
+            kept.unlink(missing_ok=True)
+            raise SystemExit("the tests fail as they are; mend them first")
     return json.loads(kept.read_text())
 
 
@@ -231,7 +233,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--live", type=int, default=3, help="as many may live")
-    parser.add_argument("--only", default="", help="of those drawn, in files whose name has this")
+    parser.add_argument("--only", default="", help="of those drawn, in files that match this")
     parser.add_argument("--map", type=Path, help="where it is kept which tests run through what")
     parser.add_argument("tests", nargs="*", help="and options of pytest, for finding the map")
     asked, options = parser.parse_known_args()
@@ -241,9 +243,8 @@ def main() -> None:
         drawn = chosen(asked.count, asked.seed, asked.only)
         alive = 0
         for mutation in drawn:
-            if lives(mutation, folder, known):
-                alive += 1
-                print(f"lives: {mutation}", flush=True)
+            alive += (living := lives(mutation, folder, known))
+            print(f"{'LIVES' if living else 'found'} {mutation}", flush=True)
         print(f"{alive} of {len(drawn)} mutations live")
     sys.exit(alive > asked.live)
 
