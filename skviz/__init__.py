@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from skviz.capture.interventions import ablate, force, intervene
     from skviz.capture.recording import record
     from skviz.errors import SkvizError
-    from skviz.explorer.widget import explore
+    from skviz.explorer.entry import explore
     from skviz.figures.saving import caption, save_figure
     from skviz.models.nn import SKAttention
     from skviz.models.wrapped import wrap
@@ -92,7 +92,7 @@ ENTRY_POINTS = {
     "controls": "studies.comparison",
     "effect": "studies.effects",
     "expected_kernel": "stats",
-    "explore": "explorer.widget",
+    "explore": "explorer.entry",
     "faithfulness": "attribution",
     "find_units": "capture",
     "force": "capture.interventions",

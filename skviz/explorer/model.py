@@ -13,14 +13,16 @@ from skviz.errors import SkvizError
 from skviz.explorer.attributions import TARGETS, explained
 from skviz.explorer.code import attributed, measured, picked
 from skviz.explorer.grid import Subject, measure, renderable, tree
-from skviz.explorer.items import OWN, Item, Setting, backgrounds, items
+from skviz.explorer.items import OWN, YOURS, Item, Setting, backgrounds, items, photograph
+from skviz.scenes.photographs import photographs
+from skviz.scenes.source import CANVAS
 from skviz.studies.sweeps import canvas_of, checked
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     import xarray as xr
-    from torch import nn
+    from torch import Tensor, nn
 
     from skviz.capture.interventions import Force
     from skviz.explorer.grid import Payload
@@ -118,6 +120,26 @@ class Model:
         if value not in known:
             raise SkvizError(f"there is no {name} {value!r}; there are {list(known)}")
         return value
+
+    def check_measured(self, grid: Payload, setting: Setting, problem: str) -> None:
+        """Refuse a grid of another setting than is asked for."""
+        if not grid:
+            raise SkvizError(f"nothing is measured yet; call wait() first. {problem}".strip())
+        asked, old = setting.named, grid["setting"]
+        if old != asked:
+            differ = ", ".join(f"{key} {old[key]!r}" for key in asked if old[key] != asked[key])
+            raise SkvizError(
+                f"what is measured is of {differ}, which is not what is asked for; "
+                f"call wait() first. {problem}".strip()
+            )
+
+    def add(self, name: str, picture: Tensor, mask: Tensor) -> tuple[Item, Photographs]:
+        """Add a photograph to what can be chosen, see `skviz.explorer.widget.Explorer`."""
+        one = photographs({name: (picture, mask)})
+        item = photograph(one, family=YOURS)
+        item.make(CANVAS).ready()  # complain now
+        self.items[item.name] = item
+        return item, one
 
     def view(self, setting: Setting) -> View:
         """Prepare a setting.

@@ -9,10 +9,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from skviz.errors import SkvizError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CSS", "JAVASCRIPT", "page"]
+__all__ = ["CSS", "JAVASCRIPT", "write"]
 
 HERE = Path(__file__).parent
 MODULES = ("state", "parts", "charts", "controls", "own", "view")  # each needs only those before it
@@ -62,23 +64,31 @@ standalone(document.getElementById("explorer"), document.getElementById("state")
 """
 
 
-def page(state: Mapping[str, Any], title: str) -> str:
-    """Return a page that shows a state of the explorer; its slider works without kernel.
+def write(path: Path, state: Mapping[str, Any], title: str) -> Path:
+    """Write a page that shows a state of the explorer; its slider works without kernel.
 
     Parameters
     ----------
+    path
+        Where; the folder is made if need be.
     state
         The values of the explorer's traits: bytes, and what JSON knows.
     title
         Any text.
     """
-    return PAGE.format(
+    page = PAGE.format(
         title=html.escape(title),
         css=CSS,
         javascript=JAVASCRIPT,
         # No text may end the element or open a comment.
         state=json.dumps(state, default=_encoded).replace("<", "\\u003c"),
     )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise SkvizError(f"cannot write {path}: {error.strerror or error}") from error
+    return path
 
 
 def _encoded(value: Any) -> Any:

@@ -1,50 +1,43 @@
-"""``explore``: a scene, a slider for its scale, and what every unit of a network does."""
+"""The widget: a scene, a slider for its scale, and what every unit of a network does."""
 
 from __future__ import annotations
 
-import base64
 import re
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import numpy as np
 import torch
 import traitlets as t
-from torch import nn
 
 from skviz.errors import SkvizError
+from skviz.explorer import page
 from skviz.explorer.attributions import TARGETS, UNIT
-from skviz.explorer.code import SCALES
-from skviz.explorer.items import NATURAL, OWN, YOURS, Setting, photograph
-from skviz.explorer.model import Model
-from skviz.explorer.page import CSS, JAVASCRIPT, page
+from skviz.explorer.items import NATURAL, OWN, Setting
+from skviz.explorer.kept import Kept
 from skviz.explorer.still import still
 from skviz.explorer.worker import Worker
 from skviz.figures.saving import FORMATS, save_figure
-from skviz.scenes import cutouts
-from skviz.scenes.photographs import Photographs, photographs
-from skviz.scenes.source import CANVAS
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator, Mapping
 
     import xarray as xr
 
+    from skviz.explorer.model import Model
     from skviz.plot.style import InlineFigure
-    from skviz.scenes.source import Scenes
+    from skviz.scenes.photographs import Photographs
 
-__all__ = ["Explorer", "explore"]
+__all__ = ["Explorer"]
 
-PATIENCE = 2.0  # seconds that `explore` waits for the first grid before it returns
 SETTING = ("network", "item", "background", "protocol", "position", "intervention", "only")
 # Not echoed: the hand may have moved on by the time an echo is back.
 HELD = {"sync": True, "echo_update": False}
 
 
-class Explorer(anywidget.AnyWidget):
+class Explorer(Kept):
     """The widget that `explore` makes. Its traits can be set, observed and linked.
 
     Attributes
@@ -65,8 +58,8 @@ class Explorer(anywidget.AnyWidget):
         What went wrong, as ``text``, and the ``setting`` (and ``scale``) that it is about.
     """
 
-    _esm = JAVASCRIPT
-    _css = CSS
+    _esm = page.JAVASCRIPT
+    _css = page.CSS
 
     scale = t.Float(1.0).tag(**HELD)
     unit = t.Unicode().tag(**HELD)
@@ -89,7 +82,7 @@ class Explorer(anywidget.AnyWidget):
     def __init__(self, model: Model, *, pictures: Photographs | None, method: str) -> None:
         self._model = model
         self.photographs = {one.ids[0]: one for one in pictures or ()}
-        self._worker = Worker(("point", "grid", "maps"), self._fail)
+        self._worker = Worker(("point", "grid", "still", "maps"), self._fail)
         self._error: Exception | None = None
         super().__init__(
             scale=min(model.scales, key=lambda scale: abs(scale - 1)),
@@ -228,13 +221,13 @@ class Explorer(anywidget.AnyWidget):
                     name, whole = self._file(content["format"])
                     self.send({"kind": "file", "name": name}, [whole])
                 case "picture":
-                    size = (content["height"], content["width"], -1)
+                    shape = (content["height"], content["width"], -1)
                     rgba, mask = (
-                        torch.from_numpy(np.frombuffer(b, np.uint8).reshape(size).copy())
+                        torch.from_numpy(np.frombuffer(b, np.uint8).reshape(shape).copy())
                         for b in buffers
                     )
-                    picture = rgba[..., :3].permute(2, 0, 1)
-                    self.add_photograph(content["name"], picture, mask.permute(2, 0, 1))
+                    picture, mask = rgba[..., :3].permute(2, 0, 1), mask.permute(2, 0, 1)
+                    self.add_photograph(content["name"], picture, mask)
         except Exception as error:  # shown where it was asked; a traceback would be lost
             self._fail({}, error)
 
@@ -255,11 +248,7 @@ class Explorer(anywidget.AnyWidget):
         SceneError
             If the mask covers the whole picture, or has another size.
         """
-        one = photographs({name: (picture, mask)})
-        item = photograph(one, family=YOURS)
-        item.make(CANVAS).ready()  # complain now
-        self.photographs[name] = one
-        self._model.items[item.name] = item
+        item, self.photographs[name] = self._model.add(name, picture, mask)
         self.choices = self._model.choices()
         self.position, self.background = [0.0, 0.0], OWN
         self.protocol, self.item = "rescale", item.name
@@ -270,15 +259,7 @@ class Explorer(anywidget.AnyWidget):
     @property
     def _shown(self) -> dict[str, Any]:
         """The grid, if it is of what is asked for."""
-        if not self.grid:
-            raise SkvizError(f"nothing is measured yet; call wait() first. {self.problem}".strip())
-        if self.grid["setting"] != self._setting.named:
-            old = self.grid["setting"]
-            differ = ", ".join(f"{k} {old[k]!r}" for k in SETTING if old[k] != getattr(self, k))
-            raise SkvizError(
-                f"what is measured is of {differ}, which is not what is asked for; "
-                f"call wait() first. {self.problem}".strip()
-            )
+        self._model.check_measured(self.grid, self._setting, self.problem)
         return dict(self.grid)
 
     @property
@@ -304,13 +285,7 @@ class Explorer(anywidget.AnyWidget):
         return self._model.dataset(self._shown)
 
     def figure(self) -> InlineFigure:
-        """Draw the present view for paper; `skviz.save_figure` writes it.
-
-        Raises
-        ------
-        SkvizError
-            If what is asked for is not measured yet.
-        """
+        """Draw the present view for paper, if it is measured; `save` writes it."""
         return still(self.ds, scale=self.scale, unit=self.unit)
 
     def save(self, path: str | os.PathLike[str], **options: Any) -> Path:
@@ -343,16 +318,10 @@ class Explorer(anywidget.AnyWidget):
             raise SkvizError(f"cannot write {path.name}: the ending must be one of {endings}")
         if options:
             raise SkvizError(f"a page has no options, got {', '.join(options)}")
-        state = {name: getattr(self, name) for name in self.traits(sync=True) if name in STORED}
-        state["grid"] = self._shown
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            family, _, name = self.item.rpartition("/")
-            title = f"{name}{f' ({family})' * bool(family)} in the network {self.network}"
-            path.write_text(page(state, title), encoding="utf-8")
-        except OSError as error:
-            raise SkvizError(f"cannot write {path}: {error.strerror or error}") from error
-        return path
+        state = {name: getattr(self, name) for name in STORED} | {"grid": self._shown}
+        family, _, name = self.item.rpartition("/")
+        title = f"{name}{f' ({family})' * bool(family)} in the network {self.network}"
+        return page.write(path, state, title)
 
     def _file(self, ending: str) -> tuple[str, bytes]:
         """Return a name for a file of the present view, and what is in it."""
@@ -364,78 +333,18 @@ class Explorer(anywidget.AnyWidget):
     def __repr__(self) -> str:
         return f"<skviz.Explorer of {self.network!r}: {self.item} at scale {self.scale:g}>"
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """Show the widget, and a figure where no JavaScript runs."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        if bundle and self.grid and self.grid["setting"] == self._setting.named:
-            bundle[0]["image/png"] = base64.b64encode(self.figure()._repr_png_()).decode()
-        return bundle
+    def _picture(self) -> bytes | None:
+        asked = self.grid and self.grid["setting"] == self._setting.named
+        return self.figure()._repr_png_() if asked else None
+
+    def _later(self, job: Iterator[None]) -> None:
+        self._worker.submit("still", job)
+
+    def close(self) -> None:
+        """Stop computing and take leave of the browser."""
+        self._worker.cancel()
+        super().close()
 
 
 # What a page keeps of the state.
-STORED = {*SETTING, "scale", "unit", "method", "target", "choices", "grid", "maps"}
-
-
-def explore(
-    model: nn.Module | Mapping[str, nn.Module],
-    objects: cutouts.Objects | Scenes | Photographs | Mapping[str, Any] | None = None,
-    *,
-    scales: Sequence[float] = SCALES,
-    attribution: str | None = None,
-    units: Sequence[str] | None = None,
-    canvas: int | None = None,
-) -> Explorer:
-    """Explore what a network's units do with an object: a slider for its scale, and much else.
-
-    Parameters
-    ----------
-    model
-        A classifier with SK units, or several by name. It runs on the device that it is on.
-    objects
-        Cut-outs (by default all that ship), photographs (`skviz.photographs`, or pairs of picture
-        and mask by name), or scenes.
-    scales
-        Increasing. All are measured at once; the slider then moves without the kernel.
-    attribution
-        A method of `skviz.attribute` whose maps are made for all scales; by default none.
-    units
-        Names as `skviz.find_units` gives them; by default all that are not degenerate.
-    canvas
-        Side of the scenes in pixels; by default the model's, or 96 if it names none.
-
-    Returns
-    -------
-    Explorer
-        A widget. If measuring takes more than two seconds it is returned at once and shows how far
-        it is; `Explorer.wait` waits for it.
-
-    Raises
-    ------
-    SkvizError
-        If there is nothing to show, no unit is found, or the scales are not increasing.
-    """
-    shown: cutouts.Objects | Scenes | Photographs
-    if objects is None:
-        shown = cutouts.objects()
-    else:
-        shown = photographs(objects) if isinstance(objects, Mapping) else objects
-    made = Explorer(
-        Model(
-            model if isinstance(model, Mapping) else {_name(model): model},
-            shown,
-            scales=scales,
-            units=units,
-            canvas=canvas,
-        ),
-        pictures=shown if isinstance(shown, Photographs) else None,
-        method=attribution or "",
-    )
-    made.wait(PATIENCE)
-    return made
-
-
-def _name(model: nn.Module) -> str:
-    if not isinstance(model, nn.Module):
-        raise SkvizError(f"expected a torch.nn.Module, or several by name, got {type(model)}")
-    card = getattr(model, "card", None)
-    return str(card.name) if card else type(model).__name__
+STORED = (*SETTING, "scale", "unit", "method", "target", "choices", "maps")

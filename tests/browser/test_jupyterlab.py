@@ -268,6 +268,12 @@ def test_a_picture_of_ones_own(view, notebook, model, tmp_path):
     assert notebook.python("", "explorer.problem") == "''"
     sent = skviz.photographs({"cup": (picture, (mask > 127).byte() * 255)}).cut_out()
     assert drawn(view) == pytest.approx(expected(model, sent, 0.8), abs=2e-2)  # it was shrunk
+    # What is no picture is told, and changes nothing.
+    view.get_by_role("button", name="Your picture").click()
+    (tmp_path / "words.png").write_text("no picture")
+    own.locator("input[type=file]").nth(0).set_input_files(tmp_path / "words.png")
+    expect(own.locator(".hint")).to_contain_text("words.png is no picture")
+    view.get_by_role("button", name="Your picture").click()
     # A box in the place of the mask, and a complaint where there is none.
     view.get_by_role("button", name="Your picture").click()
     own.locator("input[type=file]").nth(0).set_input_files(tmp_path / "<b>cup.png")
@@ -515,6 +521,38 @@ def test_two_views_move_together_and_survive_a_restart(lab, browser, model):
         two.page.evaluate(RESTART)
     assert two.errors == []
     two.close()
+
+
+def test_a_cell_that_is_run_again_leaves_one_explorer_and_a_picture_for_later(lab, browser):
+    slow = MOODY.replace("        if", "        __import__('time').sleep(0.5)\n        if")
+    made = lab.open(browser, lab.notebook("again.ipynb", slow, "explorer"))
+    alive = (
+        "import gc; from skviz.explorer.widget import Explorer; gc.collect()",
+        "sum(isinstance(o, Explorer) and o.comm is not None for o in gc.get_objects())",
+    )
+    for _ in range(3):
+        made.run(0, 1)
+    settled(made.page.locator(".skviz"))
+    assert made.python(*alive) == "1"
+    picture = made.page.locator("img[src^='data:image/png']")
+    expect(picture).to_have_count(1, timeout=SLOW)  # it came when there was something to keep
+    expect(picture).to_be_hidden()
+    made.page.evaluate(
+        """async () => {
+            await window.jupyterapp.commands.execute('docmanager:save');
+            await window.jupyterapp.shell.currentWidget.sessionContext.shutdown();
+        }"""
+    )
+    assert made.errors == []
+    made.close()
+    again = lab.open(browser, "again.ipynb")
+    picture = again.page.locator("img[src^='data:image/png']")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("(image) => image.naturalWidth") > 600
+    assert again.page.locator(".skviz").count() == 0
+    expect(again.page.locator(".jp-OutputArea-child")).to_have_count(2)
+    expect(again.page.locator(".jp-OutputArea-child:visible")).to_have_count(1)  # no "not found"
+    again.close()
 
 
 def test_names_are_text_and_nothing_else(browser, tmp_path):

@@ -6,7 +6,6 @@ import json
 import re
 import threading
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ import xarray as xr
 from PIL import Image
 
 import skviz
+from skviz.capture import Unit
 from skviz.errors import SkvizError, UnitError
 from skviz.explorer.attributions import QUICK
 from skviz.explorer.grid import Subject
@@ -54,11 +54,11 @@ def test_the_grid_is_what_a_sweep_measures(explorer, small_net, few):
 )
 def test_the_python_of_an_item_makes_the_same_scenes(few, setting):
     pictures = skviz.photographs()
-    for item in (items(few)[2], items({"coffee": pictures["coffee"]})[0]):
+    for item in (items(few)[2], items(pictures["coffee"])[0]):
         program = "\n".join(item.python(setting, 32))
         names = {"skviz": skviz, "torch": torch}
         exec(
-            "from dataclasses import replace\nfrom skviz.scenes import cutouts\n"
+            "from skviz.scenes import cutouts\n"
             f"from skviz.scenes.backgrounds import procedural\n{program}",
             names,
         )
@@ -331,10 +331,9 @@ def test_the_frame_ends_where_the_object_ends(few):
     ("kernels", "largest"), [((3, 5), 1), ((7, 3), 0), ((3, 9, 5), 1), (None, 2)]
 )
 def test_the_largest_kernel_is_the_largest(kernels, largest):
-    unit = SimpleNamespace(
-        name="u", calls=1, branches=3 if kernels is None else len(kernels), kernels=kernels
-    )
-    subject = Subject(torch.nn.Identity(), (unit,), 32)  # type: ignore[arg-type]
+    branches = 3 if kernels is None else len(kernels)
+    unit = Unit("u", kernels, branches, channels=8, spatial=False, calls=1, how="")
+    subject = Subject(torch.nn.Identity(), (unit,), 32)
     (described,) = subject.described()
     assert described["largest"] == largest
     assert len(described["branches"]) == unit.branches

@@ -17,6 +17,17 @@ export function node(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** Hear keys before a notebook does: some keep the arrows for themselves. `handle` says what it used. */
+export function onKeys(element, handle) {
+  const hear = (event) => {
+    if (!element.contains(event.target) || !handle(event)) return;
+    event.preventDefault();
+    event.stopPropagation();
+  };
+  element.addEventListener("focusin", () => window.addEventListener("keydown", hear, true));
+  element.addEventListener("focusout", () => window.removeEventListener("keydown", hear, true));
+}
+
 export function paint(canvas, {data, width, height}) {
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, {width, height});
   canvas.getContext("2d").putImageData(new ImageData(data, width, height), 0, 0);
@@ -73,7 +84,7 @@ export function scenePart(act) {
     event.preventDefault();
     act.step(event.deltaY < 0 ? 1 : -1);
   }, {passive: false});
-  frame.addEventListener("keydown", (event) => {
+  onKeys(frame, (event) => {
     const far = (event.shiftKey ? 8 : 1) / (seen?.canvas ?? 96);
     const moves = {ArrowUp: [-far, 0], ArrowDown: [far, 0], ArrowLeft: [0, -far], ArrowRight: [0, far]};
     const steps = {"+": 1, "=": 1, "-": -1};
@@ -81,9 +92,8 @@ export function scenePart(act) {
     else if (event.key in moves && seen?.frame) {
       act.move(act.wish().position.map((at, axis) => at + moves[event.key][axis]));
       act.drop();
-    } else return;
-    event.preventDefault();
-    event.stopPropagation();
+    } else return false;
+    return true;
   });
   part.draw = (view) => {
     seen = view.seen;
@@ -132,15 +142,14 @@ export function unitsPart(act) {
   const part = {node: node("div", {}, head, list)};
   let rows = [];
   let names = "";
-  list.addEventListener("keydown", (event) => {
+  onKeys(list, (event) => {
     const step = {ArrowDown: 1, ArrowUp: -1}[event.key];
-    if (!step) return;
+    if (!step) return false;
     const at = rows.findIndex((row) => row.node.getAttribute("aria-checked") === "true");
     const next = rows[clamp(at + step, 0, rows.length - 1)];
     act.choose(next.name);
     next.node.focus();
-    event.preventDefault();
-    event.stopPropagation();
+    return true;
   });
   const build = (seen, look) => {
     rows = seen.units.map((unit) => {

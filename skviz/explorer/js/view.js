@@ -5,7 +5,7 @@
 
 import {SETTING, captionOf, clamp, close, decode, ghostOf, look, mapCaption, mapOf, nearest, painted, placed, program, same,
   sentence, trouble} from "./state.js";
-import {classesPart, legendPart, node, paint, pictureOf, scenePart, unitsPart} from "./parts.js";
+import {classesPart, legendPart, node, onKeys, paint, pictureOf, scenePart, unitsPart} from "./parts.js";
 import {curvePart, profilePart} from "./charts.js";
 import {controlsPart} from "./controls.js";
 import {ownPart} from "./own.js";
@@ -128,13 +128,11 @@ export function render({model, el}) {
     oninput: () => {
       act.rescale(get("choices").scales[slider.value]);
       draw(); // also where the object would leave its canvas, and the slider has to go back
-    },
-    onkeydown: (event) => { // notebooks keep arrow keys from sliders
-      if (!(event.key in KEYS)) return;
-      act.step(KEYS[event.key]);
-      event.preventDefault();
-      event.stopPropagation();
     }});
+  onKeys(slider, ({key}) => {
+    if (key in KEYS) act.step(KEYS[key]);
+    return key in KEYS;
+  });
   const readout = node("output", {class: "readout"});
   const limits = node("p", {class: "hint", hidden: true});
   const said = node("p", {class: "sentence", "aria-live": "polite"});
@@ -168,7 +166,8 @@ export function render({model, el}) {
   const live = (...parts) => (model.standalone ? [] : parts);
   const root = node("div", {class: "skviz", "data-lm-suppress-shortcuts": "true"}, ...live(controls.node, own.node), problem, body,
     node("div", {class: "bar foot"}, status, pin, ...live(node("button", {onclick: own.toggle}, "Your picture…")), python,
-      ...live(saves, busy)), code);
+      ...live(saves, busy)), code,
+    ...live(node("style", {}, `.${get("key")} { display: none }`))); // the figure that stands in for this
   el.replaceChildren(root);
 
   function drawMaps() {

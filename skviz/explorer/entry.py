@@ -1,0 +1,107 @@
+"""``explore``: the entry point."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from IPython.core.getipython import get_ipython
+from torch import nn
+
+from skviz.errors import SkvizError
+from skviz.explorer.code import SCALES
+from skviz.explorer.model import Model
+from skviz.explorer.widget import Explorer
+from skviz.scenes import cutouts
+from skviz.scenes.photographs import Photographs, photographs
+
+if TYPE_CHECKING:
+    from skviz.scenes.source import Scenes
+
+__all__ = ["explore"]
+
+PATIENCE = 2.0  # seconds to wait for the first grid
+# By cell of a notebook: which of its runs made which explorers.
+_made: dict[str, tuple[str, WeakSet[Explorer]]] = {}
+
+
+def explore(
+    model: nn.Module | Mapping[str, nn.Module],
+    objects: cutouts.Objects | Scenes | Photographs | Mapping[str, Any] | None = None,
+    *,
+    scales: Sequence[float] = SCALES,
+    attribution: str | None = None,
+    units: Sequence[str] | None = None,
+    canvas: int | None = None,
+) -> Explorer:
+    """Explore what a network's units do with an object: a slider for its scale, and much else.
+
+    Parameters
+    ----------
+    model
+        A classifier with SK units, or several by name. It runs on the device that it is on.
+    objects
+        Cut-outs (by default all that ship), photographs (`skviz.photographs`, or pairs of picture
+        and mask by name), or scenes.
+    scales
+        Increasing. All are measured at once; the slider then moves without the kernel.
+    attribution
+        A method of `skviz.attribute` whose maps are made for all scales; by default none.
+    units
+        Names as `skviz.find_units` gives them; by default all that are not degenerate.
+    canvas
+        Side of the scenes in pixels; by default the model's, or 96 if it names none.
+
+    Returns
+    -------
+    Explorer
+        A widget. If measuring takes more than two seconds it is returned at once and shows how far
+        it is; `Explorer.wait` waits for it.
+
+    Raises
+    ------
+    SkvizError
+        If there is nothing to show, no unit is found, or the scales are not increasing.
+    """
+    shown: cutouts.Objects | Scenes | Photographs
+    if objects is None:
+        shown = cutouts.objects()
+    else:
+        shown = photographs(objects) if isinstance(objects, Mapping) else objects
+    made = Explorer(
+        Model(
+            model if isinstance(model, Mapping) else {_name(model): model},
+            shown,
+            scales=scales,
+            units=units,
+            canvas=canvas,
+        ),
+        pictures=shown if isinstance(shown, Photographs) else None,
+        method=attribution or "",
+    )
+    _replace(made)
+    made.wait(PATIENCE)
+    return made
+
+
+def _replace(made: Explorer) -> None:
+    """Close what an earlier run of this cell made: it is nowhere to be seen any more."""
+    asked: dict[str, Any] = getattr(get_ipython(), "get_parent", dict)()
+    cell, run = asked.get("metadata", {}).get("cellId"), asked.get("header", {}).get("msg_id")
+    if cell is None:
+        return
+    before, explorers = _made.get(cell, ("", WeakSet()))
+    if before != run:
+        for old in list(explorers):
+            old.close()
+        explorers = WeakSet()
+    explorers.add(made)
+    _made[cell] = run, explorers
+
+
+def _name(model: nn.Module) -> str:
+    if not isinstance(model, nn.Module):
+        raise SkvizError(f"expected a torch.nn.Module, or several by name, got {type(model)}")
+    card = getattr(model, "card", None)
+    return str(card.name) if card else type(model).__name__
