@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from captum.attr import DeepLift, GuidedBackprop
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from skviz.capture.interventions import force, intervene
+from skviz.capture.outputs import unit_output
 from skviz.capture.recording import record
+from skviz.capture.tape import Listener, Made, Tape
 from skviz.errors import AttributionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from skviz.attribution.probe import Probe
     from skviz.capture import Unit
 
-__all__ = ["deep_lift", "grad_cam", "guided_backprop", "unit_output"]
+__all__ = ["deep_lift", "grad_cam", "guided_backprop"]
 
 
 def grad_cam(probe: Probe, images: Tensor, *, unit: Unit, branch: int | None = None) -> Tensor:
@@ -79,34 +77,6 @@ def grad_cam(probe: Probe, images: Tensor, *, unit: Unit, branch: int | None = N
     )  # (T · image, 1, H, W)
     colours = images.shape[1]
     return large.reshape(len(maps), *images[:, :1].shape).expand(-1, -1, colours, -1, -1) / colours
-
-
-@contextmanager
-def unit_output(model: nn.Module, unit: Unit) -> Iterator[list[Tensor]]:
-    """Keep what the unit's module gives, (image, C, h, w)."""
-    seen: list[Tensor] = []
-
-    def keep(_module: nn.Module, _args: Any, output: Any) -> Tensor:
-        if not isinstance(output, Tensor) or output.ndim != 4:
-            raise AttributionError(
-                f"Grad-CAM needs a feature map (image, channel, y, x), but module {unit.name!r} "
-                f"gives {tuple(output.shape) if isinstance(output, Tensor) else type(output)}"
-            )
-        seen.append(output)
-        return output.clone()  # what follows may work in place
-
-    module = dict(model.named_modules()).get(unit.name)
-    if module is None:
-        raise AttributionError(
-            f"unit {unit.name!r} is no module of its own, so it has no output to look at"
-        )
-    handle = module.register_forward_hook(keep)
-    try:
-        yield seen
-    finally:
-        handle.remove()
-    if len(seen) != 1:
-        raise AttributionError(f"Grad-CAM needs a unit that runs once, {unit.name!r} did not")
 
 
 def _added(probe: Probe, images: Tensor, unit: Unit, output: Tensor) -> list[Tensor]:
@@ -174,18 +144,27 @@ def guided_backprop(probe: Probe, images: Tensor) -> Tensor:
     return torch.stack(maps)
 
 
-class _Rectifiers(TorchDispatchMode):
-    """Counts the rectifying operations that really run."""
+class _Rectifiers(Listener):
+    """Counts the rectifying operations that run, and those of modules that can be guided."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
+    aten = True
+    within = None
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        self.count += func.overloadpacket in RECTIFIERS
-        return func(*args, **(kwargs or {}))
+    def __init__(self, model: nn.Module) -> None:
+        self.modules = {
+            name: module
+            for name, module in model.named_modules()
+            if isinstance(module, nn.ReLU) and not module.inplace
+        }
+        self.guided = self.all = 0
+
+    def made(self, made: Made) -> None:
+        """Count a rectification."""
+        self.all += made.function is not None and made.function.overloadpacket in RECTIFIERS
+
+    def left(self, *_: Any) -> None:
+        """Count a module that was called."""
+        self.guided += 1
 
 
 RECTIFIERS = {
@@ -200,23 +179,13 @@ RECTIFIERS = {
 
 
 def _only_relu_modules(probe: Probe, image: Tensor, number: Tensor) -> None:
-    modules, calls = [], [0]
-
-    def count(_module: nn.Module, _args: Any, _output: Any) -> None:
-        calls[0] += 1
-
-    for module in probe.model.modules():
-        if isinstance(module, nn.ReLU) and not module.inplace:
-            modules.append(module.register_forward_hook(count))
-    try:
-        with torch.no_grad(), _Rectifiers() as counted:
-            probe(image, number)
-    finally:
-        for handle in modules:
-            handle.remove()
-    if calls[0] != counted.count or not calls[0]:
+    counted = _Rectifiers(probe.model)
+    with torch.no_grad(), Tape(counted):
+        probe(image, number)
+    if counted.guided != counted.all or not counted.guided:
         raise AttributionError(
-            f"guided backpropagation changes nn.ReLU modules, but of the {counted.count} "
-            f"rectifications of this model {counted.count - calls[0]} are functions or in place, "
-            "which it would silently leave as they are; use 'smoothgrad' or 'integrated_gradients'"
+            f"guided backpropagation changes nn.ReLU modules, but of the {counted.all} "
+            f"rectifications of this model {counted.all - counted.guided} are functions or in "
+            "place, which it would silently leave as they are; use 'smoothgrad' or "
+            "'integrated_gradients'"
         )

@@ -38,8 +38,7 @@ from skviz.attribution.baselines import checked_mask, make_baselines
 from skviz.attribution.methods import COMPLETE, METHODS, Job, check_options, completeness_error
 from skviz.attribution.probe import Probe, rows_that_fit
 from skviz.attribution.targets import Target, resolve
-from skviz.capture import Units
-from skviz.capture.intercept import discover
+from skviz.capture import Units, units_of
 from skviz.errors import AttributionError
 from skviz.models import device as devices
 from skviz.scenes.made import content_of, images_hash
@@ -276,7 +275,7 @@ def find_targets(
 ) -> list[Target]:
     """Find what was asked for in a model and its images; see `attribute`."""
     of_units = [getattr(one, "unit", None) is not None for one in asked]
-    units = discover(model, (images[:3],), {}) if any(of_units) else Units([])
+    units = units_of(model, images[:3]) if any(of_units) else Units([])
     whole = None
     if not all(of_units):
         with torch.no_grad():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from skviz.attribution import gradients, layers, perturbations
-from skviz.capture import find_units
+from skviz.capture import units_of
 from skviz.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -173,9 +173,7 @@ def grad_cam(
     job: Job, *, unit: str | None = None, kernel: Kernel | None = None, branch: int | None = None
 ) -> Tensor:
     """Grad-CAM at a unit's output (by default the last unit's), or of one of its branches."""
-    units = find_units(job.probe.model, job.images[:3])
-    if not units:
-        raise AttributionError("grad_cam needs a unit to look at, and the model has none")
+    units = units_of(job.probe.model, job.images[:3])
     chosen = units[unit] if unit is not None else units[-1]
     which = None
     if kernel is not None or branch is not None:

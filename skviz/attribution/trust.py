@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from skviz.attribution.baselines import make_baselines
 from skviz.attribution.maps import attribute, find_targets
 from skviz.attribution.probe import Probe
+from skviz.capture.tape import Frame, Listener, Tape
 from skviz.errors import AttributionError
 from skviz.models import device as devices
 from skviz.studies.sweeps import at_rest
@@ -176,21 +177,28 @@ def randomise(
     return names, np.stack(found)
 
 
+class _Order(Listener):
+    """Notes the modules that can be initialised anew, as they run."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.modules = {
+            name: module
+            for name, module in model.named_modules()
+            if hasattr(module, "reset_parameters") and not list(module.children())
+        }
+        self.names: dict[str, None] = {}
+
+    def entered(self, frame: Frame, *_: Any) -> None:
+        """Note a module."""
+        self.names[frame.name] = None
+
+
 def in_order(model: nn.Module, images: Tensor) -> list[str]:
     """Name the modules that can be initialised anew and have no others inside, as they run."""
-    names: list[str] = []
-    handles = [
-        module.register_forward_hook(lambda *_, name=name: names.append(name))
-        for name, module in model.named_modules()
-        if hasattr(module, "reset_parameters") and not list(module.children())
-    ]
-    try:
-        with torch.no_grad():
-            model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return list(dict.fromkeys(names))
+    order = _Order(model)
+    with torch.no_grad(), Tape(order):
+        model(images)
+    return list(order.names)
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:

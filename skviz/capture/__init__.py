@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from skviz.capture.finding import find_units
-from skviz.capture.layout import Layout, Site
+from skviz.capture.finding import find_units, units_of
+from skviz.capture.layout import Layout
 from skviz.capture.units import Unit, Units
 
-__all__ = ["Layout", "Site", "Unit", "Units", "find_units"]
+__all__ = ["Layout", "Unit", "Units", "find_units", "units_of"]

@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
 
 from skviz.capture.kinds import KINDS, USUAL
-from skviz.capture.layout import Site
 from skviz.capture.probe import probe
 from skviz.capture.select import Found, selections
+from skviz.capture.tape import Place
 from skviz.capture.units import Unit, Units
 from skviz.errors import UnitError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from torch import nn
 
 
 def find_units(
@@ -81,17 +83,54 @@ def find_units(
     )
 
 
+_known: WeakKeyDictionary[nn.Module, tuple[tuple[int, ...], Units]] = WeakKeyDictionary()
+
+
+def units_of(model: nn.Module, *args: Any, **kwargs: Any) -> Units:
+    """Units of a model as `find_units` finds them, remembered while it keeps its modules.
+
+    Parameters
+    ----------
+    model
+        Any model.
+    *args, **kwargs
+        What to call it with, if its units are not known yet.
+
+    Raises
+    ------
+    UnitError
+        If it has none.
+    """
+    modules = tuple(map(id, model.modules()))
+    known = _known.get(model)
+    if known is None or known[0] != modules:
+        with torch.inference_mode(mode=False):
+            known = _known[model] = (modules, find_units(model, *args, **kwargs))
+    if not known[1]:
+        raise UnitError(
+            "found no Selective-Kernel unit in the model: no probability over branches that "
+            "depends on the input and weighs different feature maps; see find_units, which also "
+            "finds other kinds of selection if asked"
+        )
+    return known[1]
+
+
+def forget_units(model: nn.Module) -> None:
+    """Look for the units of this model again, next time."""
+    _known.pop(model, None)
+
+
 def _patterns(given: str | Iterable[str] | None) -> list[str]:
     """Return one or several as a list."""
     return [given] if isinstance(given, str) else list(given or ())
 
 
 def _named(found: list[Found]) -> list[Unit]:
-    """Give each selection its name; the same site in several calls of a module is one unit."""
-    groups: dict[Site, list[Found]] = {}
+    """Give each selection its name; the same place in several calls of a module is one unit."""
+    groups: dict[Place, list[Found]] = {}
     for selection in found:
-        groups.setdefault(_site(selection), []).append(selection)
-    units = [_unit(site, group) for site, group in groups.items()]
+        groups.setdefault(_place(selection), []).append(selection)
+    units = [_unit(place, group) for place, group in groups.items()]
     for attempt in range(2):  # alike names: tell them apart by their parts, then by number
         names = [unit.name for unit in units]
         for number, group in enumerate(groups.values()):
@@ -102,14 +141,20 @@ def _named(found: list[Found]) -> list[Unit]:
     return units
 
 
-def _site(found: Found) -> Site:
+def _place(found: Found) -> Place:
     node = found.node
-    function, stack, order = node.call or (node.func, node.stack, node.order)
-    occurrence = order[[frame is found.frame for frame in stack].index(True)]
-    return Site(found.frame.name, function, occurrence, python=node.call is not None)
+    function, stack, occurrence = node.call or (node.func, node.stack, node.occurrence)
+    python = node.call is not None or node.returned
+    if node.returned and not node.op.endswith("_"):
+        function, stack, occurrence = None, node.stack, 0
+    owner, inner, everywhere = found.frame, stack[-1], stack[0].counts
+    once = everywhere[inner.name] == (everywhere[owner.name] if owner is not stack[0] else 1)
+    alone = inner is owner or (once and owner.counts[inner.name] == 1)
+    call = 0 if alone else inner.order[[frame is owner for frame in stack].index(True)]
+    return Place(owner.name, inner.name, call, function, occurrence, python=python)
 
 
-def _unit(site: Site, group: list[Found]) -> Unit:
+def _unit(place: Place, group: list[Found]) -> Unit:
     first = group[0]
     layout = first.layout
     channels, spatial = None, False
@@ -118,7 +163,7 @@ def _unit(site: Site, group: list[Found]) -> Unit:
         channels = shape[2] if layout.channel else None
         spatial = bool(layout.spatial)
     return Unit(
-        name=site.module,
+        name=place.module,
         kernels=first.kernels.sizes,
         branches=first.branches,
         channels=channels,
@@ -130,7 +175,7 @@ def _unit(site: Site, group: list[Found]) -> Unit:
         kind=first.kind,
         unknown=first.kernels.unknown,
         interpolated=first.interpolated,
-        site=site,
+        place=place,
         layout=layout,
     )
 

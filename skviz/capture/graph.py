@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from skviz.capture.tape import Listener
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from torch import nn
+
+    from skviz.capture.tape import Frame, Made
 
 # Operations that move elements without changing them: labels can be pushed through.
 RESHAPING = {"view", "_unsafe_view", "reshape", "_reshape_alias"}
@@ -34,14 +34,6 @@ FACTORY = {
     *("new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided"),
 }
 KEPT_VALUES = 1 << 22  # elements; larger probabilities are not looked at for being constant
-
-
-@dataclass(eq=False, slots=True)
-class Frame:
-    """One call of one module while the graph is written."""
-
-    name: str
-    counts: Counter[Any] = field(default_factory=Counter)
 
 
 class View(NamedTuple):
@@ -73,8 +65,9 @@ class Node:
     tainted: bool
     parents: tuple[Node, ...] = ()
     stack: tuple[Frame, ...] = ()
-    order: tuple[int, ...] = ()  # how often each frame of the stack had run ``func``
-    call: Any = None  # the Python function that returned this very tensor, and its counts
+    occurrence: int = 0  # which call of ``func`` in the innermost module
+    call: Any = None  # the Python function that returned this very tensor, its stack and occurrence
+    returned: bool = False  # by the innermost module itself
     axes: tuple[int, ...] = ()  # along which the values are a probability
     gate: bool = False  # values within [0, 1], a candidate for (a, 1 - a)
     complement: Node | None = None  # the parent ``a`` if this is 1 - a
@@ -110,19 +103,16 @@ class Node:
         )
 
 
-class Graph(TorchDispatchMode):
-    """Writes the graph while the model runs inside ``with graph.watch(model):``."""
+class Graph(Listener):
+    """Writes the graph while a model runs inside ``with Tape(graph)``."""
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # Models run eagerly here (see `eager`); a guard against the compiler would import it.
-        return False
+    python = aten = True
+    within = None
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, model: nn.Module) -> None:
+        self.modules = dict(model.named_modules())
         self.nodes: list[Node] = []
-        self.stack: list[Frame] = []
-        self.inputs: set[int] = set()
+        self._stack: tuple[Frame, ...] = ()
         self._known: Any = WeakTensorKeyDictionary()  # node, and writes to its memory until then
         self._writes: dict[int, tuple[Any, list[tuple[Node, View]]]] = {}  # by memory
 
@@ -132,55 +122,32 @@ class Graph(TorchDispatchMode):
             if isinstance(leaf, Tensor):
                 self._known[leaf] = self._node(None, (), {}, 0, leaf, tainted=True), 0
 
-    def lookup(self, tensor: Tensor) -> Node | None:
-        """Return the node of a tensor seen before."""
-        node: Node | None = self._known.get(tensor, (None, 0))[0]
-        return node
+    def made(self, made: Made) -> None:
+        """Write down an operation; or of a tensor, which Python-visible call returned it."""
+        if not made.python:
+            self._stack = tuple(made.stack)
+            self._write(made)
+        elif isinstance(made.result, Tensor):
+            node = self._known.get(made.result, (None, 0))[0]
+            if node is None or node.func is None:
+                return
+            if made.function is None:
+                node.returned = made.stack[-1] is node.stack[-1]
+            elif node.call is None:
+                count = made.stack[-1].counts[made.function]
+                node.call = (made.function, tuple(made.stack), count)
 
-    def hooks(self, model: nn.Module) -> list[Any]:
-        """Follow which module is running; the caller removes the handles."""
-        handles: list[Any] = []
-        thread = threading.get_ident()
-        for name, module in model.named_modules():
-
-            def enter(_module: nn.Module, _args: Any, name: str = name) -> None:
-                if threading.get_ident() == thread:
-                    self.stack.append(Frame(name))
-
-            def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
-                if threading.get_ident() == thread:
-                    self.stack.pop()
-
-            # Unbound: a ScriptModule refuses these methods of its own, but honours the hooks.
-            handles.append(nn.Module.register_forward_pre_hook(module, enter, prepend=True))
-            handles.append(nn.Module.register_forward_hook(module, leave))
-        return handles
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
-            with self:  # under inference_mode composite operations arrive whole
-                parts = func.decompose(*args, **kwargs)
-            if parts is not NotImplemented:
-                return parts
+    def _write(self, made: Made) -> None:
+        func, args, kwargs, out = made.function, made.args, made.kwargs, made.result
         written = _written(func)
         into = tree_leaves([args[at] if isinstance(at, int) else kwargs.get(at) for at in written])
         given = {key: value for key, value in kwargs.items() if key not in written}
         noted_args, noted_kwargs = tree_map(self._note, (args, given))
-        out = func(*args, **kwargs)
-        for frame in self.stack:
-            frame.counts[func] += 1
-        name = func.overloadpacket.__name__
         parents = tuple(
             leaf for leaf in tree_leaves((noted_args, noted_kwargs)) if isinstance(leaf, Node)
         )
-        tainted = name not in FACTORY and any(parent.tainted for parent in parents)
+        factory = func.overloadpacket.__name__ in FACTORY
+        tainted = not factory and any(parent.tainted for parent in parents)
         flat = out if isinstance(out, (tuple, list)) else (out,)
         unnamed = [tensor for tensor in into if not any(tensor is made for made in flat)]
         for position, tensor in enumerate([*flat, *unnamed]):
@@ -189,13 +156,13 @@ class Graph(TorchDispatchMode):
             node = self._node(
                 func, noted_args, noted_kwargs, position, tensor, tainted=tainted, parents=parents
             )
+            node.occurrence = made.stack[-1].counts[func] if made.stack else 0
             if node.moving:
                 node.gate = len(parents) == 1 and parents[0].gate
             elif tainted and tensor.is_floating_point():
                 _look_at_values(node, tensor, args)
             writes = any(tensor is one for one in into)
             self._known[tensor] = node, self._written_to(tensor, node if writes else None)
-        return out
 
     def _note(self, value: Any) -> Any:
         """Return the node of a tensor as it is now, whatever wrote to its memory."""
@@ -238,42 +205,12 @@ class Graph(TorchDispatchMode):
         tainted: bool,
         parents: tuple[Node, ...] = (),
     ) -> Node:
-        stack = tuple(self.stack)
-        order = tuple(frame.counts[func] for frame in stack)
         shape = tuple(tensor.shape)
         node = Node(
-            len(self.nodes), func, args, kwargs, output, shape, tainted, parents, stack, order
+            len(self.nodes), func, args, kwargs, output, shape, tainted, parents, self._stack
         )
         self.nodes.append(node)
         return node
-
-
-class Calls(TorchFunctionMode):
-    """Notes which Python-visible call returned which tensor of a `Graph`."""
-
-    def __init__(self, graph: Graph) -> None:
-        super().__init__()
-        self.graph = graph
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        if isinstance(func, torch._ops.OpOverload):  # the graph's own calls come by here too
-            return func(*args, **(kwargs or {}))
-        stack = tuple(self.graph.stack)
-        for frame in stack:
-            frame.counts[func] += 1
-        order = tuple(frame.counts[func] for frame in stack)
-        out = func(*args, **(kwargs or {}))
-        if isinstance(out, Tensor):
-            node = self.graph.lookup(out)
-            if node is not None and node.func is not None and node.call is None:
-                node.call = (func, stack, order)
-        return out
 
 
 @cache

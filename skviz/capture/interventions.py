@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from skviz.capture.graph import tolerance
-from skviz.capture.intercept import Interception
-from skviz.capture.watch import Watch, in_backward
+from skviz.capture.tape import in_backward
+from skviz.capture.watching import Watch, Watching
 from skviz.errors import InterventionError, UnitError
 
 if TYPE_CHECKING:
     from skviz.capture import Unit, Units
     from skviz.capture.kernels import Kernel
+    from skviz.capture.tape import Made
 
 Change = Callable[[Tensor], Tensor]
 
@@ -114,8 +115,6 @@ def _given(new: Tensor, weights: Tensor, unit: Unit) -> Tensor:
 
 
 class _Intervention(Watch):
-    changes = True
-
     def __init__(self, unit: Unit, what: Any, *, normalise: bool) -> None:
         super().__init__(unit)
         self.change, check = _change(what, unit)
@@ -128,9 +127,10 @@ class _Intervention(Watch):
                 "weights that do not sum to one cannot be put there; leave normalise=True"
             )
 
-    def see(self, tensor: Tensor, *, in_autograd: bool, changed: bool) -> Tensor:  # noqa: ARG002
+    def see(self, tensor: Tensor, made: Made) -> Tensor:
         self.fired += not in_backward()
-        if not in_autograd:
+        tracked = any(isinstance(arg, Tensor) and arg.requires_grad for arg in made.args)
+        if not made.python and tracked and torch.is_grad_enabled():
             raise InterventionError(
                 f"unit {self.unit.name!r} is inside TorchScript, where an intervention has no "
                 "gradient; use torch.no_grad(), or the model before scripting"
@@ -154,8 +154,10 @@ class _Intervention(Watch):
         return self.layout.restore(new, tensor)
 
 
-class Intervening(Interception):
+class Intervening(Watching):
     """What `intervene` returns: a context manager."""
+
+    changes = True
 
     def __init__(
         self,

@@ -11,9 +11,9 @@ from skviz.capture.graph import Node
 from skviz.capture.kernels import ancestors
 
 if TYPE_CHECKING:
-    from skviz.capture.graph import Frame
     from skviz.capture.labels import Origins
     from skviz.capture.layout import Layout
+    from skviz.capture.tape import Frame
 
 SOFTMAX, SPLIT, GATE, PIXEL = "softmax", "split attention", "gate", "per pixel"
 STATE, MIXTURE = "state", "mixture"

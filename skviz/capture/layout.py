@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,6 +40,12 @@ class Layout:
             tensor = torch.stack([tensor, 1 - tensor], dim=-1)
         order, shape = self._target(tensor, branch)
         return tensor.permute(order).reshape(shape)
+
+    def sums(self, tensor: Tensor) -> Tensor:
+        """Sum over branches, in whatever shape."""
+        if self.branch is None:
+            return tensor + (1 - tensor)
+        return self._unfold(tensor).sum(self.branch, dtype=torch.float32)
 
     def restore(self, weights: Tensor, like: Tensor) -> Tensor:
         """Undo `normalise`: weights (image, branch, channel…) in the shape of ``like``."""
@@ -80,17 +85,3 @@ class Layout:
         images = 1 if self.image is None else sizes[self.image]
         shape = [images, sizes[branch], channels, *(sizes[axis] for axis in self.spatial)]
         return [*single, *named], shape
-
-
-@dataclass(frozen=True)
-class Site:
-    """Where in a forward pass the weights are made: the n-th call of a function inside a module.
-
-    ``python`` says whether it is a call that Python makes (``F.softmax``, ``Tensor.div``);
-    otherwise ``function`` is the aten operation, as inside TorchScript.
-    """
-
-    module: str
-    function: Any
-    occurrence: int
-    python: bool

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from skviz.capture.eager import eager
-from skviz.capture.graph import Calls, Graph
+from skviz.capture.graph import Graph
+from skviz.capture.tape import Tape
 from skviz.errors import UnitError
 
 if TYPE_CHECKING:
@@ -20,13 +20,6 @@ if TYPE_CHECKING:
 _probing = threading.Lock()  # a probe switches the model to evaluation mode for a moment
 
 
-class _Thread(threading.local):
-    """Whether this thread is probing: nothing is then recorded or changed."""
-
-    probing = False
-
-
-thread = _Thread()
 IMAGES = 3  # a batch of one hides a softmax over the batch
 
 
@@ -76,37 +69,23 @@ def _three_images(args: Any, kwargs: Any, first: Tensor) -> tuple[Any, Any]:
 
 
 def _run(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Graph:
-    graph = Graph()
-    with _alone(), _as_it_was(model), ExitStack() as stack:
-        for handle in graph.hooks(model):
-            stack.callback(handle.remove)
+    graph = Graph(model)
+    with _probing, _as_it_was(model):
         graph.add_inputs((args, kwargs))
-        with graph, Calls(graph):
+        with Tape(graph, alone=True):
             model(*args, **kwargs)
     return graph
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """One probe at a time, unseen by any `skviz.record` or `skviz.intervene` around it."""
-    with _probing:
-        thread.probing = True
-        try:
-            yield
-        finally:
-            thread.probing = False
-
-
-@contextmanager
 def _as_it_was(model: nn.Module) -> Iterator[None]:
-    """Switch to evaluation, without gradients or compilation; put everything back afterwards."""
+    """Switch to evaluation, without gradients; put everything back afterwards."""
     training = [(module, module.training) for module in model.modules()]
     buffers = [(buffer, _version(buffer), buffer.detach().clone()) for buffer in model.buffers()]
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
     try:
         with (
             torch.random.fork_rng(devices=sorted(d.index or 0 for d in devices)),
-            eager(),
             torch.no_grad(),
         ):
             model.eval()

@@ -8,15 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from skviz.capture.graph import tolerance
-from skviz.capture.intercept import Interception
-from skviz.capture.watch import Watch
+from skviz.capture.watching import Watch, Watching
 from skviz.errors import RecordingError, UnitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from types import TracebackType
 
     from skviz.capture import Unit, Units
+    from skviz.capture.tape import Made
 
 _REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "channel_mean": lambda weights: weights.flatten(2).mean(2),  # (image, branch)
@@ -28,51 +27,51 @@ class _Recorder(Watch):
     def __init__(self, unit: Unit, reduce: Callable[[Tensor], Tensor] | None, grad: bool) -> None:
         super().__init__(unit)
         self.reduce, self.grad = reduce, grad
-        self.kept: list[Tensor] = []
-        self.errors: list[Tensor] = []  # of each call, on its device
-        self.unchecked: list[Tensor] = []
+        self.kept: list[Tensor] = []  # as the model makes them, or reduced
+        self.sums: list[Tensor] = []  # over branches
+        self.unchecked: list[Tensor] = []  # summed at the end, to cost little now
         self.close = 0.0
 
-    def see(self, tensor: Tensor, *, in_autograd: bool, changed: bool) -> None:  # noqa: ARG002
+    def see(self, tensor: Tensor, made: Made) -> None:
         self.fired += 1
         self.close = max(self.close, tolerance(tensor.dtype))
+        if self.reduce is None or self.grad:
+            # Turned later, and inside TorchScript the graph is attached after this call.
+            self.kept.append(tensor if self.grad else tensor.detach().clone())
+            self.unchecked += [] if made.changed else self.kept[-1:]
+            return
         with torch.no_grad():
-            weights = self.layout.normalise(tensor.detach())
-            if self.reduce is None and not self.grad:
-                weights = weights.clone()
-                self.kept.append(weights)
-            elif not self.grad:
-                reduced = self.reduce(weights)  # type: ignore[misc]
-                self.kept.append(reduced.clone() if reduced._is_view() else reduced)
-            else:  # turned later: inside TorchScript the graph is attached after this call
-                self.kept.append(tensor)
-            if changed:
-                return
-            if self.reduce is None and not self.grad:  # checked at the end, to cost little now
-                self.unchecked.append(weights)
-            else:
-                self.errors.append(_off(weights))
+            tensor = tensor.detach()
+            reduced = self.reduce(self.layout.normalise(tensor))
+            self.kept.append(reduced.clone() if reduced._is_view() else reduced)
+            if not made.changed:  # one number, the farthest from one
+                self.sums.append(1 + (self.layout.sums(tensor) - 1).abs().amax().reshape(1))
 
-    def error(self) -> float:
-        """Largest distance of a sum over branches from one."""
-        self.errors += map(_off, self.unchecked)
+    def checked(self) -> list[Tensor]:
+        """Return sums over branches that should be one, flat."""
+        with torch.no_grad():
+            self.sums += [self.layout.sums(tensor.detach()).flatten() for tensor in self.unchecked]
         self.unchecked.clear()
-        return float(torch.stack(self.errors).max()) if self.errors else 0.0
+        return self.sums
 
     def take(self, number: int) -> Tensor:
         """Weights of one call in every forward pass, (image, branch, channel[, spatial…])."""
         kept = self.kept[number :: self.unit.calls]
-        if self.grad:
+        if self.grad or self.reduce is None:
             kept = [self.layout.normalise(tensor) for tensor in kept]
             kept = [self.reduce(weights) for weights in kept] if self.reduce else kept
         return torch.cat(kept) if len(kept) > 1 else kept[0]
 
 
-def _off(weights: Tensor) -> Tensor:
-    return (weights.sum(1, dtype=torch.float32) - 1).abs().amax()
+def _off(sums: list[Tensor]) -> float:
+    """Largest distance of sums over branches from one, NaN if one of them is."""
+    if not sums:
+        return 0.0
+    whole = torch.cat([each.to(sums[0].device) for each in sums])
+    return float((whole - 1).abs().max())
 
 
-class Recording(Interception):
+class Recording(Watching):
     """What `record` yields.
 
     Attributes
@@ -128,12 +127,7 @@ class Recording(Interception):
                 weights[name] = recorder.take(number)
         return weights
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: Any, trace: Any) -> None:
         super().__exit__(kind, error, trace)
         if kind is None:
             self._check()
@@ -156,7 +150,11 @@ class Recording(Interception):
                     f"{recorder.unit.calls} per forward pass were expected; call the whole model, "
                     "or record only the units of the part that you call (units=[…])"
                 )
-            error = recorder.error()
+        sums = [each for recorder in recorders for each in recorder.checked()]
+        if _off(sums) <= min(recorder.close for recorder in recorders):
+            return
+        for recorder in recorders:
+            error = _off(recorder.checked())
             if not error <= recorder.close:  # NaN too
                 raise RecordingError(
                     f"the weights of unit {recorder.unit.name!r} do not sum to one over its "

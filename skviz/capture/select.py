@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from skviz.capture.graph import Frame
     from skviz.capture.layout import Layout
+    from skviz.capture.tape import Frame
 
 _Pair = tuple["Tensor", "Tensor"]  # labels of weights, labels of what they weigh; broadcastable
 _Sources = list[int]  # for each branch the number of what made it; see Origins

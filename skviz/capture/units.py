@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from skviz.capture.kernels import Kernel
-    from skviz.capture.layout import Layout, Site
+    from skviz.capture.layout import Layout
+    from skviz.capture.tape import Place
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Unit:
         the weights do not look at the branches).
     unknown : str
         Why the kernels are unknown.
-    site, layout
+    place, layout
         What `skviz.capture.recording` needs to find the same tensor again.
     """
 
@@ -67,7 +68,7 @@ class Unit:
     kind: str = "softmax"
     unknown: str = ""
     interpolated: bool = field(default=False, repr=False)
-    site: Site | None = field(default=None, repr=False, compare=False)
+    place: Place | None = field(default=None, repr=False, compare=False)
     layout: Layout | None = field(default=None, repr=False)
 
     @property

@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import BoxStyle, Circle, FancyBboxPatch, Rectangle
 from torch import Tensor, nn
 
-from skviz.capture import Unit, find_units
+from skviz.capture import Unit, units_of
 from skviz.capture.kernels import Kernel
 from skviz.capture.names import kernel_name
 from skviz.capture.recording import record
+from skviz.capture.tape import Frame, Listener, Tape
 from skviz.errors import SkvizError
 from skviz.plot import style
 from skviz.studies.sweeps import at_rest, provenance
@@ -53,9 +54,7 @@ def unit_diagram(model: nn.Module, images: Tensor, *, unit: str | None = None) -
     SkvizError
         If the model has no such unit, or the page is too narrow.
     """
-    found = find_units(model, images)
-    if not found:
-        raise SkvizError(f"{type(model).__name__} has no unit to draw")
+    found = units_of(model, images)
     chosen = found[len(found) // 2] if unit is None else found[unit]
     module = model.get_submodule(chosen.name)
     weights, sizes = _run(model, images, chosen, module)
@@ -109,25 +108,31 @@ def unit_diagram(model: nn.Module, images: Tensor, *, unit: str | None = None) -
     return made
 
 
+class _Shapes(Listener):
+    """Keeps (C, H, W) of what a module is first given and gives, if these are feature maps."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.modules = {"the unit": module}
+        self.found: list[tuple[int, int, int]] = []
+
+    def left(self, _frame: Frame, args: tuple[Any, ...], output: Any) -> None:
+        """Look at a call."""
+        maps = (*args[:1], output)
+        if not self.found and all(isinstance(t, Tensor) and t.ndim == 4 for t in maps):
+            self.found.extend(tuple(t.shape[1:]) for t in maps)
+
+
 def _run(
     model: nn.Module, images: Tensor, unit: Unit, module: nn.Module
 ) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
     """Return the weights (branch, channel), and (C, H, W) of the unit's input and output."""
-    sizes: list[tuple[int, int, int]] = []
-
-    def look(_: nn.Module, given: Any, made: Any) -> None:
-        if not sizes and all(isinstance(t, Tensor) and t.ndim == 4 for t in (*given[:1], made)):
-            sizes.extend(tuple(t.shape[1:]) for t in (given[0], made))
-
-    handle = module.register_forward_hook(look)
-    try:
-        with at_rest(model, images.device), torch.no_grad(), record(model, [unit]) as recording:
-            model(images)
-    finally:
-        handle.remove()
+    shapes = _Shapes(module)
+    here, seen, recording = at_rest(model, images.device), Tape(shapes), record(model, [unit])
+    with here, torch.no_grad(), seen, recording:
+        model(images)
     recorded = next(iter(recording.weights.values()))  # (image, branch, channel[, spatial…])
     mean = recorded.double().flatten(3).mean(-1) if recorded.ndim > 3 else recorded.double()
-    return mean.mean(0).cpu().numpy(), sizes
+    return mean.mean(0).cpu().numpy(), shapes.found
 
 
 def effective_kernel(conv: nn.Conv2d) -> int:

@@ -25,9 +25,9 @@ import xarray as xr
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from skviz.attribution.layers import unit_output
 from skviz.capture.interventions import force, intervene
 from skviz.capture.names import kernel_name
+from skviz.capture.outputs import unit_output
 from skviz.models import device as devices
 from skviz.studies.sweeps import (
     as_scenes,

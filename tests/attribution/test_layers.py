@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import skviz
 from skviz.attribution import branch_weight
-from skviz.errors import AttributionError
+from skviz.errors import AttributionError, UnitError
 from skviz.models.nn import SKConv
 
 from .peer import Subject, agree
@@ -78,13 +78,13 @@ def test_grad_cam_where_it_has_no_meaning(shipped, spatial):
 
     with pytest.raises(AttributionError, match=r"does not depend on .*'stage3\.1\.sk'.* earlier"):
         cam(shipped, branch_weight("stage2.1.sk", kernel=5))
-    with pytest.raises(AttributionError, match="runs once"):
+    with pytest.raises(UnitError, match="must run once"):
         cam(spatial, 1, unit="twice")
     with pytest.raises(AttributionError, match="not the weighted sum of its branches"):
         cam(spatial, 1, unit="pixel", kernel=3)  # a tanh follows inside
     plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(2)).double()
     plain(spatial.images)
-    with pytest.raises(AttributionError, match="needs a unit"):
+    with pytest.raises(UnitError, match="found no Selective-Kernel unit"):
         cam(Subject(plain, spatial.images, [], []), 1)
 
 

@@ -301,6 +301,46 @@ def test_degenerate_units_that_cannot_be_recorded():
         none.model(*none.args)
 
 
+def test_functions_are_watched_only_inside_the_units(model):
+    """Elsewhere a forward pass runs as fast as without."""
+    modes = {}
+    for name in ("stem", "sk.0.head", "head"):
+        model.get_submodule(name).register_forward_hook(
+            lambda *_, name=name: modes.update(
+                {name: len(torch.overrides._get_current_function_mode_stack())}
+            )
+        )
+    units = find_units(model, X)
+    with torch.no_grad(), record(model, units):
+        model(X)
+    assert modes == {"stem": 0, "sk.0.head": 1, "head": 0}
+
+
+def test_a_module_whose_output_the_weights_are_needs_no_watching_of_functions():
+    unit = SKAttention(channel=8, kernels=[3, 5], reduction=2).eval()
+    modes = []
+    unit.softmax.register_forward_hook(
+        lambda *_: modes.append(torch.overrides._get_current_function_mode_stack())
+    )
+    x = torch.randn(2, 8, 6, 6)
+    units = find_units(unit, x)
+    modes.clear()
+    with torch.no_grad(), record(unit, units) as recording:
+        unit(x)
+    assert modes == [[]]
+    assert recording.weights[""].shape == (2, 2, 8)
+
+
+def test_what_a_users_hook_puts_in_the_place_of_the_weights_is_recorded():
+    unit = SKAttention(channel=8, kernels=[3, 5], reduction=2).eval()
+    x = torch.randn(2, 8, 6, 6)
+    units = find_units(unit, x)
+    unit.softmax.register_forward_hook(lambda _m, _x, weights: torch.full_like(weights, 0.5))
+    with torch.no_grad(), record(unit, units) as recording:
+        unit(x)
+    assert (recording.weights[""] == 0.5).all()
+
+
 def test_memory_is_flat(model):
     units = find_units(model, X)
 

@@ -58,7 +58,7 @@ def test_what_cannot_be_drawn_is_refused(small_net):
     images = torch.rand(2, 3, 32, 32)
     with pytest.raises(SkvizError, match="no unit is called 'nothing'"):
         plot.unit_diagram(small_net, images, unit="nothing")
-    with pytest.raises(SkvizError, match="no unit to draw"):
+    with pytest.raises(SkvizError, match="found no Selective-Kernel unit"):
         plot.unit_diagram(nn.Conv2d(3, 4, 3), images)
     with style.context(width="column"), pytest.raises(SkvizError, match="width='text'"):
         plot.unit_diagram(small_net, images)

@@ -1,0 +1,337 @@
+"""One way to see into a forward pass: a `Tape` tells a `Listener` what happens, where it happens.
+
+Finding, recording and changing weights, Grad-CAM, receptive fields, diagrams and randomised layers
+are listeners. The tape keeps the stack of the modules that run and counts what they call; it enters
+PyTorch's modes where a listener wants the results of functions, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+from weakref import ref
+
+import torch
+from torch import Tensor, nn
+from torch._ops import OpOverload
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from skviz.capture.eager import eager
+from skviz.errors import RecordingError, SkvizError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(eq=False, slots=True)
+class Frame:
+    """One call of one module."""
+
+    name: str
+    order: tuple[int, ...] = ()  # which call of this module it is inside each frame around it
+    counts: Counter[Any] = field(default_factory=Counter)  # of functions, and of modules by name
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a forward pass a tensor is made: by the n-th call of a function inside a module.
+
+    Attributes
+    ----------
+    module, inner, call
+        The module that makes and uses it, the innermost one around the function, and which of
+        the calls of ``inner`` inside ``module`` it is; 0 if there is no other.
+    function, occurrence
+        The function, and which of its calls inside ``inner``; None for what ``inner`` returns.
+    python
+        Whether Python calls it (``F.softmax``, ``Tensor.div``); otherwise it is the aten
+        operation, as inside TorchScript.
+    """
+
+    module: str
+    inner: str
+    call: int
+    function: Any
+    occurrence: int
+    python: bool
+
+    def holds(self, stack: list[Frame]) -> bool:
+        """Whether the call that was just counted in a stack of modules is this one."""
+        inner = stack[-1]
+        if inner.name != self.inner or inner.counts[self.function] != self.occurrence:
+            return False
+        owners = [depth for depth, frame in enumerate(stack) if frame.name == self.module]
+        return not self.call or (bool(owners) and inner.order[owners[-1]] == self.call)
+
+
+@dataclass(eq=False, slots=True)
+class Made:
+    """What a function returned, or of function None, a module."""
+
+    function: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    result: Any
+    python: bool
+    stack: list[Frame]
+    changed: bool  # by another listener
+
+
+class Listener:
+    """Wants to know what happens in a forward pass.
+
+    Attributes
+    ----------
+    modules
+        Whose calls are told, by name.
+    python, aten
+        Whether the results of Python's functions or of aten operations are told.
+    within
+        Names of the modules inside which they are; None for everywhere.
+    functions
+        Only these; None for all. Among them None for what modules return.
+    changes
+        Whether results are replaced: told before those that look, and when autograd recomputes.
+    """
+
+    modules: Mapping[str, nn.Module]
+    python = aten = changes = False
+    within: frozenset[str] | None = frozenset()
+    functions: frozenset[Any] | None = None
+
+    def entered(self, frame: Frame, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Note that a module was called."""
+
+    def left(self, frame: Frame, args: tuple[Any, ...], output: Any) -> None:
+        """Note that a module returned."""
+
+    def made(self, made: Made) -> Tensor | None:
+        """Note what a function returned; return something else in its place, or None."""
+
+
+class Tape:
+    """Tells one listener what happens in this thread, inside ``with``.
+
+    Parameters
+    ----------
+    listener
+        Whom.
+    alone
+        Whether other listeners hear nothing meanwhile.
+    """
+
+    def __init__(self, listener: Listener, *, alone: bool = False) -> None:
+        self.listener, self.alone = listener, alone
+        self._stack: list[Frame] = []
+        self._again: list[Frame] = []  # where autograd recomputes, in whatever thread
+        self._handles: list[Any] = []
+        self._resources = ExitStack()
+        self._thread = 0
+
+    def __enter__(self) -> Self:
+        if self._handles:
+            raise RecordingError("this context is already entered; make a new one for each `with`")
+        with ExitStack() as undo:
+            undo.callback(self._clear)
+            self._thread = threading.get_ident()
+            self._resources.enter_context(eager())
+            self.follow(self.listener.modules)
+            if self.alone:
+                _here.alone = self
+            if self.listener.within is None:
+                _here.open(self)
+            undo.pop_all()
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self._clear()
+        failure, _here.failure = _here.failure, None
+        if failure is not None and error is not failure:
+            raise failure from None
+
+    def _clear(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        _here.forget(self)
+        if _here.alone is self:
+            _here.alone = None
+        self._handles = []
+        self._resources.close()
+
+    def follow(self, modules: Mapping[str, nn.Module]) -> None:
+        """Tell the calls of these modules too."""
+        for name, module in modules.items():
+            # Unbound: a ScriptModule refuses these methods of its own, but honours the hooks.
+            before, after = nn.Module.register_forward_pre_hook, nn.Module.register_forward_hook
+            enter, leave = self._hooks(name)
+            self._handles.append(before(module, enter, with_kwargs=True, prepend=True))
+            first = self.listener.changes
+            self._handles.append(after(module, leave, prepend=first, always_call=True))
+
+    def _hooks(self, name: str) -> tuple[Any, Any]:
+        def enter(_: nn.Module, args: tuple[Any, ...], kwargs: Any = None) -> None:
+            stack = self._running()
+            if stack is None or kwargs is None:  # another thread, while the hook is registered
+                return
+            if not name and stack:  # left behind by something that was interrupted
+                stack.clear()
+                _here.forget(self)
+            for around in stack:
+                around.counts[name] += 1
+            stack.append(Frame(name, tuple(around.counts[name] for around in stack)))
+            if stack is self._stack:
+                self.listener.entered(stack[-1], args, kwargs)
+            if self._inside(name):
+                _here.open(self)
+
+        def leave(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+            stack = self._running()
+            if not stack or stack[-1].name != name:
+                return None
+            if self._inside(name):
+                _here.close(self)
+            failed = output is None and sys.exc_info()[0] is not None
+            new = None if failed else self._returned(stack, args, output)
+            frame = stack.pop()
+            if not failed and stack is self._stack:
+                self.listener.left(frame, args, output)
+            return new
+
+        return enter, leave
+
+    def _returned(self, stack: list[Frame], args: tuple[Any, ...], output: Any) -> Any:
+        """Tell what a module returned, as what a function does."""
+        functions = self.listener.functions
+        if functions is not None and None not in functions:
+            return None
+        changed = _here.changed is not None and _here.changed() is output
+        new = self.listener.made(Made(None, args, {}, output, True, stack, changed))
+        if new is not None:
+            _here.changed = ref(new)
+        return new
+
+    def _inside(self, name: str) -> bool:
+        return self.listener.within is not None and name in self.listener.within
+
+    def _running(self) -> list[Frame] | None:
+        """Return the stack of modules of what is running, if it is to be told."""
+        if _here.alone not in (None, self):
+            return None
+        if in_backward():  # a recomputation (`checkpoint`)
+            return self._again if self.listener.changes else None
+        return self._stack if threading.get_ident() == self._thread else None
+
+    def tell(self, made: Made) -> Tensor | None:
+        """Count what a function returned, and tell the listener."""
+        listener = self.listener
+        if listener.functions is not None and made.function not in listener.functions:
+            return None
+        stack = self._running()
+        if stack is None or not (listener.python if made.python else listener.aten):
+            return None
+        if stack:
+            stack[-1].counts[made.function] += 1
+        made.stack = stack
+        return listener.made(made)
+
+
+class _Here(threading.local):
+    """The tapes of one thread that want the results of functions now, and the modes for them."""
+
+    def __init__(self) -> None:
+        self.tapes: dict[Tape, int] = {}  # and how often they asked for it
+        self.modes: dict[type, Any] = {_PythonMode: _PythonMode(), _AtenMode: _AtenMode()}
+        self.entered: set[type] = set()
+        self.alone: Tape | None = None
+        self.changed: Any = None  # the tensor that a listener last put in the place of another
+        self.failure: SkvizError | None = None  # that TorchScript would report as its own
+
+    def open(self, tape: Tape) -> None:
+        self.tapes[tape] = self.tapes.get(tape, 0) + 1
+        if self.tapes[tape] == 1:
+            self._renew()
+
+    def close(self, tape: Tape) -> None:
+        if self.tapes.get(tape, 0) == 1:
+            self.forget(tape)
+        elif tape in self.tapes:
+            self.tapes[tape] -= 1
+
+    def forget(self, tape: Tape) -> None:
+        if self.tapes.pop(tape, None) is not None:
+            self._renew()
+
+    def _renew(self) -> None:
+        """Have exactly the modes that the tapes need, and those that change go first."""
+        if len(self.tapes) > 1:
+            order = sorted(self.tapes, key=lambda tape: not tape.listener.changes)
+            self.tapes = {tape: self.tapes[tape] for tape in order}
+        python = any(tape.listener.python for tape in self.tapes)
+        aten = any(tape.listener.aten for tape in self.tapes)
+        for kind, want in ((_PythonMode, python), (_AtenMode, aten)):
+            if want and kind not in self.entered:
+                self.modes[kind].__enter__()
+                self.entered.add(kind)
+            elif not want and kind in self.entered:
+                self.modes[kind].__exit__(None, None, None)
+                self.entered.remove(kind)
+
+    def tell(self, function: Any, args: Any, kwargs: Any, result: Any, *, python: bool) -> Any:
+        """Show the result of a function to whoever waits for it."""
+        changed = False
+        for tape in tuple(self.tapes):
+            new = tape.tell(Made(function, args, kwargs, result, python, [], changed))
+            if new is not None:
+                changed = True
+                result = result.copy_(new) if args and result is args[0] else new
+        return result
+
+
+class _PythonMode(TorchFunctionMode):
+    """Sees what Python calls, above autograd."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        out = func(*args, **kwargs) if kwargs else func(*args)
+        if isinstance(func, OpOverload):  # what is called below comes by here too
+            return out
+        return _here.tell(func, args, kwargs or {}, out, python=True)
+
+
+class _AtenMode(TorchDispatchMode):
+    """Sees operations whoever calls them, TorchScript too, below autograd."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Models run eagerly here (see `eager`); a guard against the compiler would import it.
+        return False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
+            with self:  # under inference_mode composite operations arrive whole
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
+        out = func(*args, **kwargs)
+        try:
+            return _here.tell(func, args, kwargs, out, python=False)
+        except SkvizError as failure:
+            _here.failure = failure
+            raise
+
+
+def in_backward() -> bool:
+    """Whether autograd is running, so that a forward pass is a recomputation (``checkpoint``)."""
+    return bool(torch._C._current_graph_task_id() != -1)
+
+
+_here = _Here()
