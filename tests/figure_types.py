@@ -17,7 +17,14 @@ KINDS = [*plot.__all__, "training"]  # the last is drawn by recipes
 
 
 def made_up(
-    *, units: int = 6, branches: int = 2, images: int = 12, categories: int = 4, channels: int = 12
+    *,
+    units: int = 6,
+    branches: int = 2,
+    images: int = 12,
+    categories: int = 4,
+    channels: int = 12,
+    name: str = "stage{stage}.{block}.sk",
+    blocks: int = 2,
 ) -> xr.DataTree:
     """A sweep of no network: weights from a formula and a seeded generator."""
     rng = np.random.default_rng(0)
@@ -27,7 +34,7 @@ def made_up(
     grown = np.array(scales)[:, None, None, None] * slope  # (scale, unit, branch, 1)
     raised = np.exp(noise + grown)
     weight = raised / raised.sum(3, keepdims=True)  # (image, scale, unit, branch, channel)
-    names = [f"stage{1 + i // 2}.{i % 2}.sk" for i in range(units)]
+    names = [name.format(stage=1 + i // blocks, block=i % blocks) for i in range(units)]
     y = np.linspace(0, 255, 16, dtype=np.uint8)
     root = xr.Dataset(
         {

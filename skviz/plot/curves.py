@@ -52,13 +52,14 @@ def scale_response(
     if ax is not None:
         _responses(ax, found)
         return [ax]
-    made = style.figure("column", 2.5 + 0.045 * root.sizes["unit"])
+    units = root.sizes["unit"]
+    made = style.figure("column", 2.5 + 0.045 * min(units, style.MANY))
     top, bottom = made.subplots(2, 1, sharex=True, height_ratios=(1, 0.2))
     _responses(top, found)
     top.tick_params(labelbottom=False)
     top.set_xlabel("")
     _thumbnails(root, example, bottom)
-    labels.legend(made, top)
+    labels.legend_of_units(made, top)
     style.describe(
         made,
         "Attention difference (mean weight of the largest kernel minus that of the smallest) of "
@@ -71,7 +72,9 @@ def scale_response(
 
 def _responses(ax: Axes, found: xr.Dataset) -> None:
     looks = style.looks(found["unit"].values, labels.units(found["unit"].values).__getitem__)
-    marks.lines(ax, found, "scale", "unit", looks)
+    if len(looks) > style.MANY:
+        looks = {unit: look | {"marker": ""} for unit, look in looks.items()}
+    marks.lines(ax, found, "scale", "unit", looks, band=0.2 if len(looks) <= style.MANY else 0.08)
     labels.zero_line(ax)
     labels.scale_axis(ax, found["scale"].values.tolist(), _most())
     ax.set_ylabel("attention difference")

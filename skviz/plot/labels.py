@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm, ListedColormap
 
 from skviz import stats
 from skviz.capture.names import branch_names
@@ -145,6 +147,23 @@ def legend(made: Any, ax: Axes, *, width: str = style.COLUMN) -> None:
     )
 
 
+def legend_of_units(made: Any, ax: Axes) -> None:
+    """Say which line of an axes is which unit: by name, or where these are many by its colour."""
+    colours = [line.get_color() for line in ax.get_lines() if str(line.get_label())[0] != "_"]
+    count = len(colours)
+    if count <= style.MANY:
+        legend(made, ax)
+        return
+    norm = BoundaryNorm(np.arange(count + 1) + 0.5, count)
+    image = ScalarMappable(norm, ListedColormap(colours))
+    bar = made.colorbar(image, ax=ax, location="top", aspect=30, pad=0.02)
+    bar.set_ticks([1, *range(5, count - 2, 5), count])
+    bar.ax.tick_params(length=0)
+    bar.minorticks_off()
+    bar.set_label("unit, first to last")
+    bar.outline.set_linewidth(0.6)
+
+
 def scale_axis(ax: Axes, scales: Sequence[float], most: int) -> None:
     """Label an axis of scales, with as many as fit."""
     shown = apart(scales, most)
@@ -164,15 +183,24 @@ def scale_columns(ax: Axes, scales: Any, beside: int) -> None:
 
 def units_below(ax: Axes, names: Any) -> None:
     """Label places 0, 1, … on the x axis with units: by name if these fit, else by number."""
-    if len(names) > 16:
+    room = style.inches(style.COLUMN) - 0.6
+    if 0.57 * room / len(names) < style.small() / 72:  # between turned lines
         ax.set_xlabel("unit (first to last)")
         ax.set_xticks(*zip(*[(i, str(i + 1)) for i in range(0, len(names), 4)], strict=True))
         return
-    room = style.inches(style.COLUMN) - 0.6
-    turned = len(names) * max(map(len, names)) * style.small() * 0.0095 > room
-    ax.set_xticks(range(len(names)), [style.short(name) for name in names])
-    if turned:
+    shown = list(units(names).values())
+    ax.set_xticks(range(len(names)), shown)
+    if len(names) * max(map(len, shown)) * style.small() * 0.0095 > room:
         turn(ax)
+
+
+def units_left(ax: Axes, names: Sequence[str], height: float) -> None:
+    """Label places 0, 1, … on a y axis of so many inches with units: by name, or by number."""
+    if len(names) * style.small() / 72 < height:
+        ax.set_yticks(range(len(names)), names)
+        return
+    ax.set_ylabel("unit (first to last)")
+    ax.set_yticks(range(0, len(names), 4), [str(i + 1) for i in range(0, len(names), 4)])
 
 
 def turn(ax: Axes, angle: float = 35) -> None:

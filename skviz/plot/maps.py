@@ -40,14 +40,14 @@ def branch_heatmap(ds: xr.DataTree) -> Figure:
     table = xr.Dataset({"offset": weight - equal, "weight": weight})
     branches, names = root.sizes["branch"], labels.units(root["unit"].values)
     narrow = style.inches("column") < 1.3 * branches
-    made = style.figure("column", 1.1 + 0.45 * narrow + 0.17 * root.sizes["unit"])
+    made = style.figure("column", 1.1 + 0.45 * narrow + 0.17 * min(len(names), 20))
     axes = np.atleast_1d(made.subplots(1, branches, sharey=True))
     norm = marks.centred(float(np.nanmax(np.abs(table["offset"]))) or 1e-6)
     for branch, (name, ax) in enumerate(zip(labels.branches(root["kernel"]), axes, strict=True)):
         image = marks.tiles(ax, table, "unit", "scale", norm=norm, branch=branch)
         ax.set_title(name)
         labels.scale_columns(ax, root["scale"].values, branches)
-    axes[0].set_yticks(range(len(names)), names.values())
+    labels.units_left(axes[0], list(names.values()), made.get_figheight() - 1.1 - 0.45 * narrow)
     where = {"location": "bottom", "aspect": 30} if narrow else {"pad": 0.02, "aspect": 12}
     marks.colour_bar(made, image, axes, "weight − 1/M", **where)
     style.describe(

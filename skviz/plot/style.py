@@ -13,8 +13,10 @@ from typing import Any, ParamSpec, TypeVar, cast
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.font_manager import findfont, fontManager, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -35,6 +37,7 @@ SCREEN = 120  # dots per inch in a notebook
 # Okabe and Ito's palette, apart from its yellow, which is too light for lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 DASHES = ("-", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+MANY = 8  # series that colour, dash and marker tell apart
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 # Asked in turn for what matplotlib's own font does not have, where they are installed.
@@ -307,10 +310,19 @@ def series(count: int) -> list[dict[str, Any]]:
 def looks(values: Iterable[Any], name: Callable[[Any], str] = str) -> dict[Any, dict[str, Any]]:
     """Return a line style for each of some values, with its label."""
     chosen = list(values)
+    styles = series(len(chosen)) if len(chosen) <= MANY else graded(len(chosen))
     return {
-        value: look | {"label": name(value)}
-        for value, look in zip(chosen, series(len(chosen)), strict=True)
+        value: look | {"label": name(value)} for value, look in zip(chosen, styles, strict=True)
     }
+
+
+def graded(count: int) -> list[dict[str, Any]]:
+    """Return line styles whose colours go from first to last, for more than can be told apart."""
+    colours = colormaps["viridis"](np.linspace(0, 0.92, count))  # its end is too light for lines
+    return [
+        {"color": to_hex(colour), "linestyle": "-", "marker": marker}
+        for colour, marker in zip(colours, cycle(MARKERS), strict=False)
+    ]
 
 
 def short(name: str, most: int = 24) -> str:

@@ -59,7 +59,7 @@ def ternary(ds: xr.DataTree, *, ax: Axes | None = None) -> Figure | list[Axes]:
         ax.plot(*way[0], look["marker"], markerfacecolor="white", color=look["color"], zorder=3)
     if made is None:
         return [ax]
-    labels.legend(made, ax)
+    labels.legend_of_units(made, ax)
     cut = f", cut at a weight of {lowest:g} for the others" if lowest else ""
     first, last = root["scale"].values[[0, -1]]
     style.describe(

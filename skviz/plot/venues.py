@@ -1,6 +1,6 @@
 """Pages that figures are made for: their widths, the height that fits, and the size of text."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tueplots import figsizes, fontsizes
 
@@ -44,7 +44,11 @@ def tueplots(column: str, text: str, font: str, *, tall: float = 8.0) -> Venue:
     return Venue(widths[0], widths[1], tall, size, f"tueplots: {column}, {text}, {font}")
 
 
-CVPR = tueplots("cvpr2024_half", "cvpr2024_full", "cvpr2024")
+CVPR = replace(
+    tueplots("cvpr2024_half", "cvpr2024_full", "cvpr2024"),
+    column=(6.875 - 0.3125) / 2,  # 236.25 bp; tueplots has 3.25
+    source="cvpr.sty, 2024: textwidth 6.875 in, columnsep 0.3125 in; font of tueplots: cvpr2024",
+)
 LNCS = tueplots("eccv2024", "eccv2024", "eccv2024", tall=7.0)
 IEEE = Venue(3.5, 7.16, 8.5, 8, "IEEE Author Center, resolution and size: 3.5 in and 7.16 in wide")
 VENUES = {

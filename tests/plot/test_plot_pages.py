@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import textboxes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -82,20 +83,26 @@ def test_a_user_sees_a_changed_figure(drawings):
     assert (np.abs(before - now).max(2) > 60).mean() > 0.003
 
 
-def test_many_units_and_long_names_fit():
-    many = figure_types.made_up(units=32)
-    long = figure_types.made_up(units=3).to_dataset()
-    names = [f"backbone.body.layer{i}.0.conv2.attention.selective" for i in range(3)]
-    long = long.assign_coords(unit=names)
-    for figure in (
-        plot.scale_response(many),
-        plot.expected_kernel(many),
-        plot.branch_heatmap(many),
-        plot.scale_response(long),
-        plot.expected_kernel(long),
-        plot.branch_heatmap(long),
-    ):
-        assert not textboxes.problems(figure)
+@pytest.mark.parametrize("page", ["cvpr", "slides"])  # the narrowest, and the lowest
+@pytest.mark.parametrize("units", [3, 16, 33])
+def test_many_units_and_long_names_fit(units, page):
+    name = "encoder.stages.{stage}.blocks.{block}.conv2.attention.selective"
+    ds = figure_types.made_up(units=units, branches=3, name=name, blocks=max(1, units // 4))
+    with style.context(venue=page):
+        for draw in (plot.scale_response, plot.three_scales, plot.expected_kernel,
+                     plot.branch_heatmap, plot.ternary):  # fmt: skip
+            assert not textboxes.problems(draw(ds)), draw.__name__
+
+
+def test_every_one_of_many_units_has_a_colour_of_its_own_in_order():
+    figure = plot.scale_response(figure_types.made_up(units=33, channels=2))
+    colours = [to_rgb(line.get_color()) for line in figure.axes[0].lines[:33]]
+    assert len(set(colours)) == 33
+    green = [colour[1] for colour in colours]
+    assert green == sorted(green)  # viridis, which the bar above shows from first to last
+    bar = next(ax for ax in figure.axes if ax.get_xlabel() == "unit, first to last")
+    assert [tick.get_text() for tick in bar.get_xticklabels()][:: len(bar.get_xticks()) - 1] == [
+        "1", "33"]  # fmt: skip
 
 
 def test_a_thousand_classes_are_drawn():
