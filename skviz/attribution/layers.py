@@ -10,6 +10,7 @@ from captum.attr import DeepLift, GuidedBackprop
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skviz.capture import units_of
 from skviz.capture.interventions import force, intervene
 from skviz.capture.outputs import unit_output
 from skviz.capture.recording import record
@@ -17,13 +18,21 @@ from skviz.capture.tape import Listener, Made, Tape
 from skviz.errors import AttributionError
 
 if TYPE_CHECKING:
+    from skviz.attribution.job import Job
     from skviz.attribution.probe import Probe
     from skviz.capture import Unit
+    from skviz.capture.kernels import Kernel
 
 __all__ = ["deep_lift", "grad_cam", "guided_backprop"]
 
 
-def grad_cam(probe: Probe, images: Tensor, *, unit: Unit, branch: int | None = None) -> Tensor:
+def grad_cam(
+    job: Job,
+    *,
+    unit: str | None = None,
+    kernel: Kernel | None = None,
+    branch: int | None = None,
+) -> Tensor:
     """Grad-CAM (Selvaraju et al. 2017) at a unit's output, or of what one branch adds to it.
 
     The output is V = Σ over branches of weight · U, and Grad-CAM is linear in it: with the same
@@ -32,13 +41,11 @@ def grad_cam(probe: Probe, images: Tensor, *, unit: Unit, branch: int | None = N
 
     Parameters
     ----------
-    probe
-        The model and T targets.
-    images
-        (image, 3, H, W).
+    job
+        What to work on.
     unit
-        Where.
-    branch
+        Where; by default at the last unit.
+    kernel, branch
         Only this branch; by default the whole unit.
 
     Returns
@@ -49,26 +56,32 @@ def grad_cam(probe: Probe, images: Tensor, *, unit: Unit, branch: int | None = N
     Raises
     ------
     AttributionError
-        If the unit's module gives no feature map, or its output is not the weighted sum of the
-        branches, so that a branch has no part of its own.
+        If the unit's output is not the weighted sum of the branches, so that a branch has no part
+        of its own.
+    UnitError
+        If the model has no such unit, or its module gives no feature map.
     """
-    everyone = torch.arange(len(images), device=images.device)
-    with torch.enable_grad(), unit_output(probe.model, unit) as seen:
-        values = probe.values(images.detach().requires_grad_(), everyone)
+    probe, images = job.probe, job.images
+    units = units_of(probe.model, images[:3])
+    chosen = units[-1] if unit is None else units[unit]
+    whole = kernel is None and branch is None
+    index = None if whole else chosen.branch_index(kernel=kernel, branch=branch)
+    with torch.enable_grad(), unit_output(probe.model, chosen) as seen:
+        values = probe.values(images.detach().requires_grad_(), job.everyone)
     (output,) = seen
-    parts = output.detach() if branch is None else _added(probe, images, unit, output)[branch]
+    parts = output.detach() if index is None else _added(probe, images, chosen, output)[index]
     maps = []
-    for index, value in enumerate(values):
+    for number, value in enumerate(values):
         gradient = None
         if value.requires_grad:
-            more = index + 1 < len(values)
+            more = number + 1 < len(values)
             (gradient,) = torch.autograd.grad(
                 value.sum(), output, retain_graph=more, allow_unused=True
             )
         if gradient is None:
             raise AttributionError(
-                f"target {probe.targets[index].label!r} does not depend on the output of unit "
-                f"{unit.name!r}: it is made before; look at an earlier unit, unit=…"
+                f"target {probe.targets[number].label!r} does not depend on the output of unit "
+                f"{chosen.name!r}: it is made before; look at an earlier unit, unit=…"
             )
         importance = gradient.mean((2, 3), keepdim=True)  # (image, C, 1, 1)
         maps.append((importance * parts).sum(1, keepdim=True))  # (image, 1, h, w)
@@ -103,26 +116,16 @@ def _added(probe: Probe, images: Tensor, unit: Unit, output: Tensor) -> list[Ten
     return added
 
 
-def deep_lift(probe: Probe, images: Tensor, baseline: Tensor) -> Tensor:
+def deep_lift(job: Job) -> Tensor:
     """DeepLift's rescale rule (Shrikumar et al. 2017), Captum's; returns (T, image, 3, H, W).
 
     It has no rule for a product of two activations, such as weight times branch, and sees no
     functional operations. Whether it holds is for the completeness error to say.
     """
-    everyone = torch.arange(len(images), device=images.device)
-    inputs, maps = images.clone().requires_grad_(), []
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Setting forward, backward hooks")
-        for index in range(len(probe.targets)):
-            maps.append(
-                DeepLift(probe)
-                .attribute(inputs, baseline, target=index, additional_forward_args=(everyone,))
-                .detach()
-            )
-    return torch.stack(maps)
+    return _by_captum(job, DeepLift(job.probe), job.baseline)
 
 
-def guided_backprop(probe: Probe, images: Tensor) -> Tensor:
+def guided_backprop(job: Job) -> Tensor:
     """Guided backpropagation (Springenberg et al. 2015), Captum's; returns (T, image, 3, H, W).
 
     Raises
@@ -130,17 +133,28 @@ def guided_backprop(probe: Probe, images: Tensor) -> Tensor:
     AttributionError
         If the network rectifies other than by modules of its own that do not work in place.
     """
-    everyone = torch.arange(len(images), device=images.device)
-    _only_relu_modules(probe, images[:1], everyone[:1])
-    inputs, maps = images.clone().requires_grad_(), []
+    counted = _Rectifiers(job.probe.model)
+    with torch.no_grad(), Tape(counted):
+        job.probe(job.images[:1], job.everyone[:1])
+    if counted.guided != counted.all or not counted.guided:
+        raise AttributionError(
+            f"guided backpropagation changes nn.ReLU modules, but of the {counted.all} "
+            f"rectifications of this model {counted.all - counted.guided} are functions or in "
+            "place, which it would silently leave as they are; use 'smoothgrad' or "
+            "'integrated_gradients'"
+        )
+    return _by_captum(job, GuidedBackprop(job.probe))
+
+
+def _by_captum(job: Job, method: Any, *baseline: Tensor) -> Tensor:
+    """Run a method of Captum's for every target."""
+    inputs, given = job.images.clone().requires_grad_(), {"additional_forward_args": job.everyone}
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Setting backward hooks on ReLU")
-        for index in range(len(probe.targets)):
-            maps.append(
-                GuidedBackprop(probe)
-                .attribute(inputs, target=index, additional_forward_args=(everyone,))
-                .detach()
-            )
+        warnings.filterwarnings("ignore", "Setting (forward, )?backward hooks")
+        maps = [
+            method.attribute(inputs, *baseline, target=index, **given).detach()
+            for index in range(len(job.probe.targets))
+        ]
     return torch.stack(maps)
 
 
@@ -176,16 +190,3 @@ RECTIFIERS = {
     torch.ops.aten.clamp_min,
     torch.ops.aten.clamp_min_,
 }
-
-
-def _only_relu_modules(probe: Probe, image: Tensor, number: Tensor) -> None:
-    counted = _Rectifiers(probe.model)
-    with torch.no_grad(), Tape(counted):
-        probe(image, number)
-    if counted.guided != counted.all or not counted.guided:
-        raise AttributionError(
-            f"guided backpropagation changes nn.ReLU modules, but of the {counted.all} "
-            f"rectifications of this model {counted.all - counted.guided} are functions or in "
-            "place, which it would silently leave as they are; use 'smoothgrad' or "
-            "'integrated_gradients'"
-        )

@@ -35,7 +35,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from skviz.attribution.baselines import checked_mask, make_baselines
-from skviz.attribution.methods import COMPLETE, METHODS, Job, check_options, completeness_error
+from skviz.attribution.job import Job, completeness_error
+from skviz.attribution.methods import COMPLETE, METHODS, check_options
 from skviz.attribution.probe import Probe, rows_that_fit
 from skviz.attribution.targets import Target, resolve
 from skviz.capture import Units, units_of

@@ -35,7 +35,7 @@ import xarray as xr
 from torch import nn
 from tqdm import tqdm
 
-from skviz.capture import Unit, find_units
+from skviz.capture import Unit, units_of
 from skviz.capture.recording import record
 from skviz.errors import SkvizError, UnitError
 from skviz.models import device as devices
@@ -314,7 +314,7 @@ class at_rest:  # noqa: N801 (a context manager that reads like a phrase)
 
 def choose(model: nn.Module, images: torch.Tensor, names: Sequence[str] | None) -> list[Unit]:
     """Find the units of a model on a few images, and keep those named or all that can be shown."""
-    units = find_units(model, images)
+    units = units_of(model, images)
     if names is not None:
         return [units[name] for name in names]
     found = [unit for unit in units if unit.recordable and not unit.degenerate]
