@@ -78,6 +78,7 @@ __all__ = [
     "swap",
     "sweep",
     "untrained",
+    "wrap",
 ]
 
 # Modules are nouns and entry points verbs, so that no function hides a module of its own name.
@@ -108,6 +109,7 @@ ENTRY_POINTS = {
     "swap": "studies.effects",
     "sweep": "studies.sweeps",
     "untrained": "studies.untrained",
+    "wrap": "models.wrapped",
 }
 
 ROOMS = (
