@@ -151,7 +151,7 @@ def photographs(model: nn.Module, recipe: Recipe) -> str:
     order = cutouts.objects().categories
     return ", ".join(
         f"{name} → {order[i]} ({100 * p:.0f} %)"
-        for name, i, p in zip(pictures, index.tolist(), probability.tolist(), strict=True)
+        for name, i, p in zip(pictures.ids, index.tolist(), probability.tolist(), strict=True)
     )
 
 
@@ -160,7 +160,7 @@ TEMPLATE = """# {name}
 A small SKNet that names 67 kinds of drawn objects at any scale. It exists so that the branch
 weights of its Selective-Kernel units can be looked at; it is not meant for photographs.
 
-Written by `python -m recipes train {name}`; every number below was measured by that command.
+Trained by `python -m recipes train {name}`; every number below is written by `python -m recipes card {name}`.
 
 | | |
 |---|---|
