@@ -67,7 +67,8 @@ def test_where(things: Any) -> None:
 def test_what_is_chosen_is_what_is_shown(things: Any) -> None:
     if hasattr(things, "render"):
         whole = things.render(1.0)
-        assert torch.equal(things[[3, 1]].render(1.0), whole[[3, 1]])
+        # In float32 the last bits depend on how many are drawn together.
+        torch.testing.assert_close(things[[3, 1]].render(1.0), whole[[3, 1]], atol=1e-5, rtol=0)
         assert (things[[3, 1]].content == things.content[[3, 1]]).all()
     elif hasattr(things, "rgba"):
         assert torch.equal(things[[3, 1]].rgba, things.rgba[[3, 1]])
