@@ -253,7 +253,8 @@ def test_selectors_change_object_background_protocol_and_network(view, notebook,
 
 
 def test_a_picture_of_ones_own(view, notebook, model, tmp_path):
-    picture, mask = skviz.photographs()["coffee"]
+    coffee = skviz.photographs()["coffee"]
+    picture, mask = ((part[0] * 255).round().byte() for part in (coffee.pictures, coffee.masks))
     Image.fromarray(picture.permute(1, 2, 0).numpy()).save(tmp_path / "<b>cup.png")
     Image.fromarray(mask[0].numpy()).save(tmp_path / "mask.png")
     view.get_by_role("button", name="Your picture").click()

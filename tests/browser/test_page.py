@@ -147,7 +147,8 @@ def test_a_thumb_on_a_chart_scrolls_the_page(page):
     page.set_viewport_size({"width": 900, "height": 400})
     page.mouse.move(box["x"] + 20, box["y"] + 20)
     page.mouse.wheel(0, 200)
-    page.wait_for_function("window.scrollY > 100")
+    page.wait_for_timeout(500)
+    assert page.evaluate("window.scrollY") > 100
     expect(page.locator(".readout")).to_have_text("1.00")
 
 

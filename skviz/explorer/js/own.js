@@ -42,12 +42,12 @@ export function ownPart(send) {
     note.textContent = "Mark the object; what is not marked becomes the background.";
   };
   const open = async (file, asMask) => {
+    use.disabled = true; // until it is read
     const bitmap = await read(file);
-    if (!bitmap) return;
-    if (asMask && picture) takeMask(bitmap);
-    else takePicture(bitmap, file.name || "pasted picture");
-    canvas.hidden = use.disabled = false;
-    show();
+    if (bitmap && asMask && picture) takeMask(bitmap);
+    else if (bitmap) takePicture(bitmap, file.name || "pasted picture");
+    canvas.hidden = use.disabled = !picture;
+    if (picture) show();
   };
   const mark = (event) => {
     if (!picture) return;
