@@ -26,7 +26,6 @@ from captum.attr import IntegratedGradients, Saliency
 from torch import Tensor, nn
 
 import skviz
-from skviz.attribution import every_branch
 
 STEPS = 32
 CASES = {
@@ -39,7 +38,7 @@ CASES = {
 def ours(model: nn.Module, images: Tensor, method: str, units: skviz.capture.Units) -> Tensor:
     """Return all maps, (target, image, y, x)."""
     options = {"steps": STEPS} if method == "integrated_gradients" else {}
-    targets = every_branch(units)
+    targets = skviz.target.every_branch(units)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # 32 steps may miss completeness
         ds = skviz.attribute(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         stats,
         studies,
     )
-    from skviz.attribution import attribute, branch_weight, faithfulness
+    from skviz.attribution import attribute, faithfulness, target
     from skviz.capture import find_units
     from skviz.capture.interventions import ablate, force, intervene
     from skviz.capture.recording import record
@@ -49,7 +49,6 @@ __all__ = [
     "attention_difference",
     "attribute",
     "attribution",
-    "branch_weight",
     "caption",
     "capture",
     "controls",
@@ -77,6 +76,7 @@ __all__ = [
     "studies",
     "swap",
     "sweep",
+    "target",
     "untrained",
     "wrap",
 ]
@@ -88,7 +88,6 @@ ENTRY_POINTS = {
     "ablate": "capture.interventions",
     "attention_difference": "stats",
     "attribute": "attribution",
-    "branch_weight": "attribution",
     "caption": "figures.saving",
     "controls": "studies.comparison",
     "effect": "studies.effects",
@@ -129,6 +128,8 @@ ROOMS = (
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return version("skviz")
+    if name == "target":
+        return import_module("skviz.attribution.target")
     if name in ROOMS:
         return import_module(f"skviz.{name}")
     if name not in ENTRY_POINTS:

@@ -73,7 +73,7 @@ def studies(model: Any, objects: Any) -> dict[str, Any]:
         correct=effect["probability"] > effect["probability"].mean(),
         category_probability=effect["probability"],
     )
-    target = ["predicted", skviz.branch_weight("stage1.0.sk", kernel=5)]
+    target = ["predicted", skviz.target.branch("stage1.0.sk", kernel=5)]
     images = scenes.render(1.0)
     return {
         "effect": judged,

@@ -89,9 +89,9 @@ def attribute(
         (image, 3, H, W) as the model takes them, or what `skviz.sweep` takes.
     target
         One or a list of: ``"predicted"``, the class that the model predicts for each image;
-        ``"category"``, the true one; a class by number or name; numbers, one for each image;
-        `skviz.branch_weight`; ``skviz.attribution.attention_difference`. Many targets cost little
-        more than one.
+        ``"category"``, the true one; a class by number or name; what `skviz.target` has:
+        ``branch(unit, kernel=5)``, ``difference(unit)``, ``classes([3, 7])`` with one for each
+        image. Many targets cost little more than one.
     method
         ``saliency``, ``input_x_gradient``, ``integrated_gradients`` (option ``steps``; by default
         as many as completeness asks for), ``gradient_shap`` (``samples``, ``noise``),
@@ -133,10 +133,9 @@ def attribute(
     check_options(method, options)
     if check not in ("raise", "warn"):
         raise AttributionError(f"check is 'raise' or 'warn', got {check!r}")
-    several = isinstance(target, list) and not all(isinstance(one, int) for one in target)
     run = _Run(
         model,
-        tuple(target) if several else (target,),
+        tuple(target) if isinstance(target, list) else (target,),
         method,
         baseline,
         options,
@@ -275,6 +274,8 @@ def find_targets(
     model: nn.Module, asked: Sequence[Any], images: Tensor, truth: Tensor | None = None
 ) -> list[Target]:
     """Find what was asked for in a model and its images; see `attribute`."""
+    if not asked:
+        raise AttributionError("expected a target, or a list of targets, got none")
     of_units = [getattr(one, "unit", None) is not None for one in asked]
     units = units_of(model, images[:3]) if any(of_units) else Units([])
     whole = None

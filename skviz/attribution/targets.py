@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from skviz.capture import Unit, Units
     from skviz.capture.kernels import Kernel
 
-__all__ = ["Target", "attention_difference", "branch_weight", "every_branch", "resolve"]
+__all__ = ["BranchWeight", "Category", "Classes", "Difference", "Target", "resolve"]
 
 
 class Target(Protocol):
@@ -77,7 +78,7 @@ class WeightSum:
 
 @dataclass(frozen=True)
 class BranchWeight:
-    """A branch's weight, by kernel or index; made by `branch_weight`."""
+    """A branch's weight, by kernel or index; made by `skviz.target.branch`."""
 
     unit: str
     kernel: Kernel | None = None
@@ -101,8 +102,8 @@ class BranchWeight:
 
 
 @dataclass(frozen=True)
-class AttentionDifference:
-    """Weight of the largest kernel minus weight of the smallest; see `attention_difference`."""
+class Difference:
+    """Weight of the largest kernel minus weight of the smallest; see `skviz.target.difference`."""
 
     unit: str
 
@@ -111,47 +112,22 @@ class AttentionDifference:
         if unit.largest is None or unit.smallest is None:
             raise AttributionError(
                 f"unit {unit.name!r} has not one smallest and one largest kernel; attribute a "
-                f"branch instead, branch_weight({unit.name!r}, branch=0)"
+                f"branch instead, skviz.target.branch({unit.name!r}, branch=0)"
             )
         label = f"{self.unit} attention difference"
         return WeightSum(label, unit, self.unit, ((unit.largest, 1.0), (unit.smallest, -1.0)))
 
 
-def branch_weight(
-    unit: str,
-    *,
-    kernel: Kernel | None = None,
-    branch: int | None = None,
-    channels: Sequence[int] | None = None,
-) -> BranchWeight:
-    """Target the mean weight of one branch of a unit.
-
-    Parameters
-    ----------
-    unit
-        Its name as `skviz.find_units` gives it; ``"name@1"`` for the second call of a unit that
-        runs several times.
-    kernel, branch
-        Which branch, by effective kernel or by index.
-    channels
-        Only these; by default the mean over all.
-    """
-    return BranchWeight(unit, kernel, branch, None if channels is None else tuple(channels))
+@dataclass(frozen=True)
+class Category:
+    """The true class of each image; made by `skviz.target.category`."""
 
 
-def attention_difference(unit: str) -> AttentionDifference:
-    """Target the weight of a unit's largest kernel minus that of its smallest (section 4.4)."""
-    return AttentionDifference(unit)
+@dataclass(frozen=True)
+class Classes:
+    """A class for each image, by number; made by `skviz.target.classes`."""
 
-
-def every_branch(units: Sequence[Unit]) -> list[BranchWeight]:
-    """Target every branch of every call of these units."""
-    return [
-        BranchWeight(name, branch=branch)
-        for unit in units
-        for name in unit.call_names
-        for branch in range(unit.branches)
-    ]
+    numbers: tuple[int, ...]
 
 
 def resolve(
@@ -178,7 +154,7 @@ def resolve(
     """
     if isinstance(asked, ClassLogit | WeightSum):
         return asked
-    if isinstance(asked, BranchWeight | AttentionDifference):
+    if isinstance(asked, BranchWeight | Difference):
         unit = units[asked.unit.split("@")[0]]
         if asked.unit not in unit.call_names:
             raise UnitError(
@@ -192,15 +168,15 @@ def resolve(
         raise AttributionError(
             f"a class target needs logits (image, class), but the model gave "
             f"{tuple(getattr(logits, 'shape', ())) or type(logits).__name__}; target a branch "
-            "weight, skviz.branch_weight(unit, kernel=…)"
+            "weight, skviz.target.branch(unit, kernel=…)"
         )
     if isinstance(asked, str) and asked == "predicted":
         return ClassLogit("predicted class", logits.argmax(1))
-    if isinstance(asked, str) and asked == "category":
+    if isinstance(asked, Category) or (isinstance(asked, str) and asked == "category"):
         if truth is None:
             raise AttributionError(
                 "the classes of these images are not known to the model; give the class, "
-                "target=3 or target=[3, 7, …], one for each image"
+                "target=3, or one for each image, target=skviz.target.classes([3, 7, …])"
             )
         return ClassLogit("category", truth)
     if isinstance(asked, str):
@@ -208,27 +184,23 @@ def resolve(
             known = "has no class names" if categories is None else f"has {', '.join(categories)}"
             raise AttributionError(f"no class is called {asked!r}; the model {known}")
         return ClassLogit(asked, torch.full((len(logits),), list(categories).index(asked)))
-    return ClassLogit(*_classes(asked, logits, categories))
+    return _given(asked, logits, categories)
 
 
-def _classes(asked: Any, logits: Tensor, categories: Sequence[str] | None) -> tuple[str, Tensor]:
-    """Read a class, or one for each image."""
-    try:
-        classes = torch.as_tensor(asked)
-    except (TypeError, ValueError, RuntimeError):
-        classes = torch.empty(0)
-    if classes.dtype not in (torch.int64, torch.int32) or classes.shape not in (
-        torch.Size(()),
-        torch.Size((len(logits),)),
-    ):
+def _given(asked: Any, logits: Tensor, categories: Sequence[str] | None) -> ClassLogit:
+    """Read a class by number, or one for each image."""
+    numbers = asked.numbers if isinstance(asked, Classes) else (asked,) * len(logits)
+    if len(numbers) != len(logits):
+        raise AttributionError(f"expected {len(logits)} classes, one for each image, got {numbers}")
+    if any(not isinstance(number, Integral) or isinstance(number, bool) for number in numbers):
         raise AttributionError(
-            "a target is 'predicted', 'category', a class (number or name), one class for each "
-            f"of the {len(logits)} images, or a branch weight; got {asked!r}"
+            "a target is 'predicted', 'category', a class (number or name) or one of skviz.target; "
+            f"got {asked!r}"
         )
     count = logits.shape[1]
-    if bool(((classes < 0) | (classes >= count)).any()):
+    if any(not 0 <= number < count for number in numbers):
         raise AttributionError(f"the model has classes 0 to {count - 1}, got {asked!r}")
-    if classes.ndim:
-        return "given classes", classes.long()
-    name = categories[int(classes)] if categories else f"class {int(classes)}"
-    return name, classes.long().expand(len(logits))
+    classes = torch.tensor([int(number) for number in numbers])
+    if isinstance(asked, Classes):
+        return ClassLogit("given classes", classes)
+    return ClassLogit(categories[asked] if categories else f"class {asked}", classes)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skviz.attribution import attention_difference, attribute
+from skviz.attribution import attribute
 from skviz.attribution.maps import MOST_ERROR
 from skviz.attribution.methods import COMPLETE
+from skviz.attribution.target import difference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -64,7 +65,7 @@ def explained(
         ``maps``: the bytes of int8 (scale, y, x), 127 standing for ``limit``, which is the same for
         all scales.
     """
-    wanted = attention_difference(unit) if target == UNIT else target
+    wanted = difference(unit) if target == UNIT else target
     options = {} if fine else QUICK.get(method, {})
     parts: list[xr.Dataset] = []
     for scale in scales:

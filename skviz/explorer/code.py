@@ -51,7 +51,7 @@ def attributed(changes: Changes, *, method: str, target: str, unit: str) -> list
     """Return the lines that go on after `measured` and attribute."""
     wanted = repr(target)
     if target == "unit":
-        wanted = f"skviz.attribution.attention_difference({unit!r})"
+        wanted = f"skviz.target.difference({unit!r})"
     ask = (
         f"maps = skviz.attribute(model, scenes, target={wanted}, method={method!r}, scales=scales)"
     )

@@ -43,7 +43,7 @@ from skviz.scenes.cutouts import place
 from skviz.studies import store
 from skviz.studies.sweeps import canvas_of
 from skviz.models import zoo
-from skviz.attribution import branch_weight
+from skviz.attribution import target as targets
 from skviz.errors import SkvizError
 from skviz.figures.saving import save_figure, sized
 
@@ -169,7 +169,7 @@ class FigureSet:
         given = scenes.render(options.pop("scale", 1.0)) if run == "faithfulness" else scenes
         if "target" in options:
             options["target"] = [
-                branch_weight(**each) if isinstance(each, dict) else each
+                targets.branch(**each) if isinstance(each, dict) else each
                 for each in options["target"]
             ]
         try:

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import skviz
-from skviz.attribution import attention_difference, branch_weight
 
 Value = Callable[[Tensor], Tensor]  # images (row, 3, H, W) → (row,)
 
@@ -53,7 +52,12 @@ def subject(model: nn.Module, images: Tensor, name: str) -> Subject:
     return Subject(
         model,
         images,
-        [1, each.tolist(), branch_weight(name, branch=1), attention_difference(name)],
+        [
+            1,
+            skviz.target.classes(each.tolist()),
+            skviz.target.branch(name, branch=1),
+            skviz.target.difference(name),
+        ],
         [
             lambda rows: model(rows)[:, 1],
             given,

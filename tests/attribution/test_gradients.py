@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 import skviz
-from skviz.attribution import branch_weight
 
 from .peer import agree, mean_weight
 
@@ -151,7 +150,7 @@ def test_branch_weights_beside_finite_differences(scenes):
     model = skviz.load("objects").double()
     images = scenes.render(1.0).double()
     units = skviz.find_units(model, images)
-    targets = skviz.attribution.every_branch(units)
+    targets = skviz.target.every_branch(units)
     ds = skviz.attribute(model, images, target=targets, method="saliency")
     # So small that hardly a ReLU lies between the two ends, whatever rounds the images.
     step = 1e-9 * torch.randn(images.shape[0], 1, *images.shape[2:]).double()
@@ -167,7 +166,7 @@ def test_branch_weights_beside_finite_differences(scenes):
 def test_channels(shipped):
     """Weights of some channels only: the mean of what they have alone."""
     name = "stage2.1.sk"
-    targets = [branch_weight(name, kernel=5, channels=some) for some in ([0, 7], [0], [7])]
+    targets = [skviz.target.branch(name, kernel=5, channels=some) for some in ([0, 7], [0], [7])]
     ds = skviz.attribute(shipped.model, shipped.images, target=targets, method="saliency")
     both, first, second = torch.tensor(ds["attribution"].values)
     agree(both, (first + second) / 2)

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 import skviz
-from skviz.attribution import branch_weight
 from skviz.errors import AttributionError, UnitError
 from skviz.models.nn import SKConv
 
@@ -77,7 +76,7 @@ def test_grad_cam_where_it_has_no_meaning(shipped, spatial):
         skviz.attribute(subject.model, subject.images, target=target, method="grad_cam", **options)
 
     with pytest.raises(AttributionError, match=r"does not depend on .*'stage3\.1\.sk'.* earlier"):
-        cam(shipped, branch_weight("stage2.1.sk", kernel=5))
+        cam(shipped, skviz.target.branch("stage2.1.sk", kernel=5))
     with pytest.raises(UnitError, match="must run once"):
         cam(spatial, 1, unit="twice")
     with pytest.raises(AttributionError, match="not the weighted sum of its branches"):

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 import skviz
-from skviz.attribution import branch_weight
 from skviz.attribution.probe import rows_that_fit
 from skviz.errors import AttributionError, SkvizError
 
@@ -19,7 +18,7 @@ from .peer import mean_weight
 def test_integrated_gradients_are_complete(name, unit, scenes):
     model, images = skviz.load(name), scenes.render(1.0)[:2]
     unit = unit or skviz.find_units(model, images)[2].name
-    ds = skviz.attribute(model, images, target=["predicted", branch_weight(unit, branch=1)])
+    ds = skviz.attribute(model, images, target=["predicted", skviz.target.branch(unit, branch=1)])
     baseline = images.mean((2, 3), keepdim=True).expand_as(images)
     weight = mean_weight(model, unit, 1)
     with torch.no_grad():
@@ -65,7 +64,10 @@ def test_inside_and_area(shipped, scenes):
 
 @pytest.mark.parametrize("method", ["saliency", "smoothgrad"])
 def test_scales_are_as_if_asked_one_by_one(small_net, scenes, method):
-    options = {"target": ["predicted", branch_weight("stage2.0.sk", kernel=5)], "method": method}
+    options = {
+        "target": ["predicted", skviz.target.branch("stage2.0.sk", kernel=5)],
+        "method": method,
+    }
     options |= {"samples": 3} if method == "smoothgrad" else {}
     ds = skviz.attribute(small_net, scenes, scales=[0.5, 1.0, 2.0], **options)
     assert ds["attribution"].dims == ("target", "image", "scale", "y", "x")
@@ -101,7 +103,7 @@ def test_the_order_of_images_whatever_fits(shipped, scenes, method, monkeypatch)
         return skviz.attribute(
             model,
             images,
-            target=[classes, branch_weight("stage2.1.sk", kernel=5)],
+            target=[skviz.target.classes(classes), skviz.target.branch("stage2.1.sk", kernel=5)],
             method=method,
             baseline=0.5,
             mask=torch.rand(6, 32, 32, generator=torch.Generator().manual_seed(0)),

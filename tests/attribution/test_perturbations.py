@@ -5,7 +5,6 @@ import numpy as np
 import torch
 
 import skviz
-from skviz.attribution import branch_weight
 
 from .peer import agree, mean_weight
 from .test_gradients import maps, mean_colour
@@ -31,7 +30,7 @@ def test_occlusion_is_covering_patches_by_hand(shipped):
     ds = skviz.attribute(
         shipped.model,
         shipped.images,
-        target=[branch_weight(name, kernel=5), branch_weight(name, kernel=3)],
+        target=[skviz.target.branch(name, kernel=5), skviz.target.branch(name, kernel=3)],
         method="occlusion",
         window=window,
         stride=window,

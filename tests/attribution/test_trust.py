@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import skviz
-from skviz.attribution import branch_weight, faithfulness
+from skviz.attribution import faithfulness
 from skviz.attribution.trust import in_order, rank_correlation
 from skviz.errors import AttributionError
 from skviz.models.nn import SKNet
@@ -60,7 +60,7 @@ def test_curves_of_a_linear_model_are_sums_of_sorted_contributions(linear):
 
 
 def test_curves_begin_and_end_at_image_and_baseline(network):
-    target = [branch_weight("stage1.0.sk", kernel=5), 2]
+    target = [skviz.target.branch("stage1.0.sk", kernel=5), 2]
     ds = faithfulness(network, IMAGES, target=target, method="saliency", points=4, groups=0)
     np.testing.assert_allclose(
         ds["deletion"].isel(fraction=0), ds["value"].expand_dims(order=2), rtol=1e-4
@@ -79,7 +79,7 @@ def test_curves_begin_and_end_at_image_and_baseline(network):
 
 def test_randomised_layers_change_the_map_only_where_the_target_depends_on_them(network):
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    target = [branch_weight("stage1.0.sk", kernel=5), 2]
+    target = [skviz.target.branch("stage1.0.sk", kernel=5), 2]
     ds = faithfulness(network, IMAGES, target=target, method="saliency", points=2, groups=4)
     order = in_order(network, IMAGES)
     assert order[0] == "stem.conv"

@@ -114,7 +114,7 @@ def test_attributions_are_those_of_attribute(explorer, small_net, few):
     ds = skviz.attribute(
         small_net,
         skviz.place(few, canvas=32)[:1],
-        target=skviz.attribution.attention_difference(explorer.unit),
+        target=skviz.target.difference(explorer.unit),
         method="input_x_gradient",
         scales=SCALES,
         progress=False,

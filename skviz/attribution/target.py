@@ -1,0 +1,62 @@
+"""What `skviz.attribute` can be asked about: ``skviz.target.branch(unit, kernel=5)`` and others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from skviz.attribution.targets import BranchWeight, Category, Classes, Difference
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from skviz.capture import Unit
+    from skviz.capture.kernels import Kernel
+
+__all__ = ["branch", "category", "classes", "difference", "every_branch"]
+
+
+def branch(
+    unit: str,
+    *,
+    kernel: Kernel | None = None,
+    branch: int | None = None,
+    channels: Sequence[int] | None = None,
+) -> BranchWeight:
+    """Target the mean weight of one branch of a unit.
+
+    Parameters
+    ----------
+    unit
+        Its name as `skviz.find_units` gives it; ``"name@1"`` for the second call of a unit that
+        runs several times.
+    kernel, branch
+        Which branch, by effective kernel or by index.
+    channels
+        Only these; by default the mean over all.
+    """
+    return BranchWeight(unit, kernel, branch, None if channels is None else tuple(channels))
+
+
+def difference(unit: str) -> Difference:
+    """Target the weight of a unit's largest kernel minus that of its smallest (section 4.4)."""
+    return Difference(unit)
+
+
+def category() -> Category:
+    """Target the true class of each image."""
+    return Category()
+
+
+def classes(numbers: Sequence[int]) -> Classes:
+    """Target one class for each image, by number."""
+    return Classes(tuple(numbers))
+
+
+def every_branch(units: Sequence[Unit]) -> list[BranchWeight]:
+    """Target every branch of every call of these units."""
+    return [
+        BranchWeight(name, branch=index)
+        for unit in units
+        for name in unit.call_names
+        for index in range(unit.branches)
+    ]
