@@ -191,7 +191,7 @@ def test_wrong_wishes_are_refused(explorer, small_net, few):
         skviz.explore({}, few)
     with pytest.raises(SkvizError, match=r"expected a torch\.nn\.Module"):
         skviz.explore("objects", few)
-    with pytest.raises(UnitError, match="no Selective-Kernel unit in the model"):
+    with pytest.raises(UnitError, match="no Selective-Kernel unit"):
         skviz.explore(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 2)), few,
                       scales=[1.0], canvas=32).wait()  # fmt: skip
     with pytest.raises(SkvizError, match=r"must be one of \.html, \.pdf"):
