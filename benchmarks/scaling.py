@@ -21,7 +21,7 @@ from PIL import Image
 
 import skviz
 from skviz.scenes.source import Scenes
-from skviz.studies import cluster, store
+from skviz.studies import cluster, disk
 
 SCALES = [1.0, 1.25, 1.5, 2.0]
 MEMORY = """
@@ -111,18 +111,18 @@ def files(folder: Path) -> None:
 
 def chunks() -> None:
     taken: list[float] = []
-    write = store.write
+    write = disk.Disk.write
 
     def timed(*arguments: object) -> None:
         taken.append(seconds(lambda: write(*arguments), 1))
 
-    store.write = timed
+    disk.Disk.write = timed
     for channels in (False, True):
         taken.clear()
         study(photographs(512, 32), chunk=128, channels=channels)
         print(f"writing 128 images × {len(SCALES)}, channels {channels}: "
               f"{statistics.median(taken):.3f} s")  # fmt: skip
-    store.write = write
+    disk.Disk.write = write
 
 
 def memory(count: int, side: int) -> None:

@@ -51,7 +51,7 @@ def evaluate(model: nn.Module, families: tuple[str, ...], canvas: int, *, real: 
         sweep(model, source, scales=SCALES, progress=False)
         for source in scenes(families, canvas, real=real)
     ]
-    roots = [tree.to_dataset().drop_vars("thumbnail") for tree in trees]
+    roots = [tree.drop_vars("thumbnail") for tree in trees]
     return xr.concat(roots, "image", data_vars="minimal", coords="minimal", compat="override")
 
 

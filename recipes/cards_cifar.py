@@ -50,10 +50,10 @@ def blurred_shift(model: nn.Module) -> xr.Dataset:
     return stats.paired((found[1] - found[0]).squeeze("scale", drop=True))
 
 
-def small(ds: xr.DataTree, untrained_shift: xr.DataArray, blurred: xr.Dataset) -> xr.Dataset:
+def small(ds: xr.Dataset, untrained_shift: xr.DataArray, blurred: xr.Dataset) -> xr.Dataset:
     """Keep of a study what fits into a repository, weights in steps of 1/4095, and its controls."""
     names = ["weight", "probability", "prediction", "correct"]
-    kept = ds.to_dataset()[names].load().drop_encoding()
+    kept = ds[names].load().drop_encoding()
     kept = kept.assign(prediction=kept["prediction"].astype("u1"))
     for name in ("weight", "probability"):
         kept[name].encoding = {"dtype": "u2", "scale_factor": 1 / 4095, "_FillValue": 65535}
@@ -92,7 +92,7 @@ def write_card(
     echo("measuring the test set")
     source = photographs(Cifar10(train=False)).zoom(canvas=recipe.canvas)
     ds = sweep(model, source, scales=ZOOMS, batch=batch, chunk=1000, store=store)
-    root = ds.to_dataset()[["weight", "correct", "probability"]].load()
+    root = ds[["weight", "correct", "probability"]].load()
     echo("measuring untrained networks")
     controls, blurred = control_shifts(model), blurred_shift(model)
     if keep:

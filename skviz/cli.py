@@ -55,7 +55,7 @@ def show_provenance(arguments: argparse.Namespace) -> None:
     print(json.dumps(read(arguments.figure), indent=2, ensure_ascii=False))
 
 
-def shift_table(ds: xr.DataTree, cluster: str | None = None) -> str:
+def shift_table(ds: xr.Dataset, cluster: str | None = None) -> str:
     """Print-ready table of the shift of every unit."""
     from skviz import stats
 
@@ -96,7 +96,8 @@ def run_sweep(arguments: argparse.Namespace) -> None:
     from skviz.models import zoo
     from skviz.scenes.cutouts import objects
     from skviz.scenes.photographs import photographs
-    from skviz.studies.sweeps import SCALES, canvas_of, sweep
+    from skviz.studies.setting import canvas_of
+    from skviz.studies.sweeps import sweep
 
     model = zoo.load(arguments.model)
     if arguments.folder and arguments.family:
@@ -109,11 +110,10 @@ def run_sweep(arguments: argparse.Namespace) -> None:
         source: Objects | Scenes = show(canvas=canvas_of(model))
     else:
         source = objects(category=arguments.category, family=arguments.family)
-    scales = arguments.scales or (SCALES[2:] if arguments.folder else SCALES)
     ds = sweep(
         model,
         source,
-        scales=scales,
+        scales=arguments.scales,
         batch=arguments.batch,
         device=arguments.device,
         store=arguments.out,
@@ -127,7 +127,7 @@ def run_sweep(arguments: argparse.Namespace) -> None:
     for name, problem in zip(skipped["image"].values, skipped.values, strict=True):
         print(f"skipped {name}: {problem}")
     ds = ds.isel(image=(ds["problem"] == "").values)
-    if len(scales) > 1 and ds.sizes["image"] > 1:
+    if ds.sizes["scale"] > 1 and ds.sizes["image"] > 1:
         print(shift_table(ds))
 
 

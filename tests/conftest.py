@@ -37,6 +37,6 @@ def small_net() -> SKNet:
 
 
 @pytest.fixture(scope="session")
-def ds(small_net: SKNet, few: cutouts.Objects) -> xr.DataTree:
+def ds(small_net: SKNet, few: cutouts.Objects) -> xr.Dataset:
     """A sweep of the small network."""
     return skviz.sweep(small_net, skviz.place(few, canvas=32), scales=[0.5, 1.0, 1.5, 2.0])

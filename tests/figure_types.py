@@ -25,7 +25,7 @@ def made_up(
     channels: int = 12,
     name: str = "stage{stage}.{block}.sk",
     blocks: int = 2,
-) -> xr.DataTree:
+) -> xr.Dataset:
     """A sweep of no network: weights from a formula and a seeded generator."""
     rng = np.random.default_rng(0)
     scales = [0.5, 1.0, 1.5, 2.0]
@@ -54,13 +54,13 @@ def made_up(
         attrs={"model": "made-up", "model_sha256": "0" * 64, "protocol": "rescale", "seed": 7,
                "images_sha256": "1" * 64},
     )  # fmt: skip
-    nodes = {
-        name: xr.DataTree(
-            xr.Dataset({"weight": (("image", "scale", "branch", "channel"), weight[:, :, i])})
-        )
-        for i, name in enumerate(names)
-    }
-    return xr.DataTree(root, children=nodes)
+    each = weight.transpose(0, 1, 3, 2, 4).reshape(images, len(scales), branches, -1)
+    return root.assign(
+        channel_weight=(("image", "scale", "branch", "channel"), each)
+    ).assign_coords(
+        unit_of=("channel", np.repeat(names, channels)),
+        index=("channel", np.tile(np.arange(channels), units)),
+    )
 
 
 def studies(model: Any, objects: Any) -> dict[str, Any]:

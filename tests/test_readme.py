@@ -23,7 +23,7 @@ def test_its_code_runs(tmp_path, monkeypatch, capsys):
     for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
         exec(block, names)
     assert (tmp_path / "scale.pdf").stat().st_size > 10_000
-    assert isinstance(names["ds"], xr.DataTree)
+    assert isinstance(names["ds"], xr.Dataset)
     assert isinstance(names["figure"], matplotlib.figure.Figure)
     assert "stage3.1.sk" in capsys.readouterr().out
 

@@ -28,7 +28,6 @@ import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor, nn
@@ -42,15 +41,8 @@ from skviz.attribution.targets import Target, resolve
 from skviz.capture import Units, units_of
 from skviz.errors import AttributionError
 from skviz.models import device as devices
-from skviz.scenes.made import content_of, images_hash
-from skviz.studies.sweeps import (
-    as_scenes,
-    at_rest,
-    category_index,
-    checked,
-    images_shown,
-    provenance,
-)
+from skviz.scenes.made import images_hash
+from skviz.studies.setting import as_scenes, at_rest, category_index, described, increasing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,13 +140,13 @@ def attribute(
             if scales is not None:
                 raise AttributionError("scales are for scenes; these images are as they are")
             ds = run(images.to(run.device), mask=mask)
-            content = np.array([content_of(image) for image in images], np.uint64)
-            ds.attrs |= {"images": len(images), "images_sha256": images_hash(content)}
+            shown = as_scenes(model, images)
+            same = {"images_sha256": images_hash(shown.content)}
+            ds.attrs = described(model, shown, [1.0]) | same
         elif mask is not None:
             raise AttributionError("scenes know where their objects are; leave mask= out")
         else:
             ds = _over_scales(run, as_scenes(model, images), [1.0] if scales is None else scales)
-    ds.attrs = provenance(model) | ds.attrs
     ds.attrs |= {
         "method": method,
         "baseline": "given" if isinstance(baseline, Tensor) else baseline,
@@ -167,7 +159,7 @@ def attribute(
 
 def _over_scales(run: _Run, scenes: Scenes, scales: Sequence[float]) -> xr.Dataset:
     """Attribute scenes at every scale."""
-    grid, here = checked(scales), scenes.ready(run.device)
+    grid, here = increasing(scales), scenes.ready(run.device)
     truth = category_index(run.model, scenes)
     backgrounds = None if here.layers is None else here.layers.backgrounds
     parts = []
@@ -180,7 +172,7 @@ def _over_scales(run: _Run, scenes: Scenes, scales: Sequence[float]) -> xr.Datas
         scale=grid, image=list(scenes.ids), category=("image", list(scenes.category))
     )
     return ds.transpose("target", "image", "scale", "y", "x", "rgb").assign_attrs(
-        scenes.attrs | images_shown(scenes, grid) | {"images_sha256": images_hash(scenes.content)}
+        described(run.model, scenes, grid) | {"images_sha256": images_hash(scenes.content)}
     )
 
 

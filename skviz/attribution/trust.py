@@ -34,7 +34,7 @@ from skviz.attribution.probe import Probe
 from skviz.capture.tape import Frame, Listener, Tape
 from skviz.errors import AttributionError
 from skviz.models import device as devices
-from skviz.studies.sweeps import at_rest
+from skviz.studies.setting import at_rest
 from skviz.studies.untrained import calibrate, reinitialise
 
 if TYPE_CHECKING:

@@ -14,7 +14,9 @@ from skviz.capture.names import kernel_name
 from skviz.capture.recording import record
 from skviz.errors import SkvizError
 from skviz.explorer.items import NATURAL
-from skviz.studies.sweeps import assemble, at_rest, category_index, choose, labels, probabilities
+from skviz.studies.setting import at_rest, category_index, choose, labels, probabilities
+from skviz.studies.study import Study, assembled
+from skviz.studies.sweeps import Weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from skviz.capture.interventions import Force
     from skviz.scenes.source import Scenes
 
-__all__ = ["UNIFORM", "Payload", "Subject", "measure", "renderable", "tree"]
+__all__ = ["UNIFORM", "Payload", "Subject", "dataset", "measure", "renderable"]
 
 Payload = dict[str, Any]
 
@@ -176,23 +178,31 @@ def measure(
     }
 
 
-def tree(subject: Subject, scenes: Scenes, grid: Payload) -> xr.DataTree:
+def dataset(subject: Subject, scenes: Scenes, grid: Payload) -> xr.Dataset:
     """Return what `measure` found as `skviz.sweep` gives it."""
-    count, side = len(grid["scales"]), grid["canvas"]
-    flat = np.frombuffer(grid["weights"], "<f4").reshape(1, count, -1)
-    images = np.frombuffer(grid["images"], np.uint8).reshape(1, count, side, side, 3)
-    found: dict[str, np.ndarray] = {
-        "thumbnail": images,
-        "prediction": np.array(grid["classes"])[None, :, 0],
-        "probability": np.array(grid["probabilities"])[None, :, 0],
-    }
-    start = 0
-    for unit in grid["units"]:
-        shape = (len(unit["branches"]), unit["channels"])
-        part = flat[..., start : start + shape[0] * shape[1]]
-        found[f"weight {unit['name']}"] = part.reshape(1, count, *shape)
-        start += shape[0] * shape[1]
-    return assemble(found, labels(subject.units), scenes, grid["scales"], subject.model)
+    count, side, scales = len(grid["scales"]), grid["canvas"], grid["scales"]
+    flat = torch.frombuffer(bytearray(grid["weights"]), dtype=torch.float32).reshape(count, -1)
+    shapes = [(len(unit["branches"]), unit["channels"]) for unit in grid["units"]]
+    each = flat.split([branches * channels for branches, channels in shapes], 1)
+    images = np.frombuffer(grid["images"], np.uint8).reshape(count, 1, side, side, 3)
+    measure, units = Weights(), list(subject.units)
+    study = Study(subject.model, scenes, scales, measure, units, 1, 1, "stop", subject.device)
+    ready = scenes.ready()
+    rows = []
+    for at in range(count):
+        weights = [w[at].reshape(1, *shape) for w, shape in zip(each, shapes, strict=True)]
+        prediction = np.array(grid["classes"][at][:1])
+        row = measure.of_units(weights) | {
+            "prediction": prediction,
+            "probability": np.array(grid["probabilities"][at][:1]),
+            "thumbnail": images[at],
+            "area": ready.areas.numpy(),
+            "content": ready.content,
+        }
+        if study.truth is not None:
+            row["correct"] = prediction == study.truth.numpy()
+        rows.append(row)
+    return assembled(study, rows)
 
 
 def _classes(model: nn.Module, scenes: Scenes, chances: np.ndarray) -> Payload:

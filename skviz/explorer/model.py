@@ -12,11 +12,11 @@ from skviz.attribution.methods import METHODS
 from skviz.errors import SkvizError
 from skviz.explorer.attributions import TARGETS, explained
 from skviz.explorer.code import attributed, measured, picked
-from skviz.explorer.grid import Subject, measure, renderable, tree
+from skviz.explorer.grid import Subject, dataset, measure, renderable
 from skviz.explorer.items import OWN, YOURS, Item, Setting, backgrounds, items, photograph
 from skviz.scenes.photographs import photographs
 from skviz.scenes.source import CANVAS
-from skviz.studies.sweeps import canvas_of, checked
+from skviz.studies.setting import canvas_of, increasing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -83,7 +83,7 @@ class Model:
         units: Sequence[str] | None,
         canvas: int | None,
     ) -> None:
-        self.networks, self.scales = dict(networks), checked(scales)
+        self.networks, self.scales = dict(networks), increasing(scales)
         self.items = {item.name: item for item in items(source)}
         self._units, self._canvas = units, canvas
         self._subjects: dict[str, Subject] = {}
@@ -172,10 +172,10 @@ class Model:
         scales = renderable(view.scenes, self.scales)
         yield from view.explain(sorted(scales, key=lambda scale: abs(scale - near)), **ask)
 
-    def dataset(self, grid: Payload) -> xr.DataTree:
+    def dataset(self, grid: Payload) -> xr.Dataset:
         """Return a grid as `skviz.sweep` gives it."""
         view = self.view(Setting.of(grid["setting"]))
-        return tree(view.subject, view.scenes, grid)
+        return dataset(view.subject, view.scenes, grid)
 
     def program(self, grid: Payload, maps: Payload, *, scale: float, unit: str) -> str:
         """Return the Python that measures a grid and its maps, and picks what is looked at."""

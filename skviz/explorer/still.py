@@ -18,7 +18,7 @@ __all__ = ["still"]
 
 
 @style.drawing
-def still(ds: xr.DataTree, *, scale: float, unit: str) -> style.InlineFigure:
+def still(ds: xr.Dataset, *, scale: float, unit: str) -> style.InlineFigure:
     """Draw a scene at two scales, the branch weights of every unit, and the curves of one.
 
     Parameters

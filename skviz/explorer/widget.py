@@ -274,7 +274,7 @@ class Explorer(Kept):
         return self._model.program(self._shown, maps, scale=self._nearest, unit=self.unit)
 
     @property
-    def ds(self) -> xr.DataTree:
+    def ds(self) -> xr.Dataset:
         """The grid as `skviz.sweep` would give it, for statistics and plots.
 
         Raises

@@ -46,8 +46,8 @@ def collect(figure: Figure, *, anonymous: bool = False) -> str:
                    == inspect.Parameter.KEYWORD_ONLY}  # fmt: skip
         known |= {"figure": again.func.__name__, "parameters": plain(options)}
         for value in (*again.args, *getattr(figure, "tables", {}).values()):
-            if isinstance(value, xr.DataTree | xr.Dataset):
-                attrs = stats.root(value).attrs
+            if isinstance(value, xr.Dataset):
+                attrs = value.attrs
                 known |= {str(key): plain(attrs[key]) for key in attrs if key not in known}
             elif isinstance(value, Sequence):  # the parts of a panel
                 known["parts"] = [json.loads(collect(part, anonymous=anonymous)) for part in value]

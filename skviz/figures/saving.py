@@ -189,11 +189,11 @@ def keep(figure: Figure, path: Path, *, anonymous: bool) -> None:
     from skviz.studies import store
 
     for value in getattr(getattr(figure, "again", None), "args", ()):
-        if isinstance(value, xr.DataTree | xr.Dataset):
-            tree = value.copy() if isinstance(value, xr.DataTree) else xr.DataTree(value)
+        if isinstance(value, xr.Dataset):
+            ds = value.copy()
             if anonymous:
-                tree.attrs = {k: v for k, v in tree.attrs.items() if k in provenance.NAMELESS}
-            store.save(tree, path)
+                ds.attrs = {k: v for k, v in ds.attrs.items() if k in provenance.NAMELESS}
+            store.save(ds, path)
             return
     raise SkvizError("there is no Dataset to keep: the figure was not drawn from one")
 

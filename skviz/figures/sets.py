@@ -41,7 +41,7 @@ from skviz import assets
 from skviz.scenes import cutouts
 from skviz.scenes.cutouts import place
 from skviz.studies import store
-from skviz.studies.sweeps import canvas_of
+from skviz.studies.setting import canvas_of
 from skviz.models import zoo
 from skviz.attribution import target as targets
 from skviz.errors import SkvizError

@@ -18,7 +18,7 @@ WIDE = 4.5  # inches: from here on the thumbnails stand beside the charts
 
 @style.drawing
 def three_scales(
-    ds: xr.DataTree,
+    ds: xr.Dataset,
     *,
     scales: Sequence[float] = (1.0, 1.5, 2.0),
     unit: str | None = None,

@@ -21,7 +21,7 @@ THUMBNAIL = 0.34  # inches
 
 @style.drawing
 def scale_response(
-    ds: xr.DataTree, *, example: int = 0, ax: Axes | None = None
+    ds: xr.Dataset, *, example: int = 0, ax: Axes | None = None
 ) -> Figure | list[Axes]:
     """Draw the attention difference of every unit against scale.
 
@@ -99,7 +99,7 @@ def _most() -> int:
 
 @style.drawing
 def expected_kernel(
-    ds: xr.DataTree, *, scales: Sequence[float] | None = None, ax: Axes | None = None
+    ds: xr.Dataset, *, scales: Sequence[float] | None = None, ax: Axes | None = None
 ) -> Figure | list[Axes]:
     """Draw Σ weight · kernel of every unit, first to last, one line per scale.
 
@@ -149,7 +149,7 @@ def expected_kernel(
 
 @style.drawing
 def class_curves(
-    ds: xr.DataTree,
+    ds: xr.Dataset,
     *,
     scales: Sequence[float] = (1.0, 1.5),
     units: Sequence[str] | None = None,

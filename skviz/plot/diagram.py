@@ -18,7 +18,7 @@ from skviz.capture.recording import record
 from skviz.capture.tape import Frame, Listener, Tape
 from skviz.errors import SkvizError
 from skviz.plot import style
-from skviz.studies.sweeps import at_rest, provenance
+from skviz.studies.setting import at_rest, provenance
 
 __all__ = ["effective_kernel", "kernel_label", "unit_diagram"]
 

@@ -17,7 +17,7 @@ from skviz.plot import style
 T = TypeVar("T")
 
 
-def sample(ds: xr.DataTree | xr.Dataset) -> str:
+def sample(ds: xr.Dataset) -> str:
     """Say for a caption what was sampled, and how."""
     attrs, images = ds.attrs, ds.sizes["image"]
     words = [f"n = {images} scene{'s' if images > 1 else ''}"]
@@ -59,7 +59,7 @@ def units(names: Iterable[Any], most: int = 24) -> dict[str, str]:
     return {name: style.short(kept, most) for name, kept in zip(whole, short, strict=True)}
 
 
-def largest_kernel(ds: xr.DataTree, unit: str) -> xr.DataArray:
+def largest_kernel(ds: xr.Dataset, unit: str) -> xr.DataArray:
     """Return the weights of the branch of a unit's largest kernel, (image, scale, channel).
 
     ``attrs`` hold the name of the branch and the weight that equal branches would have.

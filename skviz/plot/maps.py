@@ -20,7 +20,7 @@ __all__ = ["branch_heatmap", "channel_raster", "impulse_response"]
 
 
 @style.drawing
-def branch_heatmap(ds: xr.DataTree) -> Figure:
+def branch_heatmap(ds: xr.Dataset) -> Figure:
     """Draw the mean weight of every branch as a map of unit (first at the top) by scale.
 
     Parameters
@@ -60,7 +60,7 @@ def branch_heatmap(ds: xr.DataTree) -> Figure:
 
 
 @style.drawing
-def channel_raster(ds: xr.DataTree, *, units: Sequence[str] | None = None) -> Figure:
+def channel_raster(ds: xr.Dataset, *, units: Sequence[str] | None = None) -> Figure:
     """Draw the largest kernel's weight as a map of channel by scale, one for each of some units.
 
     Parameters
@@ -106,7 +106,7 @@ def channel_raster(ds: xr.DataTree, *, units: Sequence[str] | None = None) -> Fi
     return made
 
 
-def _sorted_channels(ds: xr.DataTree, unit: str) -> xr.Dataset:
+def _sorted_channels(ds: xr.Dataset, unit: str) -> xr.Dataset:
     """Return what the raster of a unit shows: (channel, scale), largest weights first."""
     mean = labels.largest_kernel(ds, unit).mean("image", keep_attrs=True)
     order = mean.mean("scale").argsort().values[::-1]

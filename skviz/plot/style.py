@@ -208,7 +208,7 @@ def drawing(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def draw(*args: P.args, **kwargs: P.kwargs) -> R:
-        data = xr.DataTree | xr.Dataset
+        data = xr.Dataset
         with context():
             given: Any = [measured(value) if isinstance(value, data) else value for value in args]
             made = function(*given, **kwargs)
@@ -221,7 +221,7 @@ def drawing(function: Callable[P, R]) -> Callable[P, R]:
     return draw
 
 
-def measured(ds: xr.DataTree | xr.Dataset) -> Any:
+def measured(ds: xr.Dataset) -> Any:
     """Return what there is to draw: without images that were skipped, scales increasing.
 
     Raises
@@ -240,13 +240,9 @@ def measured(ds: xr.DataTree | xr.Dataset) -> Any:
     return ds
 
 
-def along(ds: xr.DataTree | xr.Dataset, **which: np.ndarray) -> xr.DataTree | xr.Dataset:
-    """Choose along dimensions that not every node of a tree has to have."""
-
-    def choose(node: xr.Dataset) -> xr.Dataset:
-        return node.isel(which, missing_dims="ignore")
-
-    return ds.map_over_datasets(choose) if isinstance(ds, xr.DataTree) else choose(ds)
+def along(ds: xr.Dataset, **which: np.ndarray) -> xr.Dataset:
+    """Choose along dimensions that the data do not have to have."""
+    return ds.isel(which, missing_dims="ignore")
 
 
 def check(ds: xr.Dataset) -> None:

@@ -17,7 +17,7 @@ CORNERS = np.array([[0, 0], [1, 0], [0.5, math.sqrt(3) / 2]])  # of the branches
 
 
 @style.drawing
-def ternary(ds: xr.DataTree, *, ax: Axes | None = None) -> Figure | list[Axes]:
+def ternary(ds: xr.Dataset, *, ax: Axes | None = None) -> Figure | list[Axes]:
     """Draw the way of each unit of three branches through the triangle of their weights.
 
     Parameters

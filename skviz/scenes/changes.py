@@ -18,12 +18,13 @@ from torch import Tensor
 
 from skviz.errors import SceneError
 from skviz.scenes.drawing import compose, resample
-from skviz.scenes.layers import VISIBLE, Layers, Ready, Redrawn
+from skviz.scenes.layers import VISIBLE, Layers, Redrawn
 from skviz.scenes.made import step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from skviz.scenes.ready import Ready
     from skviz.scenes.source import Scenes, Source
 
 __all__ = ["CONTROL_SCENES", "Recombined", "changed", "recombined"]

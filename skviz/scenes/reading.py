@@ -12,12 +12,14 @@ import numpy as np
 
 from skviz.errors import DataError
 from skviz.scenes.cutting import cut_out, joined
-from skviz.scenes.layers import Enlarged, Layers
 from skviz.scenes.pictures import as_mask, as_picture
+from skviz.scenes.ready import Enlarged
 from skviz.scenes.source import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from skviz.scenes.layers import Layers
 
 __all__ = ["READERS", "Files", "Reader"]
 

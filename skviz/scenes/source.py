@@ -11,13 +11,15 @@ import numpy as np
 import torch
 
 from skviz.errors import DataError, SceneError
-from skviz.scenes.layers import Layers, Ready, Rendered
 from skviz.scenes.made import Made, step
+from skviz.scenes.ready import Ready, Rendered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from torch import Tensor
+
+    from skviz.scenes.layers import Layers
 
 __all__ = ["CANVAS", "Chosen", "Scenes", "Source", "named"]
 

@@ -8,7 +8,7 @@ from skviz.stats.measures import root
 __all__ = ["channels"]
 
 
-def channels(ds: xr.DataTree | xr.Dataset, unit: str) -> xr.DataArray:
+def channels(ds: xr.Dataset, unit: str) -> xr.DataArray:
     """Return the weights of one unit channel by channel.
 
     Parameters
@@ -32,11 +32,12 @@ def channels(ds: xr.DataTree | xr.Dataset, unit: str) -> xr.DataArray:
     if unit not in shared["unit"].values:
         names = [str(name) for name in shared["unit"].values]
         raise SkvizError(f"the sweep holds no unit {unit!r}; its units are {names}")
-    if not isinstance(ds, xr.DataTree) or unit not in ds.children:
+    if "channel_weight" not in ds:
         raise SkvizError(
             f"the sweep kept no channels of {unit!r}: give sweep(channels=True), and its result "
             "as it is"
         )
-    weight = ds[unit].to_dataset()["weight"].dropna("branch", how="all")
+    mine = (ds["unit_of"] == unit).values
+    weight = ds["channel_weight"].isel(channel=mine).dropna("branch", how="all")
     kernel = shared["kernel"].sel(unit=unit)[: weight.sizes["branch"]]
-    return weight.dropna("channel", how="all").assign_coords(kernel=kernel)
+    return weight.drop_vars(["unit_of", "index"]).rename("weight").assign_coords(kernel=kernel)

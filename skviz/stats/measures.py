@@ -29,9 +29,9 @@ MARGIN, PART = 0.02, 0.25  # what is called the same: within the smaller of it a
 LEVEL = 0.05  # of tests
 
 
-def root(ds: xr.DataTree | xr.Dataset) -> xr.Dataset:
+def root(ds: xr.Dataset) -> xr.Dataset:
     """Return what all units share: the root of the tree."""
-    return ds.to_dataset() if isinstance(ds, xr.DataTree) else ds
+    return ds
 
 
 def kernels(ds: xr.Dataset) -> xr.DataArray:
@@ -45,7 +45,7 @@ def kernels(ds: xr.Dataset) -> xr.DataArray:
     return sizes
 
 
-def attention_difference(ds: xr.DataTree | xr.Dataset) -> xr.DataArray:
+def attention_difference(ds: xr.Dataset) -> xr.DataArray:
     """Mean weight of the largest kernel minus mean weight of the smallest (section 4.4).
 
     Parameters
@@ -90,7 +90,7 @@ def largest(sizes: xr.DataArray) -> xr.DataArray:
     return ranked.argmax("branch")
 
 
-def expected_kernel(ds: xr.DataTree | xr.Dataset) -> xr.DataArray:
+def expected_kernel(ds: xr.Dataset) -> xr.DataArray:
     """Σ weight · kernel, (image, scale, unit), in pixels of the unit's feature map."""
     ds = root(ds)
     return (ds["weight"] * kernels(ds)).sum("branch", min_count=1).rename("expected kernel")
@@ -165,9 +165,7 @@ def holm(p: np.ndarray) -> np.ndarray:
     return np.take_along_axis(corrected, back, -1)
 
 
-def shift(
-    ds: xr.DataTree | xr.Dataset, *, cluster: str | Sequence[Any] | np.ndarray | None = None
-) -> xr.Dataset:
+def shift(ds: xr.Dataset, *, cluster: str | Sequence[Any] | np.ndarray | None = None) -> xr.Dataset:
     """Measure how far each unit's selection moves from the smallest to the largest scale.
 
     Parameters

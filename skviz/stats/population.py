@@ -13,13 +13,13 @@ from skviz.errors import SkvizError
 __all__ = ["area_correlation", "by_category", "mixed_effects"]
 
 
-def measured(ds: xr.DataTree | xr.Dataset) -> xr.Dataset:
+def measured(ds: xr.Dataset) -> xr.Dataset:
     """Return the images of a study that were not skipped, in memory."""
     root = stats.root(ds).drop_vars("thumbnail", errors="ignore").load()
     return root.isel(image=(root["problem"] == "").values) if "problem" in root else root
 
 
-def by_category(ds: xr.DataTree | xr.Dataset) -> xr.Dataset:
+def by_category(ds: xr.Dataset) -> xr.Dataset:
     """Say for each category how far the units shift, and rank the categories.
 
     Parameters
@@ -46,7 +46,7 @@ def by_category(ds: xr.DataTree | xr.Dataset) -> xr.Dataset:
     return table.assign(rank=(("category", "unit"), ranks))
 
 
-def area_correlation(ds: xr.DataTree | xr.Dataset) -> xr.Dataset:
+def area_correlation(ds: xr.Dataset) -> xr.Dataset:
     """Correlate the attention difference with the area of the object, over images.
 
     Parameters
@@ -82,7 +82,7 @@ def area_correlation(ds: xr.DataTree | xr.Dataset) -> xr.Dataset:
     )
 
 
-def mixed_effects(ds: xr.DataTree | xr.Dataset, unit: str) -> dict[str, Any]:
+def mixed_effects(ds: xr.Dataset, unit: str) -> dict[str, Any]:
     """Fit: attention difference = level + slope · log2(scale) + noise, at all levels of the data.
 
     Every scene, every cut-out that several scenes share and every category that several share has

@@ -66,7 +66,7 @@ def histogram(values: np.ndarray, bins: int) -> np.ndarray:
     return np.stack([(place == b).sum(0) for b in range(bins)], -1)
 
 
-def summary(ds: xr.DataTree | xr.Dataset, *, size: int = 1024, bins: int = 40) -> xr.Dataset:
+def summary(ds: xr.Dataset, *, size: int = 1024, bins: int = 40) -> xr.Dataset:
     """Summarise the attention difference of a study of any size, reading `size` images at a time.
 
     Parameters

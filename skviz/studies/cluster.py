@@ -4,9 +4,10 @@ The model and the scenes go to each worker once, a shipped network as its name; 
 A task that a dead worker left undone is done by another, with the same bytes.
 """
 
+from __future__ import annotations
+
 import ctypes
 import sys
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from threading import Lock
@@ -17,10 +18,15 @@ from distributed import Client, WorkerPlugin, as_completed, get_worker
 
 from skviz.errors import DataError
 from skviz.models import zoo
-from skviz.studies.study import Study, code_hash
+from skviz.studies.setting import code_hash
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from torch import nn
+
+    from skviz.studies.keeping import Kept
+    from skviz.studies.study import Study
 
 __all__ = ["spread"]
 
@@ -30,17 +36,18 @@ class Workshop(WorkerPlugin):
 
     Parameters
     ----------
-    study
-        What is to be measured.
+    study, kept
+        What is to be measured, and where it goes.
     """
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, kept: Kept) -> None:
         name: Any = getattr(getattr(study.model, "card", None), "name", None)
         shipped = name in zoo.names()
         if shipped:
             shipped = zoo.weights_hash(zoo.load(name)) == zoo.weights_hash(study.model)
         self.name = f"skviz-{uuid4()}"
         self.model: str | nn.Module = name if shipped else study.model
+        self.kept = kept
         self.study = replace(study, model=None)  # type: ignore[arg-type]
         self.code, self.weights = code_hash(), zoo.weights_hash(study.model)
 
@@ -56,7 +63,7 @@ class Workshop(WorkerPlugin):
     def do(self, task: int) -> int:
         """Do one task."""
         with self.lock:
-            return next(self.study.compute([task]))
+            return next(self.study.compute(self.kept, [task]))
 
 
 def keep_memory() -> None:
@@ -77,13 +84,13 @@ def do(name: str, task: int) -> int:
     return int(workshop.do(task))
 
 
-def spread(study: Study, tasks: Sequence[int], client: Client) -> Iterator[int]:
+def spread(study: Study, kept: Kept, tasks: Sequence[int], client: Client) -> Iterator[int]:
     """Have the workers do the tasks; yield each that is done.
 
     A study on ``cuda`` uses workers that were started with ``--resources GPU=1``, one task at a
     time on each.
     """
-    workshop = Workshop(study)
+    workshop = Workshop(study, kept)
     client.register_plugin(workshop, name=workshop.name)
     resources = {"GPU": 1} if study.where.type == "cuda" else None
     futures = client.map(

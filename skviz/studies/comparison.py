@@ -18,9 +18,9 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 import xarray as xr
 from tqdm import tqdm
@@ -31,47 +31,49 @@ from skviz.capture.recording import record
 from skviz.errors import SkvizError
 from skviz.models import device as devices
 from skviz.scenes.changes import CONTROL_SCENES, changed
-from skviz.studies.sweeps import (
-    as_scenes,
-    at_rest,
-    checked,
-    choose,
-    cut,
-    described,
-    example,
-    labelled,
-    labels,
-    measurements,
-)
+from skviz.studies import study as studies
+from skviz.studies.setting import as_scenes, at_rest, checked, choose, example
+from skviz.studies.sweeps import Weights
 from skviz.studies.untrained import untrained
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    import os
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from distributed import Client
     from torch import Tensor, nn
 
     from skviz.capture import Unit
     from skviz.scenes.cutouts import Objects
-    from skviz.scenes.layers import Ready
     from skviz.scenes.source import Scenes
 
 __all__ = ["CLAIM", "controls"]
 
 CLAIM = "object"
+NAMES = {
+    "attention_difference": ("attention difference", "1"),
+    "shift": ("change of the attention difference", "1"),
+    "coverage": ("share of the picture that is object", "1"),
+    "gain": ("factor of the selection logits", "1"),
+}
 SAMPLE = 32  # scenes, at every scale, on which gains are measured
 
 
 def controls(
     model: nn.Module,
-    source: Objects | Scenes,
+    scenes: Objects | Scenes,
     *,
     scales: Sequence[float] = (0.5, 1.0, 2.0),
     names: Sequence[str] = tuple(CONTROL_SCENES),
     seeds: int = 3,
-    units: Sequence[str] | None = None,
+    units: str | Unit | Iterable[str | Unit] | None = None,
     batch: int = 32,
     device: str = "auto",
     progress: bool = True,
+    store: str | os.PathLike[str] | None = None,
+    chunk: int = 128,
+    on_error: str = "stop",
+    client: Client | None = None,
 ) -> xr.Dataset:
     """Run a claim about object scale together with everything that might explain it otherwise.
 
@@ -79,7 +81,7 @@ def controls(
     ----------
     model
         Any classifier whose units' kernels are known; it comes back as it was.
-    source
+    scenes
         Scenes or cut-outs, as `skviz.sweep` takes them.
     scales
         At least two, increasing.
@@ -94,7 +96,9 @@ def controls(
     seeds
         How many untrained networks. Their selection logits are multiplied so that they vary over
         images as much as the model's (``gain``): small logits alone would hold any weight still.
-    units, batch, device, progress
+    store
+        A folder for one store of each control.
+    units, batch, device, progress, chunk, on_error, client
         As `skviz.sweep` takes them.
 
     Returns
@@ -109,7 +113,8 @@ def controls(
     SceneError
         If the scenes have no object that could be changed (use ``names=()``).
     """
-    grid, scenes = checked(scales), as_scenes(model, source)
+    shown = as_scenes(model, scenes)
+    grid = checked(scales, shown)
     if len(grid) < 2:
         raise SkvizError("controls compare scales; give at least two")
     unknown = [name for name in names if name not in CONTROL_SCENES]
@@ -117,58 +122,56 @@ def controls(
         raise SkvizError(f"no control {unknown[0]!r}; there are {', '.join(CONTROL_SCENES)}")
     where = devices.resolve(device)
     measured: dict[str, xr.Dataset] = {}
-    total = 1 + len(names) + seeds
-    bar = tqdm(total=total, desc="controls", unit="control", delay=2, disable=not progress)
+    bar = tqdm(
+        total=1 + len(names) + seeds, desc="controls", unit="control", delay=2, disable=not progress
+    )
+    folder = None if store is None else Path(store)
+
+    def keep(name: str, network: nn.Module, given: Scenes, gain: Sequence[float]) -> None:
+        ds = studies.run(
+            network,
+            given,
+            grid,
+            Weights(channels=False, coverage=True, pictures=False),
+            units=found,
+            store=None if folder is None else folder / f"{name}.zarr",
+            on_error=on_error,
+            client=client,
+            batch=batch,
+            chunk=chunk,
+            device=device,
+            progress=False,
+        )
+        kept = stats.attention_difference(ds).rename("attention_difference").to_dataset()
+        measured[name] = kept.assign(coverage=ds["coverage"], gain=("unit", list(gain)))
+        measured[name].attrs = ds.attrs
+        bar.update()
+
     with at_rest(model, where), bar:
-        found = choose(model, example(scenes, where, grid), units)
-
-        def keep(name: str, network: nn.Module, shown: Scenes, gain: list[float]) -> None:
-            known = differences(network, shown, grid, found, batch, where)
-            measured[name] = known.assign(gain=("unit", gain))
-            bar.update()
-
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        skip = on_error == "skip"
+        found = choose(model, example(shown, where, grid, skip=skip), units)
         own = [1.0] * sum(unit.calls for unit in found)
-        keep(CLAIM, model, scenes, own)
+        keep(CLAIM, model, shown, own)
         for name in names:
-            keep(name, model, changed(scenes, name, grid), own)
-        few = list(batches(scenes[:SAMPLE], grid, batch, where))
+            keep(name, model, changed(shown, name, grid), own)
+        few = list(batches(shown[:SAMPLE], grid, batch, where, skip=skip))
         for seed in range(1, seeds + 1):
-            network = untrained(model, batches(scenes, grid, batch, where), seed=seed)
+            network = untrained(model, batches(shown, grid, batch, where, skip=skip), seed=seed)
             changes = gains(model, network, few, found)
             gain = [changes[unit.name].gain for unit in found for _ in range(unit.calls)]
             with intervene(network, changes, units=found):
-                keep(f"untrained {seed}", network, scenes, gain)
-    ds = xr.concat(list(measured.values()), "control", coords="minimal", compat="override")
-    ds = ds.assign_coords(control=list(measured))
+                keep(f"untrained {seed}", network, shown, gain)
+    ds = xr.concat(
+        list(measured.values()), "control", coords="minimal", compat="override",
+        combine_attrs="override",
+    )  # fmt: skip
+    ds = ds.assign_coords(control=("control", list(measured), {"long_name": "control"}))
     ds["shift"] = stats.ends(ds["attention_difference"])
-    options = {"units": list(labels(found)), "batch": batch, "device": where.type, "seeds": seeds}
-    return ds.assign_attrs(described(model, scenes, grid, **options))
-
-
-def differences(
-    model: nn.Module,
-    shown: Scenes,
-    grid: Sequence[float],
-    found: Sequence[Unit],
-    size: int,
-    device: torch.device,
-) -> xr.Dataset:
-    """Attention differences (image, scale, unit) of scenes, and how much of them is object."""
-    rows = [row for row, _ in measurements(model, cut(shown, size), grid, found, device)]
-    stacked = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
-    tree = labelled(stacked, labels(found), shown, grid, None)
-    here = [part.ready(device, grid) for part in cut(shown, size)]
-    coverage = [np.concatenate([share(part, scale) for part in here]) for scale in grid]
-    ds = stats.attention_difference(tree).rename("attention_difference").to_dataset()
-    return ds.assign(coverage=(("image", "scale"), np.stack(coverage, 1)))
-
-
-def share(scenes: Ready, scale: float) -> np.ndarray:
-    """How much of each picture is object at a scale, (image,); NaN if that is not known."""
-    mask = scenes.mask(scale)
-    if mask is None:
-        return np.full(len(scenes), np.nan)
-    return mask.mean((1, 2)).cpu().numpy()
+    for name, (long_name, unit) in NAMES.items():
+        ds[name].attrs = {"long_name": long_name, "units": unit}
+    return ds.assign_attrs(measured[CLAIM].attrs | {"seeds": seeds})
 
 
 @dataclass(frozen=True)
@@ -222,10 +225,10 @@ def variation(
 
 
 def batches(
-    scenes: Scenes, scales: Sequence[float], size: int, device: torch.device
+    scenes: Scenes, scales: Sequence[float], size: int, device: torch.device, *, skip: bool
 ) -> Iterator[Tensor]:
     """Render the scenes at all scales, batch by batch."""
     for start in range(0, len(scenes), size):
-        part = scenes[start : start + size].ready(device, scales)
-        for scale in scales:
+        part = scenes[start : start + size].ready(device, scales, skip=skip)
+        for scale in scales if len(part) else ():
             yield part.render(scale)

@@ -1,11 +1,12 @@
 """Change the selection of a model and measure what becomes of its answers.
 
-The result is one `xarray.Dataset`; all variables are (intervention, unit, image, scale):
+The result is one `xarray.Dataset`. It holds what every study has (`skviz.studies.study`), and
+these, all of them (intervention, unit, image, scale):
 
 ========================  ==========================================================
-``prediction``            index of the predicted class
+``prediction``            index of the predicted class, as a float
 ``probability``           its softmax probability
-``correct``               whether it is the category, where both are known
+``correct``               1 if it is the category, 0 if not, where both are known
 ``category_probability``  softmax probability of the category, where both are known
 ========================  ==========================================================
 
@@ -13,35 +14,35 @@ Words are those of a sweep (`skviz.studies.sweeps`). The first intervention is `
 at all, the same for every unit; the last unit is ``all``, all of them together.
 """
 
-from collections.abc import Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import xarray as xr
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from skviz.capture import Unit
 from skviz.capture.interventions import intervene
 from skviz.capture.recording import record
 from skviz.errors import InterventionError, SceneError
-from skviz.models import device as devices
 from skviz.scenes.changes import recombined
-from skviz.scenes.cutouts import Objects
-from skviz.scenes.source import Scenes
-from skviz.studies.sweeps import (
-    SCALES,
-    as_scenes,
-    at_rest,
-    category_index,
-    checked,
-    choose,
-    described,
-    example,
-    probabilities,
-)
+from skviz.scenes.made import sha256_of
+from skviz.studies import study as studies
+from skviz.studies.keeping import Variable
+from skviz.studies.setting import as_scenes, checked, probabilities
+
+if TYPE_CHECKING:
+    import os
+
+    import xarray as xr
+    from distributed import Client
+
+    from skviz.capture import Unit
+    from skviz.scenes.cutouts import Objects
+    from skviz.scenes.source import Scenes
+    from skviz.studies.study import Batch, Study
 
 __all__ = ["effect", "swap"]
 
@@ -145,46 +146,122 @@ def fitted(weights: Tensor, like: Tensor) -> Tensor:
     return found.to(weights)
 
 
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a model answers while units are interfered with.
+
+    Attributes
+    ----------
+    interventions
+        As `effect` takes them.
+    donors
+        The scenes that each swap takes its weights from.
+    """
+
+    interventions: Mapping[str, Any]
+    donors: Mapping[Swap, Scenes]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What is done."""
+        return {"interventions": {name: said(what) for name, what in self.interventions.items()}}
+
+    def variables(self, study: Study) -> dict[str, Variable]:
+        """Say what is kept."""
+        plan(self.interventions, study.units)  # complain now
+        dims = ("intervention", "unit")
+        size = (1 + len(self.interventions), 1 + len(study.units))
+        names = {
+            "prediction": ("index of the predicted class", ""),
+            "probability": ("softmax probability of the predicted class", "1"),
+        }
+        if study.truth is not None:
+            names["correct"] = ("whether the predicted class is the category", "1")
+            names["category_probability"] = ("softmax probability of the category", "1")
+        each = "image scale"
+        return {name: Variable(each, dims, size, "f4", *about) for name, about in names.items()}
+
+    def coords(self, study: Study) -> dict[str, Any]:
+        """Say what is done to what."""
+        names = [*(unit.name or "model" for unit in study.units), ALL]
+        said = {"long_name": "intervention"}
+        return {
+            "intervention": ("intervention", [NATURAL, *self.interventions], said),
+            "unit": ("unit", names, {"long_name": "unit"}),
+        }
+
+    def __call__(self, model: nn.Module, batch: Batch) -> dict[str, np.ndarray]:
+        """Run the model as it is, and with every intervention."""
+        with torch.inference_mode():
+            natural = judge(model(batch.images), batch.truth)
+            given = {what: self.foreign(model, what, batch) for what in self.donors}
+            rows = [natural] * (len(batch.units) + 1)
+            for steps in plan(self.interventions, batch.units):
+                now = {unit: resolved(what, unit, given) for unit, what in steps.items()}
+                with intervene(model, now, units=batch.units):
+                    rows.append(judge(model(batch.images), batch.truth))
+        shape = (len(batch.images), 1 + len(self.interventions), len(batch.units) + 1)
+        return {key: np.stack([row[key] for row in rows], 1).reshape(shape) for key in natural}
+
+    def foreign(self, model: nn.Module, what: Swap, batch: Batch) -> dict[str, list[Tensor]]:
+        """Record the weights that a swap gives the images of a batch."""
+        scale = what.scale or batch.scale
+        others = self.donors[what][batch.numbers].ready(batch.images.device, [scale])
+        return weights(model, others.render(scale), batch.units)
+
+
+def said(what: Any) -> Any:
+    """Describe an intervention as JSON can hold it."""
+    if isinstance(what, Mapping):
+        return {unit: said(each) for unit, each in what.items()}
+    if callable(what):
+        return f"function {getattr(what, '__qualname__', type(what).__name__)}"
+    return f"tensor {sha256_of([what.cpu().numpy().tobytes()])}" if isinstance(what, Tensor) else (
+        what if isinstance(what, str) else repr(what)
+    )  # fmt: skip
+
+
 def effect(
     model: nn.Module,
-    scenes: Objects | Scenes,
+    scenes: Objects | Scenes | Tensor,
     interventions: Mapping[str, Any],
     *,
-    scales: Sequence[float] = SCALES,
-    units: Sequence[str] | None = None,
+    scales: Sequence[float] | None = None,
+    units: str | Unit | Iterable[str | Unit] | None = None,
     batch: int = 32,
     device: str = "auto",
     progress: bool = True,
+    store: str | os.PathLike[str] | None = None,
+    chunk: int = 128,
+    on_error: str = "stop",
+    client: Client | None = None,
 ) -> xr.Dataset:
     """Classify every scene at every scale with the selection of each unit, and of all, changed.
 
     What the selection is worth is a paired difference, ``p.sel(intervention="natural") - p``, where
-    ``p`` is ``ds["category_probability"]``; ``skviz.stats.interval` gives its interval.
+    ``p`` is ``ds["category_probability"]``; ``skviz.stats.interval`` gives its interval.
 
     Parameters
     ----------
     model
         Any classifier with SK units; it comes back as it was, on the device it was on.
-    scenes
+    scenes, scales
         As `skviz.sweep` takes them.
     interventions
         By a short name of yours: what to do with a unit, anything that `skviz.intervene` takes
         or `swap`; or a mapping of that by unit, if it differs between units.
-    scales
-        Increasing; ``1.0`` is the reference.
     units
-        Which to intervene on; by default all that are not degenerate.
+        Which to intervene on: names, units, or one of them; by default all that are not
+        degenerate.
     batch
         Scenes per forward pass; also the images that a function of the weights sees.
-    device
-        See `skviz.models.device.resolve`.
-    progress
-        Show a progress bar once it has taken two seconds.
+    device, progress, store, chunk, on_error, client
+        See `skviz.studies.study.run`.
 
     Returns
     -------
     xarray.Dataset
-        As the module's documentation lists it; provenance in ``attrs``.
+        As the module's documentation lists it; where it comes from in ``attrs``.
 
     Raises
     ------
@@ -195,64 +272,29 @@ def effect(
     """
     if NATURAL in interventions:
         raise InterventionError(f"{NATURAL!r} is the model as it is and always there; rename yours")
-    grid, source, where = checked(scales), as_scenes(model, scenes), devices.resolve(device)
-    parts = [source[start : start + batch] for start in range(0, len(source), batch)]
-    truth = category_index(model, source)
-    rows: list[list[list[dict[str, np.ndarray]]]] = []  # by part, scale, intervention × unit
-    bar = tqdm(total=len(parts) * len(grid), desc="effect", delay=2, disable=not progress)
-    with at_rest(model, where), torch.inference_mode(), bar:
-        found = choose(model, example(source, where, grid), units)
-        plans = plan(interventions, found)
-        swaps = {w for steps in plans for w in steps.values() if isinstance(w, Swap)}
-        donors = {what: donor(source, what) for what in swaps}
-        for number, part in enumerate(parts):
-            here = part.ready(where, grid)
-            from_ = slice(number * batch, number * batch + len(part))
-            others = {
-                what: donors[what][from_].ready(where, [what.scale] if what.scale else grid)
-                for what in swaps
-            }
-            which = None if truth is None else truth[from_]
-            rows.append([])
-            for scale in grid:
-                images = here.render(scale)
-                natural = judge(model(images), which)
-                rows[-1].append([natural] * (len(found) + 1))
-                given = {
-                    what: weights(model, others[what].render(what.scale or scale), found)
-                    for what in swaps
-                }
-                for steps in plans:
-                    now = {unit: resolved(what, unit, given) for unit, what in steps.items()}
-                    with intervene(model, now, units=found):
-                        rows[-1][-1].append(judge(model(images), which))
-                bar.update()
-    shape = (1 + len(interventions), len(found) + 1, len(source), len(grid))
-    dims = ("intervention", "unit", "image", "scale")
-    variables = {
-        key: np.concatenate(
-            [np.stack([np.stack([row[key] for row in at]) for at in part], -1) for part in rows], 1
-        ).reshape(shape)  # (intervention × unit, image, scale) before
-        for key in natural
-    }
-    return xr.Dataset(
-        {key: (dims, values) for key, values in variables.items()},
-        coords={
-            "intervention": [NATURAL, *interventions],
-            "unit": [*(unit.name or "model" for unit in found), ALL],
-            "image": list(source.ids),
-            "scale": grid,
-            "category": ("image", list(source.category)),
-        },
-        attrs=described(
-            model,
-            source,
-            grid,
-            interventions={name: repr(what) for name, what in interventions.items()},
-            batch=batch,
-            device=where.type,
-        ),
+    shown = as_scenes(model, scenes)
+    asked = [
+        what
+        for each in interventions.values()
+        for what in (each.values() if isinstance(each, Mapping) else [each])
+    ]
+    swaps = {what for what in asked if isinstance(what, Swap)}
+    measure = Answers(interventions, {what: donor(shown, what) for what in swaps})
+    ds = studies.run(
+        model,
+        shown,
+        checked(scales, shown),
+        measure,
+        units=units,
+        batch=batch,
+        device=device,
+        progress=progress,
+        store=store,
+        chunk=chunk,
+        on_error=on_error,
+        client=client,
     )
+    return ds.transpose("intervention", "unit", "image", "scale")
 
 
 def plan(interventions: Mapping[str, Any], units: Sequence[Unit]) -> list[dict[str, Any]]:

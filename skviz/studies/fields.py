@@ -17,33 +17,32 @@ its whole input, so that with it every unit sees a little of everything.
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import xarray as xr
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from skviz.capture.interventions import force, intervene
 from skviz.capture.names import kernel_name
 from skviz.capture.outputs import unit_output
 from skviz.models import device as devices
-from skviz.studies.sweeps import (
-    as_scenes,
-    at_rest,
-    checked,
-    choose,
-    described,
-    example,
-)
+from skviz.studies import study as studies
+from skviz.studies.keeping import Variable
+from skviz.studies.setting import as_scenes, at_rest, checked, choose, example
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import os
+    from collections.abc import Iterable, Sequence
+
+    import xarray as xr
+    from distributed import Client
 
     from skviz.capture import Unit
     from skviz.scenes.cutouts import Objects
     from skviz.scenes.source import Scenes
+    from skviz.studies.study import Batch, Study
 
 __all__ = ["receptive_field"]
 
@@ -51,17 +50,84 @@ SHARES = (0.5, 0.95)
 NATURAL = "natural"
 
 
+@dataclass(frozen=True)
+class Fields:
+    """How much of the image units look at.
+
+    Attributes
+    ----------
+    draws, seed
+        As `receptive_field` takes them.
+    every
+        All units: the weights of all are held, whichever are asked for.
+    """
+
+    draws: int
+    seed: int
+    every: tuple[Unit, ...]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the numbers depend on."""
+        return {"draws": self.draws, "seed": self.seed}
+
+    def variables(self, study: Study) -> dict[str, Variable]:
+        """Say what is kept."""
+        count = (len(forced(self.every)), len(study.units))
+        side = study.scenes.canvas
+        dims = ("selection", "unit")
+        return {
+            "field": Variable(
+                "task scale", (*dims, "y", "x"), (*count, side, side), "f8",
+                "share of the squared gradient", "1",
+            ),
+            "radius": Variable(
+                "image scale", ("share", *dims), (len(SHARES), *count), "f4",
+                "radius that holds a share of the field", "pixels",
+            ),
+        }  # fmt: skip
+
+    def coords(self, study: Study) -> dict[str, Any]:
+        """Which selections there are."""
+        names = [unit.name or "model" for unit in study.units]
+        return {
+            "share": ("share", list(SHARES), {"long_name": "share of the field", "units": "1"}),
+            "selection": ("selection", list(forced(self.every)), {"long_name": "selection"}),
+            "unit": ("unit", names, {"long_name": "unit"}),
+        }
+
+    def __call__(self, model: nn.Module, batch: Batch) -> dict[str, np.ndarray]:
+        """Take the gradients, with signs that depend on nothing but the seed and the image."""
+        seeds = [(self.seed * 1_000_003 + int(each)) % 2**63 for each in batch.ready.content]
+        signs = [torch.Generator().manual_seed(seed) for seed in seeds]
+        squared = []
+        for changes in forced(self.every).values():
+            with intervene(model, changes, units=self.every):
+                squared.append(
+                    squared_gradients(model, batch.images, batch.units, self.draws, signs)
+                )
+        found = torch.stack(squared).cpu().numpy()  # (selection, unit, image, y, x)
+        return {
+            "field": found.transpose(2, 0, 1, 3, 4),
+            "radius": radii(found).transpose(3, 0, 1, 2),  # (share, selection, unit, image) before
+        }
+
+
 def receptive_field(
     model: nn.Module,
-    source: Objects | Scenes,
+    scenes: Objects | Scenes | Tensor,
     *,
     scales: Sequence[float] = (1.0,),
-    units: Sequence[str] | None = None,
+    units: str | Unit | Iterable[str | Unit] | None = None,
     draws: int = 4,
     batch: int = 16,
     seed: int = 0,
     device: str = "auto",
     progress: bool = True,
+    store: str | os.PathLike[str] | None = None,
+    chunk: int = 128,
+    on_error: str = "stop",
+    client: Client | None = None,
 ) -> xr.Dataset:
     """Measure the effective receptive field of units, as they are and with each kernel forced.
 
@@ -69,23 +135,19 @@ def receptive_field(
     ----------
     model
         With units whose modules give feature maps; it comes back as it was.
-    source
-        Scenes or cut-outs, as `skviz.sweep` takes them.
+    scenes
+        As `skviz.sweep` takes them.
     scales
         Increasing.
     units
-        Names; by default all that can be shown.
+        Names, units, or one of them; by default all that can be shown.
     draws
         Random signs with which a unit's channels are summed before the gradient is taken. The mean
         over draws of the squared gradient is that over channels, without one pass for each.
-    batch
-        Scenes per pass.
     seed
         Of the signs.
-    device
-        See `skviz.models.device.resolve`.
-    progress
-        Show a progress bar once it has taken two seconds.
+    batch, device, progress, store, chunk, on_error, client
+        See `skviz.studies.study.run`.
 
     Returns
     -------
@@ -97,52 +159,30 @@ def receptive_field(
     UnitError
         If a unit runs several times in a pass or its module gives no feature map.
     """
-    grid, scenes, where = checked(scales), as_scenes(model, source), devices.resolve(device)
-    generator = torch.Generator().manual_seed(seed)
-    parts = [scenes[start : start + batch] for start in range(0, len(scenes), batch)]
-    fields, radius = [], []
-    total = len(grid) * len(parts)
-    bar = tqdm(total=total, desc="receptive field", unit="batch", delay=2, disable=not progress)
-    with at_rest(model, where), bar:
-        shown = example(scenes, where, grid)
-        every = choose(model, shown, None)  # the weights of all are held, whichever are asked for
-        chosen = every if units is None else choose(model, shown, units)
-        selections = forced(every)
-        for scale in grid:
-            measured = []
-            for part in parts:
-                images = part.ready(where, [scale]).render(scale)
-                squared = []
-                for changes in selections.values():
-                    with intervene(model, changes, units=every):
-                        squared.append(squared_gradients(model, images, chosen, draws, generator))
-                measured.append(
-                    torch.stack(squared).cpu().numpy()
-                )  # (selection, unit, image, y, x)
-                bar.update()
-            fields.append(sum(part.sum(2) for part in measured))
-            radius.append(np.concatenate([radii(part) for part in measured], -1))
-    field = np.stack(fields)
-    return xr.Dataset(
-        {
-            "field": (
-                ("scale", "selection", "unit", "y", "x"),
-                field / field.sum((-2, -1), keepdims=True),
-            ),
-            "radius": (("scale", "share", "selection", "unit", "image"), np.stack(radius)),
-        },
-        coords={
-            "scale": grid,
-            "share": list(SHARES),
-            "selection": list(selections),
-            "unit": [unit.name or "model" for unit in chosen],
-            "image": list(scenes.ids),
-            "category": ("image", list(scenes.category)),
-        },
-        attrs=described(
-            model, scenes, grid, draws=draws, seed=seed, batch=batch, device=where.type
-        ),
+    shown, where = as_scenes(model, scenes), devices.resolve(device)
+    grid = checked(scales, shown)
+    with at_rest(model, where):
+        few = example(shown, where, grid, skip=on_error == "skip")
+        every = choose(model, few, None)
+        chosen = every if units is None else choose(model, few, units)
+    ds = studies.run(
+        model,
+        shown,
+        grid,
+        Fields(draws, seed, tuple(every)),
+        units=chosen,
+        batch=batch,
+        device=device,
+        progress=progress,
+        store=store,
+        chunk=chunk,
+        on_error=on_error,
+        client=client,
     )
+    total = ds["field"].sum("task")
+    field = (total / total.sum(["y", "x"])).assign_attrs(ds["field"].attrs)
+    ds = ds.drop_vars("field").assign(field=field)
+    return ds.transpose("scale", "share", "selection", "unit", "image", "y", "x")
 
 
 def forced(units: Sequence[Unit]) -> dict[str, dict[str, Any]]:
@@ -160,9 +200,11 @@ def squared_gradients(
     images: Tensor,
     units: Sequence[Unit],
     draws: int,
-    generator: torch.Generator,
+    generators: Sequence[torch.Generator],
 ) -> Tensor:
     """Squared gradient of each unit's central position, summed over colours and channels.
+
+    Signs come from a generator for each image.
 
     Returns
     -------
@@ -179,7 +221,8 @@ def squared_gradients(
         central = output[:, :, output.shape[2] // 2, output.shape[3] // 2]  # (image, channel)
         total = torch.zeros_like(images[:, 0])
         for _ in range(draws):
-            signs = 2.0 * torch.randint(2, central.shape, generator=generator) - 1
+            drawn = [torch.randint(2, central.shape[1:], generator=own) for own in generators]
+            signs = 2.0 * torch.stack(drawn) - 1
             (gradient,) = torch.autograd.grad(
                 (signs.to(central) * central).sum(), images, retain_graph=True
             )

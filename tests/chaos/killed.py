@@ -16,11 +16,10 @@ import torch
 from skviz.models.nn import SKNet
 from skviz.scenes.cutouts import objects, place
 from skviz.scenes.source import Scenes
-from skviz.studies import store
-from skviz.studies import study as studies
+from skviz.studies.disk import Disk
 from skviz.studies.sweeps import sweep
 
-TREE = studies.Study.tree
+PUT = Disk.put
 
 
 def material() -> tuple[SKNet, Scenes]:
@@ -34,13 +33,13 @@ def work(path: Path, log: Path) -> None:
     """Do the study, or what is left of it, writing down each task that is computed."""
     model, source = material()
 
-    def noted(study, measured, start, problems):
+    def noted(disk, task, *arrays):
         with log.open("a") as file:
-            file.write(f"{start // study.chunk}\n")
+            file.write(f"{task}\n")
         time.sleep(0.02)  # so that moments between computing and writing are hit too
-        return TREE(study, measured, start, problems)
+        PUT(disk, task, *arrays)
 
-    studies.Study.tree = noted
+    Disk.put = noted
     sweep(
         model, source, scales=[0.5, 1.0, 2.0], batch=2, chunk=3, channels=True, store=path,
         progress=False, device="cpu",
@@ -64,7 +63,7 @@ def attempt(path: Path, log: Path, delay: float | None) -> dict[str, object]:
         "killed": os.WIFSIGNALED(status),
         "failed": os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0,
         "computed": [int(line) for line in log.read_text().split()],
-        "left": store.pending(path) if path.exists() else None,  # None: not created yet
+        "left": Disk(path).pending() if path.exists() else None,  # None: not created yet
         "seconds": time.monotonic() - start,
     }
 

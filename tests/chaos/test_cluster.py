@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import skviz
-from skviz.studies import store
+from skviz.studies.disk import Disk
 from tests.chaos.test_killed import same
 
 distributed = pytest.importorskip("distributed")
@@ -42,10 +42,10 @@ def test_a_worker_that_dies_changes_nothing(client, tmp_path):
     killed = []
 
     def kill() -> None:
-        while not path.exists() or len(store.pending(path)) > 12:
+        while not path.exists() or len(Disk(path).pending()) > 12:
             time.sleep(0.02)
         victim = next(iter(client.run(os.getpid).values()))
-        killed.append(len(store.pending(path)))
+        killed.append(len(Disk(path).pending()))
         os.kill(victim, signal.SIGKILL)
 
     assassin = threading.Thread(target=kill)

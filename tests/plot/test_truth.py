@@ -92,14 +92,13 @@ def test_the_hollow_end_of_a_way_is_the_smallest_scale():
             assert mark.get_color() == way.get_color()
 
 
-def skipped(ds: xr.DataTree) -> xr.DataTree:
+def skipped(ds: xr.Dataset) -> xr.Dataset:
     """The same sweep, had its second image been unreadable."""
     broken = ds.copy(deep=True)
     problem = np.where(np.arange(ds.sizes["image"]) == 1, "not an image", "")
-    broken.dataset = broken.to_dataset().assign(problem=("image", problem))
-    for node in broken.subtree:
-        node["weight"][1] = np.nan
-    return broken
+    broken["weight"][1] = np.nan
+    broken["channel_weight"][1] = np.nan
+    return broken.assign(problem=("image", problem))
 
 
 @pytest.mark.parametrize(
@@ -121,11 +120,10 @@ def test_an_image_that_was_skipped_is_neither_drawn_nor_counted(draw):
 
 def test_the_picture_is_that_of_the_image_whose_channels_are_drawn():
     ds = figure_types.made_up()
-    named = ds.copy()
-    named.dataset = named.to_dataset().assign_coords(example=["made-up/0", "made-up/1"])
+    named = ds.assign_coords(example=["made-up/0", "made-up/1"])
     later = named.isel(image=[1, 5, 0, 7, 8])
     figure = plot.three_scales(later, example=0, unit="stage2.0.sk")
-    weight = ds["stage2.0.sk"]["weight"].isel(image=0, branch=1).sel(scale=1.5)
+    weight = skviz.stats.channels(ds, "stage2.0.sk").isel(image=0, branch=1).sel(scale=1.5)
     np.testing.assert_allclose(figure.tables["channels"]["weight"].sel(scale=1.5), weight)
     assert "made-up/0" in figure.axes[3].get_title(loc="left")
     with pytest.raises(SkvizError, match=r"'made-up/0', which the data no longer hold"):
@@ -143,7 +141,7 @@ def test_scales_are_drawn_in_order_whatever_order_they_are_in():
 
 def test_a_unit_that_never_moves_is_drawn_at_zero():
     ds = figure_types.made_up(units=2)
-    root = ds.to_dataset()
+    root = ds.copy(deep=True)
     root["weight"][:, :, 0] = 0.5
     figure = plot.scale_response(root)
     np.testing.assert_array_equal(figure.axes[0].lines[0].get_ydata(), 0)
@@ -152,10 +150,9 @@ def test_a_unit_that_never_moves_is_drawn_at_zero():
     np.testing.assert_array_equal(plot.control_shifts(still).tables["shifts"]["estimate"][:, 0], 0)
 
 
-def with_kernels(*kernels: float) -> xr.DataTree:
+def with_kernels(*kernels: float) -> xr.Dataset:
     ds = figure_types.made_up(branches=len(kernels), units=2)
-    ds.dataset = ds.to_dataset().assign_coords(kernel=(("unit", "branch"), [kernels] * 2))
-    return ds
+    return ds.assign_coords(kernel=(("unit", "branch"), [kernels] * 2))
 
 
 @pytest.mark.parametrize(
@@ -183,7 +180,7 @@ def test_units_of_two_and_three_branches_share_what_colours_mean(ds):
     norms = {(ax.images[0].norm.vmin, ax.images[0].norm.vmax) for ax in figure.axes[:2]}
     assert len(norms) == 1
     for ax, unit, branches in zip(figure.axes[:2], ds["unit"].values, (2, 3), strict=True):
-        weight = ds[unit]["weight"].isel(branch=branches - 1).mean("image").values
+        weight = skviz.stats.channels(ds, unit).isel(branch=branches - 1).mean("image").values
         drawn = ax.images[0].get_array()
         kept = np.sort(weight[np.isfinite(weight)])
         np.testing.assert_allclose(np.sort(drawn, axis=None), kept - 1 / branches, atol=1e-6)
@@ -226,7 +223,7 @@ def test_captions_say_how_the_interval_was_made():
     found = stats.estimate(stats.attention_difference(sweep))
     for draw in (plot.scale_response, plot.expected_kernel, plot.three_scales):
         assert found.attrs["method"] in skviz.caption(draw(sweep))
-    twice = sweep.to_dataset().assign_coords(image=[f"made-up/{i // 2}" for i in range(12)])
+    twice = sweep.assign_coords(image=[f"made-up/{i // 2}" for i in range(12)])
     assert "over 6 clusters" in skviz.caption(plot.scale_response(twice))
     one = plot.three_scales(sweep.isel(image=[0]))
     assert "no interval" in one.caption

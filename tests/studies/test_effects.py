@@ -144,7 +144,7 @@ def test_a_model_of_unknown_categories_in_training_comes_back_as_it_was(scenes):
     state = {name: value.clone() for name, value in model.state_dict().items()}
     hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
     ds = effect(model, scenes, {"swapped": swap(scale=1.5)}, scales=[1.0])
-    assert set(ds.data_vars) == {"prediction", "probability"}
+    assert set(ds.data_vars) == {"prediction", "probability", "area", "content", "problem"}
     with pytest.raises(UnitError, match="kernels \\(3, 5\\), not 9"):
         effect(model, scenes, {"9×9": force(kernel=9)}, scales=[1.0])
     assert all(module.training for module in model.modules())

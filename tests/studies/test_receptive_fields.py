@@ -42,7 +42,9 @@ class Stub:
 def test_a_stack_of_plain_convolutions_has_the_field_of_the_closed_form(kernels):
     size = 31
     images = torch.rand(2, 1, size, size)
-    field = squared_gradients(Plain(*kernels), images, [Stub("convs")], 3, torch.Generator())[0, 0]
+    field = squared_gradients(
+        Plain(*kernels), images, [Stub("convs")], 3, [torch.Generator() for _ in images]
+    )[0, 0]
     line = np.ones(1)
     for kernel in kernels:  # gradients of sums of shifts: the kernels convolved with each other
         line = np.convolve(line, np.ones(kernel))
@@ -77,7 +79,13 @@ def source() -> Scenes:
 def test_random_signs_average_to_the_sum_over_channels(network, source):
     images = source.render(1.0)
     units = find_units(network, images)
-    drawn = squared_gradients(network, images, units[:1], 600, torch.Generator().manual_seed(1))[0]
+    drawn = squared_gradients(
+        network,
+        images,
+        units[:1],
+        600,
+        [torch.Generator().manual_seed(s) for s in range(len(images))],
+    )[0]
     seen = []
     handle = network.stage1[0].sk.register_forward_hook(lambda *args: seen.append(args[-1]))
     inputs = images.clone().requires_grad_()
@@ -99,7 +107,9 @@ def test_forced_selections_are_those_of_interventions_and_larger_kernels_see_mor
     assert bool((radius.sel(selection="5×5") > radius.sel(selection="3×3")).all())
     units = find_units(network, source.render(1.0))
     with intervene(network, {unit.name: force(kernel=5) for unit in units}, units=units):
-        field = squared_gradients(network, source.render(1.2), units, 64, torch.Generator())
+        field = squared_gradients(
+            network, source.render(1.2), units, 64, [torch.Generator() for _ in source]
+        )
     mean = field.sum(1) / field.sum((1, 2, 3))[:, None, None]
     kept = ds["field"].sel(scale=1.2, selection="5×5")
     assert float(np.corrcoef(mean.flatten(), kept.values.flatten())[0, 1]) > 0.9
@@ -108,9 +118,9 @@ def test_forced_selections_are_those_of_interventions_and_larger_kernels_see_mor
 def test_the_gate_is_held_fixed(network, source):
     # With all weights held, nothing outside the branches' own reach is seen; with the gate, it is.
     images, units = source.render(1.0), find_units(network, source.render(1.0))
-    free = squared_gradients(network, images, units[:1], 1, torch.Generator())
+    free = squared_gradients(network, images, units[:1], 1, [torch.Generator() for _ in images])
     with intervene(network, {unit.name: torch.Tensor.detach for unit in units}, units=units):
-        held = squared_gradients(network, images, units[:1], 1, torch.Generator())
+        held = squared_gradients(network, images, units[:1], 1, [torch.Generator() for _ in images])
     assert float(held[0, :, 0, 0].max()) == 0
     assert float(free[0, :, 0, 0].min()) > 0
 

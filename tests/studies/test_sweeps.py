@@ -7,7 +7,7 @@ import torch
 import skviz
 from skviz.errors import SceneError, SkvizError
 from skviz.models.nn import SKNet
-from skviz.studies import sweeps
+from skviz.studies import tasks
 
 
 def test_layout(ds):
@@ -15,8 +15,8 @@ def test_layout(ds):
     assert ds["unit"].values.tolist() == ["stage1.0.sk", "stage2.0.sk"]
     np.testing.assert_array_equal(ds["kernel"].values, [[3, 5, np.nan], [3, 5, 7]])
     assert ds["category"].values.tolist()[0] == "airplane"
-    assert ds["stage2.0.sk"]["weight"].dims == ("image", "scale", "branch", "channel")
-    assert ds["stage2.0.sk"].sizes["channel"] == 16
+    assert skviz.stats.channels(ds, "stage2.0.sk").dims == ("image", "scale", "branch", "channel")
+    assert skviz.stats.channels(ds, "stage2.0.sk").sizes["channel"] == 16
 
 
 def test_weights_are_those_of_one_image_at_a_time(small_net, few, ds):
@@ -31,7 +31,12 @@ def test_weights_are_those_of_one_image_at_a_time(small_net, few, ds):
                 with torch.no_grad():
                     small_net(scenes[image : image + 1].render(scale))
                 weights = logits["now"].view(3, 16).softmax(0)
-                here = ds["stage2.0.sk"]["weight"].isel(image=image).sel(scale=scale).values
+                here = (
+                    skviz.stats.channels(ds, "stage2.0.sk")
+                    .isel(image=image)
+                    .sel(scale=scale)
+                    .values
+                )
                 np.testing.assert_allclose(here, weights.numpy(), atol=1e-6)
                 mean = ds["weight"].isel(image=image).sel(scale=scale, unit="stage2.0.sk").values
                 np.testing.assert_allclose(mean, weights.mean(1).numpy(), atol=1e-6)
@@ -59,8 +64,8 @@ def test_thumbnails_are_the_scenes_shown(few, ds):
 @pytest.mark.parametrize(("canvas", "size"), [(32, 64), (96, 8), (224, 2), (2000, 1)])
 def test_a_cpu_gets_batches_that_fit_its_caches(few, canvas, size):
     scenes = replace(skviz.place(few, canvas=32), canvas=canvas)
-    assert sweeps.batch_size(scenes, torch.device("cpu")) == size
-    assert sweeps.batch_size(scenes, torch.device("meta")) == 32
+    assert tasks.batch_size(scenes, torch.device("cpu")) == size
+    assert tasks.batch_size(scenes, torch.device("meta")) == 32
 
 
 def test_batch_size_changes_nothing(small_net, few, ds):
@@ -102,7 +107,7 @@ def test_knows_what_is_correct(few):
 def test_provenance_tells_models_apart(small_net, few, ds):
     scenes = skviz.place(few, canvas=32)
     other = SKNet((1,), (8,), num_classes=7, stem_channels=8, stem_stride=2, groups=2)
-    again = skviz.sweep(small_net, scales=[1.0], source=scenes)
+    again = skviz.sweep(small_net, scenes, scales=[1.0])
     assert again.attrs["model_sha256"] == ds.attrs["model_sha256"]
     assert (
         skviz.sweep(other, scenes, scales=[1.0]).attrs["model_sha256"]

@@ -1,0 +1,213 @@
+"""What every study begins with: a model at rest, its units, scenes, and where it all is from."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from skviz.capture import Unit, units_of
+from skviz.errors import SkvizError, UnitError
+from skviz.models import zoo
+from skviz.scenes.cutouts import Objects, place
+from skviz.scenes.made import sha256_of, step
+from skviz.scenes.ready import Still
+from skviz.scenes.source import CANVAS, Scenes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from types import TracebackType
+
+__all__ = [
+    "SCALES", "as_scenes", "at_rest", "canvas_of", "category_index", "checked", "choose", "cut",
+    "described", "example", "increasing", "labels", "names_of", "probabilities", "provenance",
+]  # fmt: skip
+
+SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+SOME = 200  # images whose names are said one by one
+RUN_THROUGH = ("models", "capture", "scenes", "studies")  # rooms that a measure runs through
+
+
+def checked(scales: Sequence[float] | None, scenes: Scenes) -> list[float]:
+    """Return the scales if they can be a grid; by default what the protocol allows.
+
+    Raises
+    ------
+    SkvizError
+        If they are not increasing.
+    """
+    if scales is None:
+        scales = {"zoom": SCALES[2:], "as they are": (1.0,)}.get(scenes.protocol, SCALES)
+    return increasing(scales)
+
+
+def increasing(scales: Sequence[float]) -> list[float]:
+    """Return scales as numbers, or raise `SkvizError` unless they increase."""
+    grid = [float(scale) for scale in scales]
+    if not grid or sorted(set(grid)) != grid:
+        raise SkvizError(f"scales must be increasing, at least one, got {list(scales)}")
+    return grid
+
+
+def canvas_of(model: nn.Module) -> int:
+    """Return the side of the images that a model wants, in pixels."""
+    card = getattr(model, "card", None)
+    return card.canvas if card else CANVAS
+
+
+def as_scenes(model: nn.Module, given: Objects | Scenes | Tensor) -> Scenes:
+    """Place cut-outs on the model's canvas, take images as they are; scenes are scenes already.
+
+    Raises
+    ------
+    SkvizError
+        If it is none of these.
+    """
+    if isinstance(given, Scenes):
+        return given
+    if isinstance(given, Objects):
+        return place(given, canvas=canvas_of(model))
+    if isinstance(given, Tensor) and given.ndim == 4 and given.is_floating_point() and len(given):
+        names = tuple(f"{number:06d}" for number in range(len(given)))
+        call = step("images", shape=tuple(given.shape))
+        everything = tuple(range(len(given)))
+        none = ("",) * len(given)
+        return Scenes(
+            Still(given), names, none, none, "as they are", given.shape[-1], (call,), everything
+        )
+    got = f"a tensor {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
+    raise SkvizError(
+        "expected scenes (skviz.place, skviz.photographs(…).zoom() or .cut_out()), cut-outs, or "
+        f"images as floats (N, 3, H, W), got {got}"
+    )
+
+
+def cut(scenes: Scenes, size: int) -> list[Scenes]:
+    """Cut scenes into parts of a size."""
+    return [scenes[start : start + size] for start in range(0, len(scenes), size)]
+
+
+def example(
+    scenes: Scenes, device: torch.device, grid: Sequence[float], *, skip: bool = False
+) -> Tensor:
+    """Render a few scenes for finding units, at the largest scale: the first that can be had."""
+    problems: dict[int, str] = {}
+    for part in cut(scenes, 3):
+        here = part.ready(device, grid, skip=skip)
+        if len(here):
+            return here.render(grid[-1])
+        problems = dict(here.problems)
+    raise SkvizError(f"no image can be used; the last one: {problems[max(problems)]}")
+
+
+def category_index(model: nn.Module, scenes: Scenes) -> Tensor | None:
+    """Return the class of each scene's category, (image,), if the model is known to have it."""
+    card = getattr(model, "card", None)
+    if not card or not set(scenes.category) <= set(card.categories):
+        return None
+    return torch.tensor([card.categories.index(category) for category in scenes.category])
+
+
+def probabilities(logits: Any) -> Tensor:
+    """Return the softmax of logits (image, class), in float32."""
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        raise SkvizError("expected a classifier: a model that gives logits (image, class)")
+    return logits.float().softmax(1)
+
+
+class at_rest:  # noqa: N801 (a context manager that reads like a phrase)
+    """Put a model in evaluation mode on a device, and everything back as it was."""
+
+    def __init__(self, model: nn.Module, device: torch.device) -> None:
+        self.model, self.device = model, device
+
+    def __enter__(self) -> None:
+        self.training = {module: module.training for module in self.model.modules()}
+        first = next(self.model.parameters(), None)
+        self.home = first.device if first is not None else self.device
+        self.model.eval().to(self.device)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.model.to(self.home)
+        for module, training in self.training.items():
+            module.training = training
+
+
+def names_of(units: str | Unit | Iterable[str | Unit] | None) -> list[str] | None:
+    """Return the names of units, which may be given as names, as units, or as one of them."""
+    if units is None:
+        return None
+    if isinstance(units, str | Unit):
+        units = [units]
+    return [unit if isinstance(unit, str) else unit.name for unit in units]
+
+
+def choose(
+    model: nn.Module, images: Tensor, units: str | Unit | Iterable[str | Unit] | None
+) -> list[Unit]:
+    """Find the units of a model on a few images, and keep those named or all that can be shown."""
+    found, names = units_of(model, images), names_of(units)
+    if names is not None:
+        if not names:
+            raise UnitError("no unit is asked for; leave units= out for all")
+        return [found[name] for name in names]
+    kept = [unit for unit in found if unit.recordable and not unit.degenerate]
+    if not kept:
+        raise UnitError(f"{type(model).__name__} has no unit whose weights can be shown:\n{found}")
+    return kept
+
+
+def labels(units: Sequence[Unit]) -> dict[str, tuple[float, ...]]:
+    """Name every call of every unit, with its `sizes`."""
+    return {
+        f"{unit.name or 'model'}{f'@{call}' if unit.calls > 1 else ''}": unit.sizes
+        for unit in units
+        for call in range(unit.calls)
+    }
+
+
+def described(model: nn.Module, scenes: Scenes, scales: Sequence[float]) -> dict[str, Any]:
+    """Say where a result comes from: code, model, images and scales."""
+    ids = list(scenes.ids)
+    return {
+        **provenance(model),
+        "architecture_sha256": sha256_of([repr(model).encode()]),
+        "code_sha256": code_hash(),
+        **scenes.attrs,
+        "images": len(ids),
+        "ids": ids if len(ids) <= SOME else [*ids[:2], "…", ids[-1]],
+        "ids_sha256": sha256_of([repr((ids, scenes.category)).encode()]),
+        "scales": list(scales),
+    }
+
+
+def provenance(model: nn.Module) -> dict[str, Any]:
+    """Say which code and model a result comes from."""
+    card = getattr(model, "card", None)
+    return {
+        "skviz": version("skviz"),
+        "torch": str(torch.__version__),
+        "model": card.name if card else type(model).__name__,
+        "model_sha256": zoo.weights_hash(model),
+    }
+
+
+@cache
+def code_hash() -> str:
+    """Return the sha256 of the code that a measure runs through: not of plots, not of pages."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for room in RUN_THROUGH:
+        for path in sorted((package / room).rglob("*.py")):
+            digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
