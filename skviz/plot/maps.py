@@ -47,7 +47,8 @@ def branch_heatmap(ds: xr.Dataset) -> Figure:
         image = marks.tiles(ax, table, "unit", "scale", norm=norm, branch=branch)
         ax.set_title(name)
         labels.scale_columns(ax, root["scale"].values, branches)
-    labels.units_left(axes[0], list(names.values()), made.get_figheight() - 1.1 - 0.45 * narrow)
+    high = made.bbox.height / made.dpi - 1.1 - 0.45 * narrow  # inches, also of a part of a panel
+    labels.units_left(axes[0], list(names.values()), high)
     where = {"location": "bottom", "aspect": 30} if narrow else {"pad": 0.02, "aspect": 12}
     marks.colour_bar(made, image, axes, "weight − 1/M", **where)
     style.describe(
