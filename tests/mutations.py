@@ -31,8 +31,15 @@ SWAPPED = {
     ast.Lt: ["<", "<="], ast.LtE: ["<=", "<"], ast.Gt: [">", ">="], ast.GtE: [">=", ">"],
     ast.Eq: ["==", "!="], ast.NotEq: ["!=", "=="],
 }  # fmt: skip
-# Arguments that change when something is shown or given up, and no number.
-ASIDE = {"delay", "stacklevel", "timeout"}
+# Not mutated, since no number of a result is in them: how long is waited, how a figure looks (which
+# its golden picture holds), how much is done at a time,
+ASIDE = {
+    "delay", "stacklevel", "timeout", "linewidth", "linewidths", "markersize", "fontsize", "zorder",
+    "alpha", "pad", "labelpad", "columnspacing", "handlelength", "handletextpad", "borderaxespad",
+    "width_ratios", "height_ratios", "wspace", "hspace", "linespacing",
+}  # fmt: skip
+SPEED = {"BUDGET", "MOST_ROWS", "PIXELS", "AHEAD", "KEPT_VALUES", "PATIENCE"}
+# and places in a sequence: ``shape[-1]`` for ``shape[3]`` is no mistake, and another is an error.
 
 
 @dataclass(frozen=True)
@@ -120,9 +127,17 @@ class Places(ast.NodeVisitor):
         if node.value:
             self.visit(node.value)
 
+    def visit_Assign(self, node: ast.Assign) -> None:
+        """Leave what is about speed."""
+        if not any(isinstance(name, ast.Name) and name.id in SPEED for name in node.targets):
+            self.visit(node.value)
+
     def visit_Subscript(self, node: ast.Subscript) -> None:
-        """Look into what is indexed and the index."""
-        self.generic_visit(node)
+        """Leave plain indices; where they are calculated is another matter."""
+        self.visit(node.value)
+        for part in ast.walk(node.slice):
+            if isinstance(part, (ast.BinOp, ast.Compare, ast.Call)):
+                self.visit(part)
 
     def visit_arguments(self, node: ast.arguments) -> None:
         """Leave annotations as they are; defaults are numbers too."""

@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 import pytest
+import scipy.ndimage
 import torch
 from torch import nn
 
@@ -89,11 +90,23 @@ def test_the_background_as_baseline(small_net, scenes):
     np.testing.assert_allclose(total, change, rtol=0.01, atol=1e-4)  # what it refines to
 
 
+def test_a_blurred_baseline_is_that_of_scipy(shipped):
+    side = shipped.images.shape[-1]
+    blurred = scipy.ndimage.gaussian_filter(
+        shipped.images.numpy(), (0, 0, side / 8, side / 8), truncate=3, mode="mirror"
+    )
+    found, expected = (
+        skviz.attribute(shipped.model, shipped.images, baseline=baseline, method="occlusion",
+                        window=16, target=1)["attribution"]
+        for baseline in ("blur", torch.from_numpy(blurred))
+    )  # fmt: skip
+    np.testing.assert_allclose(found, expected, atol=1e-6 * float(abs(expected).max()))
+
+
 @pytest.mark.filterwarnings("ignore:.* misses completeness")
 @pytest.mark.parametrize("method", ["input_x_gradient", "integrated_gradients", "occlusion"])
 def test_the_order_of_images_whatever_fits(shipped, scenes, method, monkeypatch):
     """In float64: in float32 another size of batch rounds otherwise, and a ReLU may flip."""
-    model = copy.deepcopy(shipped.model).double()
     order = torch.randperm(6, generator=torch.Generator().manual_seed(0))
     images = torch.cat([scenes.render(0.7), scenes.render(1.4)])[order].double()
     classes = [5, 4, 3, 2, 1, 0]
@@ -101,7 +114,7 @@ def test_the_order_of_images_whatever_fits(shipped, scenes, method, monkeypatch)
 
     def run():
         return skviz.attribute(
-            model,
+            shipped.model,
             images,
             target=[skviz.target.classes(classes), skviz.target.branch("stage2.1.sk", kernel=5)],
             method=method,
@@ -117,7 +130,7 @@ def test_the_order_of_images_whatever_fits(shipped, scenes, method, monkeypatch)
     size = float(abs(whole["attribution"]).max())
     for name in ("attribution", "value", "inside", "area"):
         np.testing.assert_allclose(parts[name], whole[name], rtol=1e-6, atol=1e-9 * size)
-    values = model(images)[range(6), classes].detach()
+    values = shipped.model(images)[range(6), classes].detach()
     np.testing.assert_allclose(whole["value"][0], values, rtol=1e-9)
 
 
