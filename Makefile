@@ -11,7 +11,7 @@ figures: $(READY)
 	$(BIN)/skviz figures
 
 test: $(READY) lint
-	$(BIN)/pytest --nbmake tests notebooks
+	$(BIN)/pytest --nbmake --nbmake-timeout 900 tests notebooks
 
 # What takes hours: other processors, and whether the tests notice that a number is wrong.
 check: $(READY)
