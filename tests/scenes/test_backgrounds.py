@@ -9,6 +9,11 @@ from torch import Tensor
 from skviz.scenes.backgrounds import OCTAVES, crops, fractal, gradient, procedural, texture
 
 SEEDS = range(300)
+PUBLISHED = {
+    0: (0.5899, 0.5253, 0.7609, 0.0183, 0.0146, 0.0562),
+    1: (0.7316, 0.4095, 0.7201, 0.0510, 0.0092, 0.0256),
+    2: (0.6176, 0.3263, 0.2375, 0.0006, 0.0475, 0.0579),
+}
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +67,15 @@ def test_a_picture_depends_on_its_own_seed_alone(many: Tensor) -> None:
     assert torch.equal(procedural([7, 290, 11], 48), many[[7, 290, 11]])
     alone = torch.cat([procedural([seed], 48) for seed in range(20)])
     torch.testing.assert_close(alone, many[:20], atol=1e-6, rtol=0)
+
+
+def test_backgrounds_stay_those_that_published_numbers_were_measured_on() -> None:
+    """Mean colours, and how much they vary, of one of each kind: whoever changes them says so."""
+    pictures = procedural(PUBLISHED, 96)
+    assert set(kinds(pictures)) == {"fractal noise", "gradient", "texture"}
+    found = torch.cat([pictures.mean((2, 3)), pictures.std((2, 3))], 1)
+    expected = torch.tensor(list(PUBLISHED.values()))
+    torch.testing.assert_close(found, expected, atol=2e-4, rtol=0)
 
 
 def test_other_seeds_give_other_pictures(many: Tensor) -> None:

@@ -204,11 +204,13 @@ def test_at_its_largest_scale_an_object_touches_the_border_and_is_whole(
         scenes.render(scenes.layers.largest_scale * 1.001)
 
 
-def test_a_faint_rim_counts_as_part_of_the_object() -> None:
+@pytest.mark.parametrize(("alpha", "largest"), [(30, 1), (6, 1), (5, 2), (0, 2)])
+def test_a_faint_rim_counts_as_part_of_the_object(alpha: int, largest: float) -> None:
+    """From 2 % of opacity on: 5.1 of 255."""
     cut_out = white()
-    cut_out.rgba[:, 3, :, :32] = 30  # a shadow on the left
+    cut_out.rgba[:, 3, :, :32] = alpha  # a shadow on the left
     scenes = place(cut_out, canvas=64, reference=0.5, position=(0.0, -0.25), backgrounds=BLACK)
-    assert scenes.layers.largest_scale == pytest.approx(1, rel=1e-6)
+    assert scenes.layers.largest_scale == pytest.approx(largest, rel=1e-6)
 
 
 def test_the_largest_scale_is_that_of_the_object_with_least_room() -> None:
