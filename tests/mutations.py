@@ -34,8 +34,8 @@ SWAPPED = {
 # Not mutated, since no number of a result is in them: how long is waited, how a figure looks (which
 # its golden picture holds), how much is done at a time,
 ASIDE = {
-    "delay", "stacklevel", "timeout", "total", "linewidth", "linewidths", "markersize", "fontsize", "zorder",
-    "alpha", "pad", "labelpad", "columnspacing", "handlelength", "handletextpad", "borderaxespad",
+    "delay", "stacklevel", "timeout", "total", "linewidth", "linewidths", "markersize", "fontsize",
+    "zorder", "alpha", "pad", "labelpad", "columnspacing", "handlelength", "handletextpad", "borderaxespad",
     "width_ratios", "height_ratios", "wspace", "hspace", "linespacing",
 }  # fmt: skip
 SPEED = {"BUDGET", "MOST_ROWS", "PIXELS", "AHEAD", "KEPT_VALUES", "PATIENCE"}
