@@ -35,7 +35,8 @@ SWAPPED = {
 # its golden picture holds), how much is done at a time,
 ASIDE = {
     "delay", "stacklevel", "timeout", "total", "linewidth", "linewidths", "markersize", "fontsize",
-    "zorder", "alpha", "pad", "labelpad", "columnspacing", "handlelength", "handletextpad", "borderaxespad",
+    "zorder", "alpha", "pad", "labelpad", "columnspacing", "handlelength",
+    "handletextpad", "borderaxespad",
     "width_ratios", "height_ratios", "wspace", "hspace", "linespacing",
 }  # fmt: skip
 SPEED = {"BUDGET", "MOST_ROWS", "PIXELS", "AHEAD", "KEPT_VALUES", "PATIENCE"}
