@@ -128,7 +128,11 @@ def expected_kernel(
     labels.held(root, chosen)
     found = stats.estimate(stats.expected_kernel(ds).sel(scale=chosen))
     found = found.assign(equal=root["kernel"].mean("branch"))
-    made = None if ax else style.figure("column", 2.3)
+    made = (
+        None
+        if ax
+        else style.figure("column", 2.3 + 0.03 * max(0, min(root.sizes["unit"], style.MANY) - 6))
+    )
     ax = ax or made.subplots()  # type: ignore[union-attr]
     at = np.arange(root.sizes["unit"])
     ax.hlines(found["equal"], at - 0.4, at + 0.4, color="0.6", linewidth=0.8)
