@@ -1,5 +1,7 @@
 """What several rooms' tests share."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 import xarray as xr
@@ -16,6 +18,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def shared_network_stays(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What one test does to the shared network is that test's failure, not the next one's."""
+    if "small_net" not in request.fixturenames:
+        yield
+        return
+    network = request.getfixturevalue("small_net")
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    yield
+    assert not any(module.training for module in network.modules())
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 
 @pytest.fixture(scope="session")

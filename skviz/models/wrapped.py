@@ -44,7 +44,7 @@ class Wrapped(nn.Module):
         self.card, self.run = card, run
         for name, values in (("mean", mean), ("std", std)):
             self.register_buffer(name, torch.tensor(values)[:, None, None])
-        self.train(model.training)
+        self.training = model.training  # not train(): that would change the modes inside
 
     def named_modules(
         self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True

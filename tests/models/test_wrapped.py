@@ -73,6 +73,8 @@ def run(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
 
 def test_a_model_that_is_called_otherwise(small_net):
     wrapped = skviz.wrap(Two(small_net), forward=run, name="two")
+    assert wrapped.training
+    assert not any(module.training for module in small_net.modules())  # as it was
     images = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(wrapped(images), 2 * small_net(images))
