@@ -127,7 +127,7 @@ def flooded(path: Path) -> np.ndarray | None:
     if not AREA[0] < inside.mean() < AREA[1] or sizes.max() < WHOLE * sizes.sum():
         return None
     # A pixel of the rim still holds white.
-    alpha = Image.fromarray((ndimage.binary_erosion(inside) * np.uint8(255)))
+    alpha = Image.fromarray(ndimage.binary_erosion(inside) * np.uint8(255))
     picture.putalpha(alpha)
     box = alpha.getbbox()
     if box is None:

@@ -62,7 +62,7 @@ def networks(folder: Path) -> dict[str, dict[str, nn.Module]]:
 
 
 def measure(root: Path, folder: Path, out: Path, echo: Callable[[str], None] = print) -> None:
-    """Measure everything, and keep it after each part; parts that are there are left as they are."""
+    """Measure everything; what is kept already is left as it is."""
     nets = networks(folder)
     found = json.loads(out.read_text()) if out.is_file() else {}
     listed = files(root, test=True)
@@ -215,7 +215,7 @@ def replaced(network: nn.Module, scenes: Scenes, scales: tuple[float, ...]) -> d
     sums: dict[str, Tensor] = {}
     correct: dict[str, list[Tensor]] = {}
     with torch.inference_mode():
-        for i, scale, images in batches:
+        for i, _, images in batches:
             with skviz.record(network, units) as recording:
                 logits = network(images)
             for unit, weights in zip(units, recording.weights.values(), strict=True):
