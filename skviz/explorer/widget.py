@@ -50,7 +50,7 @@ class Explorer(Kept):
     method, target
         Of the attribution; ``method=""`` for none.
     grid, maps
-        What was measured (`skviz.explorer.grid.measure`,
+        What was measured (`skviz.explorer.model.View.payload`,
         `skviz.explorer.attributions.explained`), with the ``setting`` that it is of.
     progress
         The share that is computed of what was asked (1 at rest).
@@ -160,26 +160,28 @@ class Explorer(Kept):
     def _measure(self, setting: Setting) -> Iterator[None]:
         self.progress = 0.0
         yield
-        for found in self._model.measure(setting):
-            if isinstance(found, float):
-                self.progress = min(found, 0.99)
-                yield
-                continue
-            names = [unit["name"] for unit in found["units"]]
-            if self.unit not in names:
-                self.unit = names[len(names) // 2]
-            self.grid = found
+        view = self._model.view(setting)
+        for share in view.measure():
+            self.progress = min(share, 0.99)
+            yield
+        found = view.payload()
+        names = [unit["name"] for unit in found["units"]]
+        if self.unit not in names:
+            self.unit = names[len(names) // 2]
+        self._view, self.grid = view, found
         self.progress = 1.0
         self._ask_for_maps()
 
     def _measure_point(self, asked: Mapping[str, Any]) -> Iterator[None]:
         """Answer the browser for a scale or position off the grid."""
-        for found in self._model.measure(Setting.of(asked["setting"]), [asked["scale"]]):
-            if not isinstance(found, float):
-                if "number" in self.failure:
-                    self.failure = {}
-                buffers = [found.pop("images"), found.pop("weights")]
-                self.send({"kind": "point", "number": asked["number"], "point": found}, buffers)
+        view = self._model.view(Setting.of(asked["setting"]), [asked["scale"]])
+        for _ in view.measure():
+            pass
+        if "number" in self.failure:
+            self.failure = {}
+        found = view.payload()
+        buffers = [found.pop("images"), found.pop("weights")]
+        self.send({"kind": "point", "number": asked["number"], "point": found}, buffers)
         yield
 
     def _explain(self, setting: Setting, fine: bool) -> Iterator[None]:
@@ -187,7 +189,7 @@ class Explorer(Kept):
         ask = {"method": self.method, "target": self.target, "unit": self.unit, "fine": fine}
         self.progress = 0.0
         yield
-        for found in self._model.explain(setting, self.scale, **ask):
+        for found in self._model.view(setting).explain(self.scale, **ask):
             if isinstance(found, float):
                 self.progress = min(found, 0.99)
                 yield
@@ -282,7 +284,8 @@ class Explorer(Kept):
         SkvizError
             If what is asked for is not measured yet.
         """
-        return self._model.dataset(self._shown)
+        self._model.check_measured(self.grid, self._setting, self.problem)
+        return self._view.ds
 
     def figure(self) -> InlineFigure:
         """Draw the present view for paper, if it is measured; `save` writes it."""

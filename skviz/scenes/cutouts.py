@@ -1,10 +1,9 @@
-"""Objects on backgrounds: the shipped cut-outs and photographed backgrounds, and their placing."""
+"""The shipped cut-outs, and their placing on backgrounds."""
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -19,11 +18,10 @@ from skviz.scenes.made import Made, step
 from skviz.scenes.pictures import checked_images
 from skviz.scenes.source import CANVAS, Chosen, Scenes
 
-__all__ = ["Objects", "objects", "place", "real_backgrounds"]
+__all__ = ["Objects", "objects", "place"]
 
 TRAIN_FAMILIES = ("noto", "twemoji", "emojione", "fluent")
 HELD_OUT_FAMILIES = ("noto-v1", "fxemoji")
-HELD_OUT_BACKGROUNDS = ("forest", "gravel", "lobby", "sky", "venice")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -106,22 +104,6 @@ def objects(
     if category is None and family is None:
         return all_objects()
     return all_objects().where(category=category, family=family)
-
-
-def real_backgrounds(*, held_out: bool | None = None) -> dict[str, Tensor]:
-    """Return the photographed backgrounds by name, uint8 (3, H, W).
-
-    Parameters
-    ----------
-    held_out
-        True for those that the shipped networks never saw, False for the others, None for all.
-    """
-    names = {Path(name).stem: name for name in names_in("backgrounds")}
-    return {
-        stem: read_image(name, "RGB")
-        for stem, name in names.items()
-        if held_out is None or held_out == (stem in HELD_OUT_BACKGROUNDS)
-    }
 
 
 def place(

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from skviz.errors import DataError, SceneError
+from skviz.scenes.backgrounds import named as named_background
 from skviz.scenes.made import Made, step
-from skviz.scenes.ready import Ready, Rendered
+from skviz.scenes.ready import Enlarged, Ready, Rendered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -310,17 +311,30 @@ class Scenes(Chosen):
             raise SceneError(f"moved by {(y, x)}, the object is off the canvas")
         return self._in_memory(replace(self.layers, centre=centre), step("moved", y=y, x=x))
 
-    def against(self, backgrounds: Tensor) -> Self:
-        """Put every object on another background, (N, 3, S, S) or (1, 3, S, S) in 0…1."""
-        made = self.layers.backgrounds
+    def against(self, backgrounds: Tensor | str) -> Self:
+        """Put every object on another background.
+
+        Parameters
+        ----------
+        backgrounds
+            (N, 3, S, S) or (1, 3, S, S) in 0…1, or the name of one (`skviz.scenes.backgrounds`).
+        """
+        call, made = step("against", backgrounds=backgrounds), self.layers.backgrounds
+        if isinstance(backgrounds, str):
+            backgrounds = named_background(backgrounds, self.canvas)
         if backgrounds.shape[1:] != made.shape[1:] or len(backgrounds) not in (1, len(self)):
             raise SceneError(f"backgrounds must be {tuple(made.shape)}, got {backgrounds.shape}")
-        layers = replace(self.layers, backgrounds=backgrounds.expand_as(made))
-        return self._in_memory(layers, step("against", backgrounds=backgrounds))
+        return self._in_memory(replace(self.layers, backgrounds=backgrounds.expand_as(made)), call)
 
-    def _in_memory(self, layers: Layers, call: dict[str, Any]) -> Self:
+    def zoom(self, *, canvas: int = CANVAS) -> Self:
+        """Enlarge the centre of each scene as it is at scale 1, as if it were a photograph."""
+        pictures = tuple(self.render(1.0).split(1))
+        made = self._in_memory(Enlarged(pictures, canvas), step("zoom", canvas=canvas))
+        return replace(made, protocol="zoom", canvas=canvas)
+
+    def _in_memory(self, source: Source, call: dict[str, Any]) -> Self:
         everything = tuple(range(len(self)))
-        return replace(self, source=layers, places=everything, made=(*self.made, call))
+        return replace(self, source=source, places=everything, made=(*self.made, call))
 
     def on(self, source: Source, call: dict[str, Any]) -> Self:
         """Return scenes of the same names, categories and places from another source."""
