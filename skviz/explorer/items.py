@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from skviz.errors import SceneError
 from skviz.explorer.code import chain
-from skviz.scenes import cutouts
 from skviz.scenes.backgrounds import real_backgrounds
-from skviz.scenes.cutouts import place
+from skviz.scenes.cutouts import Objects, objects, place
 from skviz.scenes.photographs import Photographs, photographs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from skviz.scenes.source import Scenes
 
@@ -71,12 +71,8 @@ class Item:
     ----------
     name, category, family
         Its unique name; what it is; whose design.
-    thing, origin
-        It, and the Python expression that gives it.
-    make
-        From the canvas in pixels to one scene with the object in its own place.
-    background
-        The name of its own, if it does not bring one along.
+    source, index
+        Where it is, and which one it is there.
     protocols
         Those in which it can be shown.
     """
@@ -84,11 +80,40 @@ class Item:
     name: str
     category: str
     family: str
-    thing: cutouts.Objects | Photographs | Scenes
-    origin: str
-    make: Callable[[int], Scenes]
-    background: str = ""
+    source: Objects | Photographs | Scenes
+    index: int
     protocols: tuple[str, ...] = ("rescale", "zoom")
+
+    @cached_property
+    def thing(self) -> Objects | Photographs | Scenes:
+        """It alone."""
+        return self.source[self.index]
+
+    @property
+    def origin(self) -> str:
+        """The Python expression that gives it."""
+        (name,), (category,), (family,) = self.thing.ids, self.thing.category, self.thing.family
+        if isinstance(self.thing, Photographs):
+            shipped = self.thing.made[0] == photographs().made[0]
+            return f"{'skviz.photographs()' if shipped else 'explorer.photographs'}[{name!r}]"
+        if not isinstance(self.thing, Objects):
+            return f"scenes[{self.index}]"
+        if name in objects().ids and torch.equal(objects()[name].rgba, self.thing.rgba):
+            return f"skviz.objects(category={category!r}, family={family!r})"
+        return f"objects[{self.index}]"
+
+    def placed(self, canvas: int) -> Scenes:
+        """Return one scene with the object in its own place, on the background it brings along."""
+        if isinstance(self.thing, Objects):
+            return place(self.thing, canvas=canvas)
+        if isinstance(self.thing, Photographs):
+            return self.thing.cut_out(canvas=canvas)
+        return self.thing
+
+    @property
+    def background(self) -> str:
+        """The name of the background that `skviz.place` gives a cut-out among all."""
+        return f"procedural {self.index}" if isinstance(self.source, Objects) else ""
 
     def scenes(self, setting: Setting, canvas: int) -> Scenes:
         """Return the one scene of a setting.
@@ -105,7 +130,7 @@ class Item:
         zoomed = setting.protocol == "zoom" and len(self.protocols) > 1
         if zoomed and isinstance(self.thing, Photographs):
             return self.thing.zoom(canvas=canvas).loaded()
-        scenes = self.make(canvas * FINE if zoomed else canvas).loaded()
+        scenes = self.placed(canvas * FINE if zoomed else canvas).loaded()
         if any(setting.position):
             scenes = scenes.moved(*setting.position)
         background = self.background if setting.background == OWN else setting.background
@@ -125,53 +150,24 @@ def backgrounds() -> list[str]:
     return [OWN, *(f"procedural {seed}" for seed in SEEDS), *real_backgrounds()]
 
 
-def items(source: cutouts.Objects | Scenes | Photographs) -> list[Item]:
+def items(source: Objects | Scenes | Photographs) -> list[Item]:
     """List what there is to look at in what `skviz.explore` was given."""
     if isinstance(source, Photographs):
         return [photograph(one) for one in source]
-    names = enumerate(unique(source.ids))
-    if isinstance(source, cutouts.Objects):
-        return [cut_out(source, index, name) for index, name in names]
-    return [given(source, index, name) for index, name in names]
-
-
-def cut_out(objects: cutouts.Objects, index: int, name: str) -> Item:
-    """Make an item of one cut-out, on the background that `skviz.place` gives it among all."""
-    one, shipped = objects[index], cutouts.all_objects()
-    (full,), (category,), (family,) = one.ids, one.category, one.family
-    origin = f"objects[{index}]"
-    if full in shipped.ids and torch.equal(shipped[full].rgba, one.rgba):
-        origin = f"skviz.objects(category={category!r}, family={family!r})"
-    number = name.removeprefix(full)  # of several with the same name
-
-    def make(canvas: int) -> Scenes:
-        return place(one, canvas=canvas)
-
-    return Item(name, category + number, family, one, origin, make, f"procedural {index}")
+    made = []
+    for index, name in enumerate(unique(source.ids)):
+        category, family = source.category[index], source.family[index]
+        if isinstance(source, Objects):
+            number = name.removeprefix(source.ids[index])  # of several with the same name
+            made.append(Item(name, category + number, family, source, index))
+        else:  # in the protocol that they were made for
+            made.append(Item(name, category, "scenes", source, index, (source.protocol,)))
+    return made
 
 
 def photograph(one: Photographs, family: str = "photographs") -> Item:
     """Make an item of one photograph and the mask of its object."""
-    (name,), (category,) = one.ids, one.category
-    shipped = one.made[0] == photographs().made[0]
-    origin = f"{'skviz.photographs()' if shipped else 'explorer.photographs'}[{name!r}]"
-
-    def make(canvas: int) -> Scenes:
-        return one.cut_out(canvas=canvas)
-
-    return Item(f"{family}/{name}", category, family, one, origin, make)
-
-
-def given(source: Scenes, index: int, name: str) -> Item:
-    """Make an item of one of some scenes; it stays in the protocol that they were made for."""
-    one, category = source[index], source.category[index]
-
-    def make(_canvas: int) -> Scenes:
-        return one
-
-    return Item(
-        name, category, "scenes", one, f"scenes[{index}]", make, protocols=(source.protocol,)
-    )
+    return Item(f"{family}/{one.ids[0]}", one.category[0], family, one, 0)
 
 
 def unique(names: tuple[str, ...]) -> list[str]:

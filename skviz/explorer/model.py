@@ -10,7 +10,7 @@ import torch
 from skviz.attribution.methods import METHODS
 from skviz.errors import SkvizError
 from skviz.explorer.attributions import TARGETS, explained
-from skviz.explorer.code import attributed, measured, picked
+from skviz.explorer.code import attributed, measured
 from skviz.explorer.grid import CLASSES, Looked, Subject, frame, renderable
 from skviz.explorer.items import YOURS, Item, Setting, backgrounds, items, photograph
 from skviz.scenes.photographs import photographs
@@ -59,6 +59,10 @@ class View:
         options = Options(list(self.subject.units), 1, str(self.subject.device))
         return Study(self.subject.model, self.scenes, self.scales, Looked(), options)
 
+    def nearest(self, scale: float) -> float:
+        """Return the scale of these that is nearest to one."""
+        return min(self.scales, key=lambda each: abs(each - scale))
+
     def measure(self) -> Iterator[float]:
         """Measure; yield after each scale the share that is done."""
         steps = self.study.compute(self.kept, self.kept.prepare(self.study))
@@ -68,8 +72,9 @@ class View:
             yield (number + 1) / len(self.scales)
         next(steps, None)  # it is kept
 
+    @cached_property
     def payload(self) -> Payload:
-        """Return what was measured, as the browser draws it, before `ds` takes it.
+        """What was measured, as the browser draws it; to be asked for before `ds`.
 
         ``images`` are the bytes of uint8 (scale, y, x, rgb) and ``weights`` of float32
         (scale, branch, channel), the channels of all units one after the other.
@@ -91,10 +96,14 @@ class View:
             "truth": None if truth is None else int(truth[0]),
             "frame": frame(self.scenes),
             "setting": self.setting.named,
-            "code": measured(
-                self.subject.model, self.item.python(self.scenes), self.scales, self.changes
-            ),
+            "code": self.code,
         }
+
+    @cached_property
+    def code(self) -> list[str]:
+        """The lines of Python that measure it."""
+        line = self.item.python(self.scenes)
+        return measured(self.subject.model, line, self.scales, self.changes)
 
     @cached_property
     def ds(self) -> xr.Dataset:
@@ -168,23 +177,24 @@ class Model:
             raise SkvizError(f"there is no {name} {value!r}; there are {list(known)}")
         return value
 
-    def check_measured(self, grid: Payload, setting: Setting, problem: str) -> None:
-        """Refuse a grid of another setting than is asked for."""
-        if not grid:
+    def check_measured(self, view: View | None, setting: Setting, problem: str) -> View:
+        """Refuse what is of another setting than is asked for."""
+        if view is None:
             raise SkvizError(f"nothing is measured yet; call wait() first. {problem}".strip())
-        asked, old = setting.named, grid["setting"]
-        if old != asked:
+        if view.setting != setting:
+            asked, old = setting.named, view.setting.named
             differ = ", ".join(f"{key} {old[key]!r}" for key in asked if old[key] != asked[key])
             raise SkvizError(
                 f"what is measured is of {differ}, which is not what is asked for; "
                 f"call wait() first. {problem}".strip()
             )
+        return view
 
     def add(self, name: str, picture: Tensor, mask: Tensor) -> tuple[Item, Photographs]:
         """Add a photograph to what can be chosen, see `skviz.explorer.widget.Explorer`."""
         one = photographs({name: (picture, mask)})
         item = photograph(one, family=YOURS)
-        item.make(CANVAS).ready()  # complain now
+        item.placed(CANVAS).ready()  # complain now
         self.items[item.name] = item
         return item, one
 
@@ -206,7 +216,3 @@ class Model:
             images = torch.cat([scenes.render(scale) for scale in few])
             subject = self._subjects[setting.network] = Subject.of(model, images, self._units)
         return View(setting, item, subject, scenes, shown)
-
-    def program(self, grid: Payload, maps: Payload, *, scale: float, unit: str) -> str:
-        """Return the Python that measures a grid and its maps, and picks what is looked at."""
-        return "\n".join([*grid["code"], *maps.get("code", []), picked(scale, unit)])
