@@ -12,11 +12,12 @@ from torch import Tensor
 from skviz.assets import names_in, read_image
 from skviz.errors import DataError, SceneError
 from skviz.scenes.backgrounds import procedural
+from skviz.scenes.chosen import Chosen
 from skviz.scenes.drawing import premultiplied, rotation_matrix, warp
 from skviz.scenes.layers import Layers
 from skviz.scenes.made import Made, step
 from skviz.scenes.pictures import checked_images
-from skviz.scenes.source import CANVAS, Chosen, Scenes
+from skviz.scenes.source import CANVAS, Scenes
 
 __all__ = ["Objects", "objects", "place"]
 
@@ -187,12 +188,12 @@ def place(
         tuple(range(count)),
     )
     return Scenes(
-        layers,
-        objects.ids,
-        objects.category,
-        objects.family,
-        "rescale",
-        canvas,
-        (*objects.made, made),
-        tuple(range(count)),
+        source=layers,
+        ids=objects.ids,
+        category=objects.category,
+        family=objects.family,
+        protocol="rescale",
+        canvas=canvas,
+        made=(*objects.made, made),
+        places=tuple(range(count)),
     )

@@ -77,12 +77,16 @@ def as_scenes(model: nn.Module, given: Objects | Scenes | Tensor) -> Scenes:
     if isinstance(given, Objects):
         return place(given, canvas=canvas_of(model))
     if isinstance(given, Tensor) and given.ndim == 4 and given.is_floating_point() and len(given):
-        names = tuple(f"{number:06d}" for number in range(len(given)))
-        call = step("images", shape=tuple(given.shape))
-        everything = tuple(range(len(given)))
         none = ("",) * len(given)
         return Scenes(
-            Still(given), names, none, none, "as they are", given.shape[-1], (call,), everything
+            source=Still(given.detach()),
+            ids=tuple(f"{number:06d}" for number in range(len(given))),
+            category=none,
+            family=none,
+            protocol="as they are",
+            canvas=given.shape[-1],
+            made=(step("images", shape=tuple(given.shape)),),
+            places=tuple(range(len(given))),
         )
     got = f"a tensor {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
     raise SkvizError(
