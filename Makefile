@@ -11,7 +11,8 @@ figures: $(READY)
 	$(BIN)/skviz figures
 
 test: $(READY) lint
-	$(BIN)/pytest --nbmake --nbmake-timeout 900 tests notebooks
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal \
+		--nbmake --nbmake-timeout 900 --durations 10 notebooks tests
 
 # What takes hours: other processors, and whether the tests notice that a number is wrong.
 check: $(READY)

@@ -13,7 +13,7 @@ from recipes.train_objects import Recipe
 from skviz import stats
 from skviz.models.zoo import Card
 from skviz.scenes import cutouts
-from skviz.scenes.backgrounds import crops
+from skviz.scenes.backgrounds import HELD_OUT_BACKGROUNDS, crops, real_backgrounds
 from skviz.scenes.cutouts import place
 from skviz.scenes.source import Scenes
 from skviz.studies.sweeps import sweep
@@ -42,7 +42,7 @@ def scenes(families: tuple[str, ...], canvas: int, *, real: bool) -> list[Scenes
         pictures = None
         if real:
             seeds = [seed * 1_000_003 + i for i in range(len(cut_outs))]
-            pictures = crops(list(cutouts.real_backgrounds(held_out=True).values()), seeds, canvas)
+            pictures = crops(list(real_backgrounds(held_out=True).values()), seeds, canvas)
         made.append(place(cut_outs, canvas=canvas, backgrounds=pictures, seed=seed))
     return made
 
@@ -109,7 +109,7 @@ def write_card(model: nn.Module, recipe: Recipe, *, echo: Callable[[str], None] 
         photographs=photographs(model, recipe),
         train=", ".join(recipe.families),
         held_out=", ".join(cutouts.HELD_OUT_FAMILIES),
-        held_out_backgrounds=", ".join(cutouts.HELD_OUT_BACKGROUNDS),
+        held_out_backgrounds=", ".join(HELD_OUT_BACKGROUNDS),
         backgrounds=BACKGROUNDS,
         last=f"{SCALES[-1]:g}",
         first=f"{SCALES[0]:g}",

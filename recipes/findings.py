@@ -15,7 +15,7 @@ import numpy as np
 import skviz
 from skviz import stats
 from skviz.scenes import cutouts
-from skviz.scenes.backgrounds import crops
+from skviz.scenes.backgrounds import crops, real_backgrounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ CLUSTER = "category"  # two designers drew each: their scenes are not independen
 
 def photographed(count: int, seed: int, canvas: int = 96) -> Tensor:
     """Cut backgrounds (count, 3, S, S) out of photographs that the network never saw."""
-    pictures = list(cutouts.real_backgrounds(held_out=True).values())
+    pictures = list(real_backgrounds(held_out=True).values())
     return crops(pictures, [seed * 1_000_003 + i for i in range(count)], canvas)
 
 

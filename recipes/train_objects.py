@@ -9,7 +9,7 @@ from torch import Tensor
 
 from recipes.train import Batches, Training
 from skviz.scenes import cutouts
-from skviz.scenes.backgrounds import crops, procedural
+from skviz.scenes.backgrounds import crops, procedural, real_backgrounds
 from skviz.scenes.drawing import compose, premultiplied, warp
 
 __all__ = ["RECIPES", "Recipe", "Studio", "training_scenes"]
@@ -72,7 +72,7 @@ class Studio:
         objects = cutouts.objects(family=recipe.families)
         order = {name: index for index, name in enumerate(cutouts.objects().categories)}
         labels = torch.tensor([order[name] for name in objects.category])
-        pictures = list(cutouts.real_backgrounds(held_out=False).values())
+        pictures = list(real_backgrounds(held_out=False).values())
         return cls(recipe, premultiplied(objects.rgba).to(where), labels.to(where), pictures)
 
 

@@ -14,7 +14,7 @@ from skviz.capture import units_of
 from skviz.capture.interventions import force, intervene
 from skviz.capture.outputs import unit_output
 from skviz.capture.recording import record
-from skviz.capture.tape import Listener, Made, Tape
+from skviz.capture.tape import Listener, Made
 from skviz.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def guided_backprop(job: Job) -> Tensor:
         If the network rectifies other than by modules of its own that do not work in place.
     """
     counted = _Rectifiers(job.probe.model)
-    with torch.no_grad(), Tape(counted):
+    with torch.no_grad(), counted:
         job.probe(job.images[:1], job.everyone[:1])
     if counted.guided != counted.all or not counted.guided:
         raise AttributionError(
@@ -165,11 +165,13 @@ class _Rectifiers(Listener):
     within = None
 
     def __init__(self, model: nn.Module) -> None:
-        self.modules = {
-            name: module
-            for name, module in model.named_modules()
-            if isinstance(module, nn.ReLU) and not module.inplace
-        }
+        super().__init__(
+            {
+                name: module
+                for name, module in model.named_modules()
+                if isinstance(module, nn.ReLU) and not module.inplace
+            }
+        )
         self.guided = self.all = 0
 
     def made(self, made: Made) -> None:

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from skviz.attribution.baselines import make_baselines
 from skviz.attribution.maps import attribute, find_targets
 from skviz.attribution.probe import Probe
-from skviz.capture.tape import Frame, Listener, Tape
+from skviz.capture.tape import Frame, Listener
 from skviz.errors import AttributionError
 from skviz.models import device as devices
 from skviz.studies.setting import at_rest
@@ -181,11 +181,13 @@ class _Order(Listener):
     """Notes the modules that can be initialised anew, as they run."""
 
     def __init__(self, model: nn.Module) -> None:
-        self.modules = {
-            name: module
-            for name, module in model.named_modules()
-            if hasattr(module, "reset_parameters") and not list(module.children())
-        }
+        super().__init__(
+            {
+                name: module
+                for name, module in model.named_modules()
+                if hasattr(module, "reset_parameters") and not list(module.children())
+            }
+        )
         self.names: dict[str, None] = {}
 
     def entered(self, frame: Frame, *_: Any) -> None:
@@ -196,7 +198,7 @@ class _Order(Listener):
 def in_order(model: nn.Module, images: Tensor) -> list[str]:
     """Name the modules that can be initialised anew and have no others inside, as they run."""
     order = _Order(model)
-    with torch.no_grad(), Tape(order):
+    with torch.no_grad(), order:
         model(images)
     return list(order.names)
 

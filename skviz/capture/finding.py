@@ -13,12 +13,13 @@ from torch import nn
 from skviz.capture.kinds import KINDS, USUAL
 from skviz.capture.probe import probe
 from skviz.capture.select import Found, selections
-from skviz.capture.tape import Place
 from skviz.capture.units import Unit, Units
 from skviz.errors import UnitError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from skviz.capture.tape import Place
 
 
 def find_units(
@@ -73,7 +74,7 @@ def find_units(
     if unheard:
         raise UnitError(f"no kind of unit is called {unheard[0]!r}; use {', '.join(KINDS)}")
     found = selections(probe(model, example_args, example_kwargs))
-    named = _named([selection for selection in found if selection.kind in kinds])
+    named = _named([one for one in found if one[0].kind in kinds])
     keep, drop = _patterns(include), _patterns(exclude)
     return Units(
         unit
@@ -126,66 +127,29 @@ def _patterns(given: str | Iterable[str] | None) -> list[str]:
 
 
 def _named(found: list[Found]) -> list[Unit]:
-    """Give each selection its name; the same place in several calls of a module is one unit."""
-    groups: dict[Place, list[Found]] = {}
-    for selection in found:
-        groups.setdefault(_place(selection), []).append(selection)
-    units = [_unit(place, group) for place, group in groups.items()]
-    for attempt in range(2):  # alike names: tell them apart by their parts, then by number
+    """Give each unit its name; the same place in several calls of a module is one unit."""
+    groups: dict[Place | None, list[Found]] = {}
+    for unit, made_by in found:
+        groups.setdefault(unit.place, []).append((unit, made_by))
+    first = [(replace(group[0][0], calls=len(group)), group[0][1]) for group in groups.values()]
+    units = [unit for unit, _ in first]
+    for rename in (_common, _numbered):  # alike names: tell them apart by their parts, then so
         names = [unit.name for unit in units]
-        for number, group in enumerate(groups.values()):
-            name = names[number]
-            if names.count(name) > 1:
-                other = f"{name}[{names[:number].count(name)}]" if attempt else _common(group[0])
-                units[number] = replace(units[number], name=other)
+        for number, (_, made_by) in enumerate(first):
+            if names.count(names[number]) > 1:
+                units[number] = replace(units[number], name=rename(names, number, made_by))
     return units
 
 
-def _place(found: Found) -> Place:
-    node = found.node
-    function, stack, occurrence = node.call or (node.func, node.stack, node.occurrence)
-    python = node.call is not None or node.returned
-    if node.returned and not node.op.endswith("_"):
-        function, stack, occurrence = None, node.stack, 0
-    owner, inner, everywhere = found.frame, stack[-1], stack[0].counts
-    once = everywhere[inner.name] == (everywhere[owner.name] if owner is not stack[0] else 1)
-    alone = inner is owner or (once and owner.counts[inner.name] == 1)
-    call = 0 if alone else inner.order[[frame is owner for frame in stack].index(True)]
-    return Place(owner.name, inner.name, call, function, occurrence, python=python)
-
-
-def _unit(place: Place, group: list[Found]) -> Unit:
-    first = group[0]
-    layout = first.layout
-    channels, spatial = None, False
-    if layout is not None and first.node.values is not None:
-        shape = layout.normalise(first.node.values).shape
-        channels = shape[2] if layout.channel else None
-        spatial = bool(layout.spatial)
-    return Unit(
-        name=place.module,
-        kernels=first.kernels.sizes,
-        branches=first.branches,
-        channels=channels,
-        spatial=spatial,
-        calls=len(group),
-        how=first.how,
-        notes=first.notes,
-        degenerate=first.degenerate,
-        kind=first.kind,
-        unknown=first.kernels.unknown,
-        interpolated=first.interpolated,
-        place=place,
-        layout=layout,
-    )
-
-
-def _common(found: Found) -> str:
+def _common(names: list[str], number: int, made_by: tuple[str, ...]) -> str:
     """Longest dotted name shared by the modules that made the branches."""
-    paths = [name.split(".") for name in found.involved]
-    shared = []
-    for parts in zip(*paths, strict=False):
+    shared: list[str] = []
+    for parts in zip(*(name.split(".") for name in made_by), strict=False):
         if len(set(parts)) > 1:
             break
         shared.append(parts[0])
-    return ".".join(shared) or found.frame.name
+    return ".".join(shared) or names[number]
+
+
+def _numbered(names: list[str], number: int, _: tuple[str, ...]) -> str:
+    return f"{names[number]}[{names[:number].count(names[number])}]"

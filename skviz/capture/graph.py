@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -49,6 +49,15 @@ class View(NamedTuple):
         return cls(tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset()))
 
 
+class Call(NamedTuple):
+    """Which call of a function made a tensor; of function None, what the module itself returned."""
+
+    function: Any
+    stack: tuple[Frame, ...]
+    occurrence: int
+    python: bool
+
+
 @dataclass(eq=False, slots=True)
 class Node:
     """One tensor of the forward pass: which operation made it, from what, and inside which modules.
@@ -57,17 +66,15 @@ class Node:
     """
 
     index: int
-    func: Any
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    output: int
     shape: tuple[int, ...]
     tainted: bool
-    parents: tuple[Node, ...] = ()
-    stack: tuple[Frame, ...] = ()
-    occurrence: int = 0  # which call of ``func`` in the innermost module
-    call: Any = None  # the Python function that returned this very tensor, its stack and occurrence
-    returned: bool = False  # by the innermost module itself
+    parents: tuple[Node, ...]
+    stack: tuple[Frame, ...]
+    func: Any = None
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    output: int = 0
+    call: Any = None  # the `Call` to watch for this very tensor
     axes: tuple[int, ...] = ()  # along which the values are a probability
     gate: bool = False  # values within [0, 1], a candidate for (a, 1 - a)
     complement: Node | None = None  # the parent ``a`` if this is 1 - a
@@ -104,15 +111,15 @@ class Node:
 
 
 class Graph(Listener):
-    """Writes the graph while a model runs inside ``with Tape(graph)``."""
+    """Writes the graph while a model runs inside ``with``."""
 
-    python = aten = True
+    python = aten = alone = True
     within = None
 
     def __init__(self, model: nn.Module) -> None:
-        self.modules = dict(model.named_modules())
+        super().__init__(dict(model.named_modules()))
         self.nodes: list[Node] = []
-        self._stack: tuple[Frame, ...] = ()
+        self._frames: tuple[Frame, ...] = ()
         self._known: Any = WeakTensorKeyDictionary()  # node, and writes to its memory until then
         self._writes: dict[int, tuple[Any, list[tuple[Node, View]]]] = {}  # by memory
 
@@ -120,43 +127,41 @@ class Graph(Listener):
         """Mark the tensors in ``values`` as what the model looks at."""
         for leaf in tree_leaves(values):
             if isinstance(leaf, Tensor):
-                self._known[leaf] = self._node(None, (), {}, 0, leaf, tainted=True), 0
+                self._known[leaf] = self._node(leaf, tainted=True), 0
 
     def made(self, made: Made) -> None:
         """Write down an operation; or of a tensor, which Python-visible call returned it."""
         if not made.python:
-            self._stack = tuple(made.stack)
+            self._frames = tuple(made.stack)
             self._write(made)
         elif isinstance(made.result, Tensor):
             node = self._known.get(made.result, (None, 0))[0]
-            if node is None or node.func is None:
+            if node is None or node.call is None:
                 return
-            if made.function is None:
-                node.returned = made.stack[-1] is node.stack[-1]
-            elif node.call is None:
-                count = made.stack[-1].counts[made.function]
-                node.call = (made.function, tuple(made.stack), count)
+            inner, stack = made.stack[-1], tuple(made.stack)
+            if made.function is None and inner is node.stack[-1]:
+                node.call = Call(None, stack, 0, python=True)
+            elif made.function is not None and not node.call.python:
+                node.call = Call(made.function, stack, inner.counts[made.function], python=True)
 
     def _write(self, made: Made) -> None:
         func, args, kwargs, out = made.function, made.args, made.kwargs, made.result
         written = _written(func)
         into = tree_leaves([args[at] if isinstance(at, int) else kwargs.get(at) for at in written])
         given = {key: value for key, value in kwargs.items() if key not in written}
-        noted_args, noted_kwargs = tree_map(self._note, (args, given))
-        parents = tuple(
-            leaf for leaf in tree_leaves((noted_args, noted_kwargs)) if isinstance(leaf, Node)
-        )
+        noted = tree_map(self._note, (args, given))
+        parents = tuple(leaf for leaf in tree_leaves(noted) if isinstance(leaf, Node))
         factory = func.overloadpacket.__name__ in FACTORY
         tainted = not factory and any(parent.tainted for parent in parents)
+        count = made.stack[-1].counts[func] if made.stack else 0
         flat = out if isinstance(out, (tuple, list)) else (out,)
         unnamed = [tensor for tensor in into if not any(tensor is made for made in flat)]
         for position, tensor in enumerate([*flat, *unnamed]):
             if not isinstance(tensor, Tensor):
                 continue
-            node = self._node(
-                func, noted_args, noted_kwargs, position, tensor, tainted=tainted, parents=parents
-            )
-            node.occurrence = made.stack[-1].counts[func] if made.stack else 0
+            node = self._node(tensor, tainted=tainted, parents=parents)
+            node.func, node.output, (node.args, node.kwargs) = func, position, noted
+            node.call = Call(func, self._frames, count, python=False)
             if node.moving:
                 node.gate = len(parents) == 1 and parents[0].gate
             elif tainted and tensor.is_floating_point():
@@ -170,7 +175,7 @@ class Graph(Listener):
             return value
         node, seen = self._known.get(value, (None, 0))
         if node is None:
-            node = self._node(None, (), {}, 0, value, tainted=False)
+            node = self._node(value, tainted=False)
             if not value.is_floating_point() and value.numel() <= 1 << 12:
                 node.values = value.detach().cpu().clone()
         count = self._written_to(value)
@@ -179,7 +184,7 @@ class Graph(Listener):
             memory = ((node, View.of(value)), *since)
             parents = tuple(part for part, _ in memory)
             tainted = any(part.tainted for part in parents)
-            node = self._node(None, (), {}, 0, value, tainted=tainted, parents=parents)
+            node = self._node(value, tainted=tainted, parents=parents)
             node.memory = memory
         self._known[value] = node, count
         return node
@@ -194,21 +199,9 @@ class Graph(Listener):
             entry[1].append((node, View.of(tensor)))
         return len(self._writes.get(storage._cdata, (None, ()))[1])
 
-    def _node(
-        self,
-        func: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        output: int,
-        tensor: Tensor,
-        *,
-        tainted: bool,
-        parents: tuple[Node, ...] = (),
-    ) -> Node:
+    def _node(self, tensor: Tensor, *, tainted: bool, parents: tuple[Node, ...] = ()) -> Node:
         shape = tuple(tensor.shape)
-        node = Node(
-            len(self.nodes), func, args, kwargs, output, shape, tainted, parents, self._stack
-        )
+        node = Node(len(self.nodes), shape, tainted, parents, self._frames)
         self.nodes.append(node)
         return node
 
@@ -234,28 +227,21 @@ def _look_at_values(node: Node, tensor: Tensor, args: tuple[Any, ...]) -> None:
         return
     close = tolerance(tensor.dtype)
     low, high = tensor.aminmax()
+    inside = bool(low >= -close and high <= 1 + close)
     if node.op == "_softmax":  # whatever the values, even if not finite
         node.axes = (args[1] % tensor.dim(),)
-    elif not (low >= -close and high <= 1 + close):
-        return
-    else:
+    elif inside:
         node.axes = tuple(
             axis
             for axis, size in enumerate(tensor.shape)
             if size > 1 and bool(((tensor.float().sum(axis) - 1).abs() < max(close, 1e-5)).all())
         )
-    if node.axes:
-        if tensor.numel() <= KEPT_VALUES:
-            node.values = tensor.detach().clone()
-        return
-    if not node.elementwise:
-        return
-    node.gate = True
+    node.gate = inside and node.elementwise and not node.axes
+    if (node.axes or node.gate) and tensor.numel() <= KEPT_VALUES:
+        node.values = tensor.detach().clone()
     inputs = [parent for parent in node.parents if parent.tainted]
-    if len(inputs) == 1 and inputs[0].gate and inputs[0].shape == node.shape:
+    if node.gate and len(inputs) == 1 and inputs[0].gate and inputs[0].shape == node.shape:
         before = [arg for arg in args if isinstance(arg, Tensor) and arg.shape == tensor.shape]
         if any(bool(((arg + tensor - 1).abs() < close).all()) for arg in before):
             node.complement = inputs[0]
             node.gate = False
-    if tensor.numel() <= KEPT_VALUES:
-        node.values = tensor.detach().clone()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,28 +33,30 @@ class _Branch:
     def index(self, unit: Unit) -> int:
         return unit.branch_index(kernel=self.kernel, branch=self.branch)
 
+    def weigh(self, weights: Tensor, branch: int) -> Tensor:
+        """Return other weights (image, branch, channel…), by the index of this branch."""
+        raise NotImplementedError
+
 
 class Force(_Branch):
     """All weight to one branch; made by `force`."""
 
-    def __call__(self, weights: Tensor, unit: Unit) -> Tensor:
-        """Return one-hot weights (image, branch, channel…)."""
+    def weigh(self, weights: Tensor, branch: int) -> Tensor:
+        """Return one-hot weights."""
         forced = torch.zeros_like(weights)
-        forced[:, self.index(unit)] = 1
+        forced[:, branch] = 1
         return forced
 
 
 class Ablate(_Branch):
     """No weight to one branch; made by `ablate`."""
 
-    def __call__(self, weights: Tensor, unit: Unit) -> Tensor:
-        """Return weights (image, branch, channel…) without one branch, summing to one."""
-        kept = torch.ones(unit.branches, dtype=weights.dtype, device=weights.device)
-        kept[self.index(unit)] = 0
-        kept = kept.reshape(-1, *[1] * (weights.dim() - 2))  # (branch, 1, 1…)
+    def weigh(self, weights: Tensor, branch: int) -> Tensor:
+        """Return the others' weights, summing to one; equal ones where these had nothing either."""
+        kept = torch.ones_like(weights)
+        kept[:, branch] = 0
         left = (weights * kept).sum(1, keepdim=True)
-        # Where the others had nothing either they share equally.
-        return torch.where(left > 0, weights * kept / left, kept / (unit.branches - 1))
+        return torch.where(left > 0, weights * kept / left, kept / (weights.shape[1] - 1))
 
 
 def force(*, kernel: Kernel | None = None, branch: int | None = None) -> Force:
@@ -66,35 +69,22 @@ def ablate(*, kernel: Kernel | None = None, branch: int | None = None) -> Ablate
     return Ablate(kernel, branch)
 
 
-def _uniform(weights: Tensor, unit: Unit) -> Tensor:
-    return torch.full_like(weights, 1 / unit.branches)
-
-
-def _change(what: Any, unit: Unit) -> tuple[Callable[[Tensor], Tensor], bool]:
-    """Return the function of weights that ``what`` means, and whether its sum must be checked."""
-    if isinstance(what, bool) or what is None:
-        raise InterventionError(_expected(what))
-    if isinstance(what, int):
+def _change(what: Any, unit: Unit) -> Change:
+    """Return the function of weights that ``what`` means."""
+    if isinstance(what, int) and not isinstance(what, bool):
         what = force(branch=what) if unit.kernels is None else force(kernel=what)
     if isinstance(what, _Branch):
-        what.index(unit)  # complain now rather than in the forward pass
-        return lambda weights: what(weights, unit), False  # type: ignore[operator]
-    if isinstance(what, str):
-        if what != "uniform":
-            raise InterventionError(_expected(what))
-        return lambda weights: _uniform(weights, unit), False
+        return partial(what.weigh, branch=what.index(unit))
     if isinstance(what, Tensor):
-        return lambda weights: _given(what, weights, unit), True
-    if callable(what):
-        return what, True
-    raise InterventionError(_expected(what))
-
-
-def _expected(what: object) -> str:
-    return (
-        "an intervention is a kernel (int), force(…), ablate(…), 'uniform', weights recorded "
-        f"before (a tensor) or a function of the weights; got {what!r}"
-    )
+        return lambda weights: _given(what, weights, unit)
+    if isinstance(what, str) and what == "uniform":
+        return lambda weights: torch.full_like(weights, 1 / unit.branches)
+    if not callable(what):
+        raise InterventionError(
+            "an intervention is a kernel (int), force(…), ablate(…), 'uniform', weights recorded "
+            f"before (a tensor) or a function of the weights; got {what!r}"
+        )
+    return what
 
 
 def _given(new: Tensor, weights: Tensor, unit: Unit) -> Tensor:
@@ -117,8 +107,7 @@ def _given(new: Tensor, weights: Tensor, unit: Unit) -> Tensor:
 class _Intervention(Watch):
     def __init__(self, unit: Unit, what: Any, *, normalise: bool) -> None:
         super().__init__(unit)
-        self.change, check = _change(what, unit)
-        self.check = check and normalise
+        self.change, self.normalise = _change(what, unit), normalise
         # Recorded weights are as exact as the precision that they were recorded in.
         self.close = tolerance(what.dtype if isinstance(what, Tensor) else torch.float32)
         if not normalise and (self.layout.branch is None or unit.interpolated):
@@ -143,14 +132,12 @@ class _Intervention(Watch):
                 f"the function for unit {self.unit.name!r} must return weights of the shape it "
                 f"was given, {tuple(weights.shape)}; it returned {got}"
             )
-        if self.check:
-            close = max(self.close, tolerance(tensor.dtype))
-            error = float((new.detach().sum(1, dtype=torch.float32) - 1).abs().amax())
-            if not error <= close:
-                raise InterventionError(
-                    f"the new weights of unit {self.unit.name!r} do not sum to one over branches "
-                    f"(off by {error:.2g}); normalise them, or pass normalise=False if meant"
-                )
+        error = (new.detach().sum(1, dtype=torch.float32) - 1).abs().amax()
+        if self.normalise and not float(error) <= max(self.close, tolerance(tensor.dtype)):
+            raise InterventionError(
+                f"the new weights of unit {self.unit.name!r} do not sum to one over branches "
+                f"(off by {error:.2g}); normalise them, or pass normalise=False if meant"
+            )
         return self.layout.restore(new, tensor)
 
 

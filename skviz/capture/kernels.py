@@ -1,7 +1,7 @@
 """Effective kernels: from a branch's feature map back to where the branches part.
 
-What an element of a branch sees of the tensor that all branches share is a `Field`, an interval of
-places on each axis. It is composed from operation to operation as long as places stay in order;
+What an element of a branch sees of the tensor that all branches share is a `Field`: on each
+axis an interval of places. It is composed from operation to operation as long as places stay in order;
 where they do not, or where an operation has no kernel, the kernel is `Unknown` and says why.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,28 +25,12 @@ CONVOLUTIONS = {"convolution", "_convolution"}  # the latter in traced models
 Kernel = int | tuple[int, ...]  # (h, w) where they differ
 
 
-@dataclass(frozen=True)
-class Field:
-    """Of each axis: the element at p sees the places from step · p + low to step · p + high."""
+class Axis(NamedTuple):
+    """The element at p sees the places from step · p + low to step · p + high."""
 
-    low: tuple[int, ...]
-    high: tuple[int, ...]
-    step: tuple[int, ...]
-
-    @property
-    def kernel(self) -> Kernel:
-        """How many places that are, one number if it is the same on every axis."""
-        sizes = tuple(high - low + 1 for low, high in zip(self.low, self.high, strict=True))
-        return sizes[0] if len(set(sizes)) == 1 else sizes
-
-    def after(self, low: Iterable[int], high: Iterable[int], step: Iterable[int]) -> Field:
-        """Return the field of what sees these places of a tensor that has this field."""
-        axes = zip(self.low, self.high, self.step, low, high, step, strict=True)
-        made = [
-            (low + min(s * first, s * last), high + max(s * first, s * last), s * t)
-            for low, high, s, first, last, t in axes
-        ]
-        return Field(*zip(*made, strict=True))
+    low: int
+    high: int
+    step: int
 
 
 @dataclass(frozen=True)
@@ -56,12 +40,8 @@ class Unknown:
     why: str
 
 
-@dataclass(frozen=True)
-class Misses:
-    """No way leads to the tensor that the branches share."""
-
-
-Reach = Field | Unknown | Misses
+Field = tuple[Axis, ...]
+Reach = Field | Unknown | None  # None where no way leads to the tensor that the branches share
 
 
 @dataclass(frozen=True)
@@ -99,17 +79,22 @@ def branch_kernels(branches: list[int], origins: Origins) -> Kernels:
         return Kernels(None, "the branches have no tensor in common", spatial)
     meet = max(common, key=lambda node: node.index)
     between = [node for node in every if node.index > meet.index]
-    spatial = any(_window(node) is not None for node in between)
+    spatial = any(_window(node) is not None or node.op.startswith("upsample") for node in between)
     paths = _Paths(meet, origins)
     for node in sorted(between, key=lambda node: node.index):  # so that nothing recurses deeply
         paths.reach(node)
     reached = list(map(paths.branch, branches))
-    fields = [reach for reach in reached if isinstance(reach, Field)]
-    if len(fields) == len(branches):
-        return Kernels(tuple(field.kernel for field in fields), "", spatial)
-    spatial |= any(node.op.startswith("upsample") for node in between)
+    kernels = [_kernel(reach) for reach in reached if isinstance(reach, tuple)]
+    if len(kernels) == len(branches):
+        return Kernels(tuple(kernels), "", spatial)
     why = [f"of branch {i}: {r.why}" for i, r in enumerate(reached) if isinstance(r, Unknown)]
     return Kernels(None, "; ".join(why) or "a branch does not see what the others see", spatial)
+
+
+def _kernel(field: Field) -> Kernel:
+    """How many places are seen, one number if it is the same on every axis."""
+    sizes = tuple(axis.high - axis.low + 1 for axis in field)
+    return sizes[0] if len(set(sizes)) == 1 else sizes
 
 
 def ancestors(nodes: list[Node]) -> set[Node]:
@@ -159,16 +144,8 @@ class _Paths:
 
     def reach(self, node: Node) -> Reach:
         """Return what the tensor of a node sees."""
-        before: list[Node] = []  # without recursion along the many operations that keep places
-        while node not in self._known and node is not self.meet:
-            parent = carrier(node)
-            if parent is None:
-                break
-            before.append(node)
-            node = parent
         if node not in self._known:
             self._known[node] = self._reach(node)
-        self._known.update(dict.fromkeys(before, self._known[node]))
         return self._known[node]
 
     def branch(self, number: int) -> Reach:
@@ -186,20 +163,19 @@ class _Paths:
 
     def _reach(self, node: Node) -> Reach:
         if node is self.meet:
-            axes = max(len(node.shape) - 2, 1)
-            return Field((0,) * axes, (0,) * axes, (1,) * axes)
+            return (Axis(0, 0, 1),) * max(len(node.shape) - 2, 1)
         if node.index < self.meet.index or not node.tainted:
-            return Misses()
+            return None
         if replayable(node):
             return self._moved(node)
         window = _window(node)
         if window is not None:
-            return _compose(self.reach(node.parents[0]), *window)
+            return _composed(self.reach(node.parents[0]), window)
         parents = [parent for parent in node.parents if parent.tainted]
         if node.elementwise:  # a gate broadcast over the map does not widen its view
             parents = [parent for parent in parents if parent.shape == node.shape] or parents
         found = _joined(map(self.reach, parents))
-        if node.elementwise or isinstance(found, Misses | Unknown):
+        if node.elementwise or not isinstance(found, tuple):
             return found
         return Unknown(f"{node.op} has no kernel")
 
@@ -209,45 +185,46 @@ class _Paths:
         sources = self.origins.decode(labels)["source"]
         found: list[Reach] = []
         for number in sources.unique().tolist():
-            if number < 0:
-                continue
-            reach = self.source(number)
-            if isinstance(reach, Field):
+            reach = self.source(number) if number >= 0 else None
+            if isinstance(reach, tuple):
                 shape = self.origins.leaves(number)[0].shape
-                window = _displacement(labels, sources == number, shape)
-                reach = _compose(reach, *window) if isinstance(window, tuple) else window
+                reach = _composed(reach, _displacement(labels, sources == number, shape))
             found.append(reach)
         return _joined(found)
 
 
 def _joined(reaches: Iterable[Reach]) -> Reach:
     """Return what is seen by something made of all of these."""
-    found = [reach for reach in reaches if not isinstance(reach, Misses)]
-    unknown = [reach for reach in found if isinstance(reach, Unknown)]
-    if unknown or not found:
-        return unknown[0] if unknown else Misses()
-    fields = [reach for reach in found if isinstance(reach, Field)]
-    if len({field.step for field in fields}) > 1:
+    found = [reach for reach in reaches if reach is not None]
+    for reach in found:
+        if isinstance(reach, Unknown):
+            return reach
+    fields = [reach for reach in found if isinstance(reach, tuple)]
+    if len({tuple(axis.step for axis in field) for field in fields}) > 1:
         return Unknown("paths of different stride are joined")
-    low = tuple(map(min, zip(*(field.low for field in fields), strict=True)))
-    high = tuple(map(max, zip(*(field.high for field in fields), strict=True)))
-    return Field(low, high, fields[0].step)
+    joined = tuple(
+        Axis(min(axis.low for axis in axes), max(axis.high for axis in axes), axes[0].step)
+        for axes in zip(*fields, strict=True)
+    )
+    return joined or None
 
 
-_Window = tuple[list[int], list[int], list[int]]  # low, high, step on each axis
-
-
-def _compose(before: Reach, low: list[int], high: list[int], step: list[int]) -> Reach:
-    if not isinstance(before, Field):
-        return before
-    if len(before.low) != len(step):
+def _composed(before: Reach, after: Field | Unknown) -> Reach:
+    """Return what is seen by what sees ``after`` of a tensor that sees ``before``."""
+    if not isinstance(before, tuple) or isinstance(after, Unknown):
+        return after if isinstance(before, tuple) else before
+    if len(before) != len(after):
         return Unknown("its axes are folded")
-    return before.after(low, high, step)
+    made = []
+    for axis, (low, high, step) in zip(before, after, strict=True):
+        ends = axis.step * low, axis.step * high
+        made.append(Axis(axis.low + min(ends), axis.high + max(ends), axis.step * step))
+    return tuple(made)
 
 
-def _window(node: Node) -> _Window | None:
+def _window(node: Node) -> Field | None:
     """Return which places of its input an element of a convolution, pool or padding sees."""
-    args = node.args
+    args, axes, dilation = node.args, len(node.shape) - 2, [1]
     if node.op in CONVOLUTIONS:
         if args[6]:  # transposed
             return None
@@ -258,30 +235,25 @@ def _window(node: Node) -> _Window | None:
         padding = args[3] if len(args) > 3 else [0]
         dilation = args[4] if node.op.startswith("max") and len(args) > 4 else [1]
     elif node.op == "constant_pad_nd" or node.op.endswith(("pad1d", "pad2d", "pad3d")):
-        before = [-pad for pad in args[1][::2][::-1]]  # given from the last axis
-        axes = len(node.shape) - 2
-        low = [0] * (axes - len(before)) + before
-        return (low, low, [1] * axes) if len(low) == axes else None
+        before = args[1][::2][::-1]  # given from the last axis
+        size, stride, padding = [1], [1], [0] * (axes - len(before)) + before
+        if len(padding) > axes:
+            return None
     else:
         return None
-    axes = max(len(size), len(node.shape) - 2)
-
-    def spread(values: list[int]) -> list[int]:
-        return list(values) * axes if len(values) == 1 else list(values)
-
-    low = [-pad for pad in spread(padding)]
-    wide = [d * (k - 1) for k, d in zip(spread(size), spread(dilation), strict=True)]
-    return low, [a + b for a, b in zip(low, wide, strict=True)], spread(stride)
+    axes = max(len(size), axes)
+    each = (list(v) * axes if len(v) == 1 else v for v in (size, stride, padding, dilation))
+    return tuple(Axis(-p, d * (k - 1) - p, s) for k, s, p, d in zip(*each, strict=True))
 
 
-def _displacement(labels: Tensor, mine: Tensor, source: tuple[int, ...]) -> _Window | Unknown:
+def _displacement(labels: Tensor, mine: Tensor, source: tuple[int, ...]) -> Field | Unknown:
     """Return which places of its source (image, channel, place…) a moved tensor's elements hold.
 
     At the seams of a circular padding or roll the places may jump.
     """
     if labels.dim() != len(source):
         return Unknown("its axes are folded")
-    low, high, step = [], [], []
+    field = []
     for axis in range(2, len(source)):
         held = Origins.flat(labels) // math.prod(source[axis + 1 :]) % source[axis]
         steps = [_step(held, mine, along, int(along == axis)) for along in range(2, len(source))]
@@ -291,10 +263,8 @@ def _displacement(labels: Tensor, mine: Tensor, source: tuple[int, ...]) -> _Win
         ramp = stride * torch.arange(labels.shape[axis])
         ramp = ramp.reshape([-1 if at == axis else 1 for at in range(labels.dim())])
         offsets = _offsets(held - ramp, mine)
-        low.append(int(offsets.min()))
-        high.append(int(offsets.max()))
-        step.append(stride)
-    return low, high, step
+        field.append(Axis(int(offsets.min()), int(offsets.max()), stride))
+    return tuple(field)
 
 
 def _step(held: Tensor, mine: Tensor, axis: int, single: int) -> int | None:

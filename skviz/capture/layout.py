@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -33,13 +34,25 @@ class Layout:
 
     def normalise(self, tensor: Tensor) -> Tensor:
         """Return a view (or, of a gate, a stack) of shape (image, branch, channel[, spatial…])."""
-        tensor = self._unfold(tensor)
+        whole = self._unfold(tensor)
         branch = self.branch
         if branch is None:  # a gate: (…,) -> (…, 2)
-            branch = tensor.dim()
-            tensor = torch.stack([tensor, 1 - tensor], dim=-1)
-        order, shape = self._target(tensor, branch)
-        return tensor.permute(order).reshape(shape)
+            branch = whole.dim()
+            whole = torch.stack([whole, 1 - whole], dim=-1)
+        axes = (self.image, branch, *self.channel, *self.spatial)
+        named = [axis for axis in axes if axis is not None]
+        single = [axis for axis in range(whole.dim()) if axis not in named]
+        sizes = whole.shape
+        if any(sizes[axis] != 1 for axis in single):
+            raise RecordingError(
+                f"the weights have shape {tuple(sizes)}, but axes {single} had size 1 when "
+                "the unit was found; find the units again with an example input of the size you use"
+            )
+        images = 1 if self.image is None else sizes[self.image]
+        channels = math.prod(sizes[axis] for axis in self.channel)
+        spatial = [sizes[axis] for axis in self.spatial]
+        turned = whole.permute(*single, *named)
+        return turned.reshape(images, sizes[branch], channels, *spatial)
 
     def sums(self, tensor: Tensor) -> Tensor:
         """Sum over branches, in whatever shape."""
@@ -47,41 +60,16 @@ class Layout:
             return tensor + (1 - tensor)
         return self._unfold(tensor).sum(self.branch, dtype=torch.float32)
 
+    def _unfold(self, tensor: Tensor) -> Tensor:
+        return (
+            tensor if self.split is None else tensor.unflatten(self.split[0], (-1, self.split[1]))
+        )
+
     def restore(self, weights: Tensor, like: Tensor) -> Tensor:
         """Undo `normalise`: weights (image, branch, channel…) in the shape of ``like``."""
-        whole = self._unfold(like)
-        branch = self.branch
-        if branch is None:
-            branch = whole.dim()
-            whole = whole.unsqueeze(-1).expand(*whole.shape, 2)
-        order, _ = self._target(whole, branch)
-        weights = weights.reshape([whole.shape[axis] for axis in order])
-        inverse = [order.index(axis) for axis in range(len(order))]
-        tensor = weights.permute(inverse)
+        count = like.numel()
+        places = self.normalise(torch.arange(count, device=like.device).reshape(like.shape))
         if self.branch is None:
-            tensor = tensor.select(-1, 0)
-        return tensor.reshape(like.shape).to(like.dtype)
-
-    def _unfold(self, tensor: Tensor) -> Tensor:
-        if self.split is None:
-            return tensor
-        axis, channels = self.split
-        return tensor.reshape(*tensor.shape[:axis], -1, channels, *tensor.shape[axis + 1 :])
-
-    def _target(self, tensor: Tensor, branch: int) -> tuple[list[int], list[int]]:
-        named = [
-            axis for axis in (self.image, branch, *self.channel, *self.spatial) if axis is not None
-        ]
-        single = [axis for axis in range(tensor.dim()) if axis not in named]
-        if any(tensor.shape[axis] != 1 for axis in single):
-            raise RecordingError(
-                f"the weights have shape {tuple(tensor.shape)}, but axes {single} had size 1 when "
-                "the unit was found; find the units again with an example input of the size you use"
-            )
-        sizes = tensor.shape
-        channels = 1
-        for axis in self.channel:
-            channels *= sizes[axis]
-        images = 1 if self.image is None else sizes[self.image]
-        shape = [images, sizes[branch], channels, *(sizes[axis] for axis in self.spatial)]
-        return [*single, *named], shape
+            places, weights = places[:, 0], weights[:, 0]
+        flat = weights.new_zeros(count).scatter(0, places.flatten(), weights.flatten())
+        return flat.reshape(like.shape).to(like.dtype)

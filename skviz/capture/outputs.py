@@ -1,18 +1,21 @@
-"""What a unit's module is given and what it gives, kept while the model runs."""
+"""What modules are given and what they give, kept while a model runs."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from skviz.capture.tape import Listener, Made, Tape, in_backward
+from skviz.capture.tape import Listener, in_backward
 from skviz.errors import UnitError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from torch import nn
+
+    from skviz.capture.tape import Made
     from skviz.capture.units import Unit
 
 
@@ -21,18 +24,17 @@ class _Outputs(Listener):
     functions = frozenset({None})
 
     def __init__(self, name: str, module: nn.Module) -> None:
-        self.modules = {name: module}
+        super().__init__({name: module})
         self.seen: list[Tensor] = []
 
     def made(self, made: Made) -> Tensor:
         """Keep a feature map, and have the model go on with a copy, for it may work in place."""
         output: Any = made.result
         if not isinstance(output, Tensor) or output.ndim != 4:
-            (name,) = self.modules
             got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise UnitError(
-                f"module {name!r} gives no feature map (image, channel, y, x), but {got}: there is "
-                "no place in it to look at"
+                f"module {made.stack[-1].name!r} gives no feature map (image, channel, y, x), but "
+                f"{got}: there is no place in it to look at"
             )
         if not in_backward():  # a recomputation makes it again
             self.seen.append(output)
@@ -53,8 +55,7 @@ def unit_output(model: nn.Module, unit: Unit) -> Iterator[list[Tensor]]:
         raise UnitError(
             f"unit {unit.name!r} is no module of its own, so it has no output to look at"
         )
-    listener = _Outputs(unit.name, module)
-    with Tape(listener):
+    with _Outputs(unit.name, module) as listener:
         yield listener.seen
     if len(listener.seen) != 1:
         raise UnitError(f"unit {unit.name!r} must run once to have one output, but it did not")

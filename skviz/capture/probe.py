@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from skviz.capture.graph import Graph
-from skviz.capture.tape import Tape
 from skviz.errors import UnitError
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def _run(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Gra
     graph = Graph(model)
     with _probing, _as_it_was(model):
         graph.add_inputs((args, kwargs))
-        with Tape(graph, alone=True):
+        with graph:
             model(*args, **kwargs)
     return graph
 

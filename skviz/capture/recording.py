@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ class _Recorder(Watch):
         super().__init__(unit)
         self.reduce, self.grad = reduce, grad
         self.kept: list[Tensor] = []  # as the model makes them, or reduced
-        self.sums: list[Tensor] = []  # over branches
+        self.errors: list[Tensor] = []  # how far sums over branches were from one, at most
         self.unchecked: list[Tensor] = []  # summed at the end, to cost little now
         self.close = 0.0
 
@@ -41,34 +42,26 @@ class _Recorder(Watch):
             self.unchecked += [] if made.changed else self.kept[-1:]
             return
         with torch.no_grad():
-            tensor = tensor.detach()
-            reduced = self.reduce(self.layout.normalise(tensor))
-            self.kept.append(reduced.clone() if reduced._is_view() else reduced)
-            if not made.changed:  # one number, the farthest from one
-                self.sums.append(1 + (self.layout.sums(tensor) - 1).abs().amax().reshape(1))
+            self.kept.append(self.reduce(self.layout.normalise(tensor.detach())).clone())
+            self.errors += [] if made.changed else [self._error(tensor)]
 
     def checked(self) -> list[Tensor]:
-        """Return sums over branches that should be one, flat."""
-        with torch.no_grad():
-            self.sums += [self.layout.sums(tensor.detach()).flatten() for tensor in self.unchecked]
+        """How far sums over branches were from one, at most, in each call."""
+        self.errors += map(self._error, self.unchecked)
         self.unchecked.clear()
-        return self.sums
+        return self.errors
+
+    def _error(self, tensor: Tensor) -> Tensor:
+        return (self.layout.sums(tensor.detach()) - 1).abs().amax()
 
     def take(self, number: int) -> Tensor:
         """Weights of one call in every forward pass, (image, branch, channel[, spatial…])."""
         kept = self.kept[number :: self.unit.calls]
         if self.grad or self.reduce is None:
             kept = [self.layout.normalise(tensor) for tensor in kept]
-            kept = [self.reduce(weights) for weights in kept] if self.reduce else kept
+        if self.grad and self.reduce is not None:
+            kept = [self.reduce(weights) for weights in kept]
         return torch.cat(kept) if len(kept) > 1 else kept[0]
-
-
-def _off(sums: list[Tensor]) -> float:
-    """Largest distance of sums over branches from one, NaN if one of them is."""
-    if not sums:
-        return 0.0
-    whole = torch.cat([each.to(sums[0].device) for each in sums])
-    return float((whole - 1).abs().max())
 
 
 class Recording(Watching):
@@ -99,14 +92,15 @@ class Recording(Watching):
                 )
             reduce = _REDUCTIONS[reduce]
         self._reduce, self._grad = reduce, grad
-        self._chosen = units is not None
+        self._recorders: list[_Recorder] = []
 
     def watch(self, units: Units) -> list[Watch]:
         """Record the units chosen, or all that can be."""
-        chosen = [unit for unit in units if self._chosen or unit.recordable]
+        chosen = [unit for unit in units if self._asked is not None or unit.recordable]
         if not chosen:
             raise UnitError(f"none of the units found can be recorded:\n{units}")
-        return [_Recorder(unit, self._reduce, self._grad) for unit in chosen]
+        self._recorders = [_Recorder(unit, self._reduce, self._grad) for unit in chosen]
+        return [*self._recorders]
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -121,45 +115,41 @@ class Recording(Watching):
             If nothing was recorded, or branches do not sum to one.
         """
         self._check()
-        weights = {}
-        for recorder in self._recorders():
-            for number, name in enumerate(recorder.unit.call_names):
-                weights[name] = recorder.take(number)
-        return weights
+        return {
+            name: recorder.take(number)
+            for recorder in self._recorders
+            for number, name in enumerate(recorder.unit.call_names)
+        }
 
-    def __exit__(self, kind: type[BaseException] | None, error: Any, trace: Any) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         super().__exit__(kind, error, trace)
         if kind is None:
             self._check()
 
-    def _recorders(self) -> list[Any]:
-        return self._watches
-
     def _check(self) -> None:
-        recorders = self._recorders()
-        if not any(recorder.fired for recorder in recorders):
+        if not any(recorder.fired for recorder in self._recorders):
             raise RecordingError(
                 "nothing was recorded: the model was not called inside `with record(model)` in "
                 "this thread, or what was called was not this very model (a copy, an exported or "
                 "CUDA-graph version of it)"
             )
-        for recorder in recorders:
-            if not recorder.fired or recorder.fired % recorder.unit.calls:
+        found = [error for recorder in self._recorders for error in recorder.checked()]
+        together = torch.stack([error.to(found[0].device) for error in found]) if found else None
+        errors = iter([] if together is None else together.tolist())
+        for recorder in self._recorders:
+            unit, own = recorder.unit, list(islice(errors, len(recorder.errors)))
+            if not recorder.fired or recorder.fired % unit.calls:
                 raise RecordingError(
-                    f"unit {recorder.unit.name!r} ran {recorder.fired} times, but "
-                    f"{recorder.unit.calls} per forward pass were expected; call the whole model, "
-                    "or record only the units of the part that you call (units=[…])"
+                    f"unit {unit.name!r} ran {recorder.fired} times, but {unit.calls} per forward "
+                    "pass were expected; call the whole model, or record only the units of the "
+                    "part that you call (units=[…])"
                 )
-        sums = [each for recorder in recorders for each in recorder.checked()]
-        if _off(sums) <= min(recorder.close for recorder in recorders):
-            return
-        for recorder in recorders:
-            error = _off(recorder.checked())
-            if not error <= recorder.close:  # NaN too
+            wrong = [error for error in own if not error <= recorder.close]  # NaN too
+            if wrong:
                 raise RecordingError(
-                    f"the weights of unit {recorder.unit.name!r} do not sum to one over its "
-                    f"{recorder.unit.branches} branches: off by {error:.2g}, tolerance "
-                    f"{recorder.close:.0e}; not finite inputs, or the unit takes another path here"
+                    f"the weights of unit {unit.name!r} do not sum to one over its {unit.branches} "
+                    f"branches: off by {wrong[0]:.2g}, tolerance {recorder.close:.0e}; not finite "
+                    "inputs, or the unit takes another path here"
                 )
 
 

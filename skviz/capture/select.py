@@ -18,6 +18,8 @@ from skviz.capture.kernels import CONVOLUTIONS, Kernels, branch_kernels
 from skviz.capture.kinds import kind_of, same_logits
 from skviz.capture.labels import NOWHERE, Origins, weight_labels
 from skviz.capture.roles import KEYS, Meetings, describe, layout_of, roles_of
+from skviz.capture.tape import Place
+from skviz.capture.units import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,23 +31,7 @@ if TYPE_CHECKING:
 
 _Pair = tuple["Tensor", "Tensor"]  # labels of weights, labels of what they weigh; broadcastable
 _Sources = list[int]  # for each branch the number of what made it; see Origins
-
-
-@dataclass(frozen=True)
-class Found:
-    """One selection in one forward pass: ``node`` holds the weights (of a gate: its ``a``)."""
-
-    node: Node
-    frame: Frame
-    kind: str
-    kernels: Kernels
-    branches: int
-    layout: Layout | None
-    how: str
-    notes: tuple[str, ...]
-    degenerate: bool
-    interpolated: bool  # the model uses one weight of two and takes the other for granted
-    involved: tuple[str, ...]  # names of the modules that made the branches
+Found = tuple[Unit, tuple[str, ...]]  # and the names of the modules that made its branches
 
 
 @dataclass(frozen=True)
@@ -68,8 +54,9 @@ def selections(graph: Graph) -> list[Found]:
             met = _meetings(node, graph.nodes, origins, mixes)
             verdict = None if met is None else _judge(met, origins)
             if met is not None and verdict is not None:
-                selection = _found(met, verdict, graph.nodes, origins, mixes)
-                found += [] if selection is None else [selection]
+                kernels = branch_kernels(verdict.sources, origins)
+                if kernels.spatial:
+                    found.append(_found(met, verdict, kernels, graph.nodes, origins, mixes))
             origins.forget()
     return found
 
@@ -220,33 +207,57 @@ def _flat(met: Meetings) -> _Verdict | None:
 
 
 def _found(
-    met: Meetings, verdict: _Verdict, graph: list[Node], origins: Origins, mixes: Mixes
-) -> Found | None:
-    """Describe a unit."""
-    kernels = branch_kernels(verdict.sources, origins)
-    if not kernels.spatial:
-        return None
+    met: Meetings,
+    verdict: _Verdict,
+    kernels: Kernels,
+    graph: list[Node],
+    origins: Origins,
+    mixes: Mixes,
+) -> Found:
+    """Describe a unit, in one of its calls."""
+    node = met.node
     made_by = list(map(origins.leaves, verdict.sources))
     roles = {} if verdict.axis is None else roles_of(met, verdict.axis)
     layout = layout_of(met, roles)
-    shared = _shared_frames(met)
+    depth = _shared_frames(met)
+    owner = node.stack[depth - 1]
+    kind = kind_of(node, made_by, layout, owner)
     equal = _equal(met, verdict, layout, graph, origins)
     notes = [verdict.why, *equal]
-    if layout is None and not verdict.why:
+    if verdict.why:
+        layout = None
+    elif layout is None:
         notes.append("the layout of the weights was not understood: cannot be recorded")
-    return Found(
-        node=met.node,
-        frame=met.node.stack[shared - 1],
-        kind=kind_of(met.node, made_by, layout, met.node.stack[shared - 1]),
-        kernels=kernels,
+    channels = None
+    if layout is not None and layout.channel:
+        channels = layout.normalise(torch.empty(node.shape, device="meta")).shape[2]
+    unit = Unit(
+        name=owner.name,
+        kernels=kernels.sizes,
         branches=len(made_by),
-        layout=None if verdict.why else layout,
+        channels=channels,
+        spatial=layout is not None and bool(layout.spatial),
+        calls=1,
         how=describe(met, roles),
         notes=tuple(filter(None, notes)),
         degenerate=bool(verdict.why) or SHARED in equal,
+        kind=kind,
+        unknown=kernels.unknown,
         interpolated=any(product in mixes for product in met.products),
-        involved=_involved(met.node, made_by, shared),
+        place=_place(node, owner),
+        layout=layout,
     )
+    return unit, _involved(node, made_by, depth)
+
+
+def _place(node: Node, owner: Frame) -> Place:
+    """Say where the weights are made."""
+    function, stack, occurrence, python = node.call
+    inner, everywhere = stack[-1], stack[0].counts
+    once = everywhere[inner.name] == (everywhere[owner.name] if owner is not stack[0] else 1)
+    alone = inner is owner or (once and owner.counts[inner.name] == 1)
+    call = 0 if alone else inner.order[[frame is owner for frame in stack].index(True)]
+    return Place(owner.name, inner.name, call, function, occurrence, python=python)
 
 
 SHARED = "one head is shared by all branches: every weight is the same, whatever the images"

@@ -1,8 +1,8 @@
-"""One way to see into a forward pass: a `Tape` tells a `Listener` what happens, where it happens.
+"""One way to see into a forward pass: a `Listener` is told what happens, and where it happens.
 
 Finding, recording and changing weights, Grad-CAM, receptive fields, diagrams and randomised layers
-are listeners. The tape keeps the stack of the modules that run and counts what they call; it enters
-PyTorch's modes where a listener wants the results of functions, and nowhere else.
+are listeners. Each keeps the stack of the modules that run and counts what they call; PyTorch's
+modes are entered where a listener wants the results of functions, and nowhere else.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Made:
 
 
 class Listener:
-    """Wants to know what happens in a forward pass.
+    """Is told what happens in a forward pass in this thread, inside ``with``.
 
     Attributes
     ----------
@@ -97,12 +97,21 @@ class Listener:
         Only these; None for all. Among them None for what modules return.
     changes
         Whether results are replaced: told before those that look, and when autograd recomputes.
+    alone
+        Whether other listeners hear nothing meanwhile.
     """
 
-    modules: Mapping[str, nn.Module]
-    python = aten = changes = False
+    python = aten = changes = alone = False
     within: frozenset[str] | None = frozenset()
     functions: frozenset[Any] | None = None
+
+    def __init__(self, modules: Mapping[str, nn.Module]) -> None:
+        self.modules = modules
+        self._stack: list[Frame] = []
+        self._again: list[Frame] = []  # where autograd recomputes, in whatever thread
+        self._handles: list[Any] = []
+        self._resources = ExitStack()
+        self._thread = 0
 
     def entered(self, frame: Frame, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Note that a module was called."""
@@ -113,26 +122,6 @@ class Listener:
     def made(self, made: Made) -> Tensor | None:
         """Note what a function returned; return something else in its place, or None."""
 
-
-class Tape:
-    """Tells one listener what happens in this thread, inside ``with``.
-
-    Parameters
-    ----------
-    listener
-        Whom.
-    alone
-        Whether other listeners hear nothing meanwhile.
-    """
-
-    def __init__(self, listener: Listener, *, alone: bool = False) -> None:
-        self.listener, self.alone = listener, alone
-        self._stack: list[Frame] = []
-        self._again: list[Frame] = []  # where autograd recomputes, in whatever thread
-        self._handles: list[Any] = []
-        self._resources = ExitStack()
-        self._thread = 0
-
     def __enter__(self) -> Self:
         if self._handles:
             raise RecordingError("this context is already entered; make a new one for each `with`")
@@ -140,11 +129,11 @@ class Tape:
             undo.callback(self._clear)
             self._thread = threading.get_ident()
             self._resources.enter_context(eager())
-            self.follow(self.listener.modules)
+            self.follow(self.modules)
             if self.alone:
                 _here.alone = self
-            if self.listener.within is None:
-                _here.open(self)
+            if self.within is None:
+                _here.ask(self)
             undo.pop_all()
         return self
 
@@ -169,110 +158,102 @@ class Tape:
             # Unbound: a ScriptModule refuses these methods of its own, but honours the hooks.
             before, after = nn.Module.register_forward_pre_hook, nn.Module.register_forward_hook
             enter, leave = self._hooks(name)
-            self._handles.append(before(module, enter, with_kwargs=True, prepend=True))
-            first = self.listener.changes
-            self._handles.append(after(module, leave, prepend=first, always_call=True))
+            self._handles += [
+                before(module, enter, with_kwargs=True, prepend=True),
+                after(module, leave, prepend=self.changes, always_call=True),
+            ]
 
     def _hooks(self, name: str) -> tuple[Any, Any]:
-        def enter(_: nn.Module, args: tuple[Any, ...], kwargs: Any = None) -> None:
-            stack = self._running()
-            if stack is None or kwargs is None:  # another thread, while the hook is registered
-                return
-            if not name and stack:  # left behind by something that was interrupted
-                stack.clear()
-                _here.forget(self)
-            for around in stack:
-                around.counts[name] += 1
-            stack.append(Frame(name, tuple(around.counts[name] for around in stack)))
-            if stack is self._stack:
-                self.listener.entered(stack[-1], args, kwargs)
-            if self._inside(name):
-                _here.open(self)
+        """Return functions, which are not copied with a model that is."""
+        return (
+            lambda _, args, kwargs=None: self._enter(name, args, kwargs),
+            lambda _, args, output: self._leave(name, args, output),
+        )
 
-        def leave(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-            stack = self._running()
-            if not stack or stack[-1].name != name:
-                return None
-            if self._inside(name):
-                _here.close(self)
-            failed = output is None and sys.exc_info()[0] is not None
-            new = None if failed else self._returned(stack, args, output)
-            frame = stack.pop()
-            if not failed and stack is self._stack:
-                self.listener.left(frame, args, output)
-            return new
+    def _enter(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> None:
+        stack = self._running()
+        if stack is None or kwargs is None:  # another thread, while the hook is registered
+            return
+        if not name and stack:  # left behind by something that was interrupted
+            stack.clear()
+            _here.forget(self)
+        for around in stack:
+            around.counts[name] += 1
+        stack.append(Frame(name, tuple(around.counts[name] for around in stack)))
+        if stack is self._stack:
+            self.entered(stack[-1], args, kwargs)
+        if name in (self.within or ()):
+            _here.ask(self)
 
-        return enter, leave
-
-    def _returned(self, stack: list[Frame], args: tuple[Any, ...], output: Any) -> Any:
-        """Tell what a module returned, as what a function does."""
-        functions = self.listener.functions
-        if functions is not None and None not in functions:
+    def _leave(self, name: str, args: tuple[Any, ...], output: Any) -> Any:
+        stack = self._running()
+        if not stack or stack[-1].name != name:
             return None
-        changed = _here.changed is not None and _here.changed() is output
-        new = self.listener.made(Made(None, args, {}, output, True, stack, changed))
-        if new is not None:
-            _here.changed = ref(new)
+        if name in (self.within or ()):
+            _here.forget(self, once=True)
+        failed = output is None and sys.exc_info()[0] is not None
+        new = None
+        if not failed and (self.functions is None or None in self.functions):
+            changed = _here.changed is not None and _here.changed() is output
+            new = self.made(Made(None, args, {}, output, True, stack, changed))
+            if new is not None:
+                _here.changed = ref(new)
+        frame = stack.pop()
+        if not failed and stack is self._stack:
+            self.left(frame, args, output)
         return new
-
-    def _inside(self, name: str) -> bool:
-        return self.listener.within is not None and name in self.listener.within
 
     def _running(self) -> list[Frame] | None:
         """Return the stack of modules of what is running, if it is to be told."""
         if _here.alone not in (None, self):
             return None
         if in_backward():  # a recomputation (`checkpoint`)
-            return self._again if self.listener.changes else None
+            return self._again if self.changes else None
         return self._stack if threading.get_ident() == self._thread else None
 
     def tell(self, made: Made) -> Tensor | None:
-        """Count what a function returned, and tell the listener."""
-        listener = self.listener
-        if listener.functions is not None and made.function not in listener.functions:
+        """Count what a function returned, and take note of it."""
+        if self.functions is not None and made.function not in self.functions:
             return None
         stack = self._running()
-        if stack is None or not (listener.python if made.python else listener.aten):
+        if stack is None or not (self.python if made.python else self.aten):
             return None
         if stack:
             stack[-1].counts[made.function] += 1
         made.stack = stack
-        return listener.made(made)
+        return self.made(made)
 
 
 class _Here(threading.local):
-    """The tapes of one thread that want the results of functions now, and the modes for them."""
+    """The listeners of one thread that want the results of functions now, and the modes for it."""
 
     def __init__(self) -> None:
-        self.tapes: dict[Tape, int] = {}  # and how often they asked for it
+        self.asked: list[Listener] = []  # as often as they asked for it
+        self.listeners: list[Listener] = []  # each once, those that change results first
         self.modes: dict[type, Any] = {_PythonMode: _PythonMode(), _AtenMode: _AtenMode()}
         self.entered: set[type] = set()
-        self.alone: Tape | None = None
+        self.alone: Listener | None = None
         self.changed: Any = None  # the tensor that a listener last put in the place of another
         self.failure: SkvizError | None = None  # that TorchScript would report as its own
 
-    def open(self, tape: Tape) -> None:
-        self.tapes[tape] = self.tapes.get(tape, 0) + 1
-        if self.tapes[tape] == 1:
-            self._renew()
+    def ask(self, listener: Listener) -> None:
+        """Tell the results of functions to this listener too."""
+        self.asked.append(listener)
+        self._renew()
 
-    def close(self, tape: Tape) -> None:
-        if self.tapes.get(tape, 0) == 1:
-            self.forget(tape)
-        elif tape in self.tapes:
-            self.tapes[tape] -= 1
-
-    def forget(self, tape: Tape) -> None:
-        if self.tapes.pop(tape, None) is not None:
+    def forget(self, listener: Listener, *, once: bool = False) -> None:
+        """Take back what it asked for, once or altogether."""
+        if listener in self.asked:
+            self.asked.remove(listener)
+            if not once:
+                self.asked = [other for other in self.asked if other is not listener]
             self._renew()
 
     def _renew(self) -> None:
-        """Have exactly the modes that the tapes need, and those that change go first."""
-        if len(self.tapes) > 1:
-            order = sorted(self.tapes, key=lambda tape: not tape.listener.changes)
-            self.tapes = {tape: self.tapes[tape] for tape in order}
-        python = any(tape.listener.python for tape in self.tapes)
-        aten = any(tape.listener.aten for tape in self.tapes)
+        """Have exactly the modes that the listeners need."""
+        self.listeners = sorted(dict.fromkeys(self.asked), key=lambda one: not one.changes)
+        python = any(listener.python for listener in self.listeners)
+        aten = any(listener.aten for listener in self.listeners)
         for kind, want in ((_PythonMode, python), (_AtenMode, aten)):
             if want and kind not in self.entered:
                 self.modes[kind].__enter__()
@@ -284,8 +265,8 @@ class _Here(threading.local):
     def tell(self, function: Any, args: Any, kwargs: Any, result: Any, *, python: bool) -> Any:
         """Show the result of a function to whoever waits for it."""
         changed = False
-        for tape in tuple(self.tapes):
-            new = tape.tell(Made(function, args, kwargs, result, python, [], changed))
+        for listener in self.listeners:
+            new = listener.tell(Made(function, args, kwargs, result, python, [], changed))
             if new is not None:
                 changed = True
                 result = result.copy_(new) if args and result is args[0] else new

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, SupportsIndex, overload
 
 from skviz.capture.names import branch_names, kernel_name
 from skviz.errors import UnitError
@@ -93,13 +92,14 @@ class Unit:
     @property
     def largest(self) -> int | None:
         """Branch of the largest kernel; None if that is unknown or not one."""
-        size = max(self.sizes)
-        return self.sizes.index(size) if self.sizes.count(size) == 1 else None
+        return self._only(max(self.sizes))
 
     @property
     def smallest(self) -> int | None:
         """Branch of the smallest kernel; None if that is unknown or not one."""
-        size = min(self.sizes)
+        return self._only(min(self.sizes))
+
+    def _only(self, size: float) -> int | None:
         return self.sizes.index(size) if self.sizes.count(size) == 1 else None
 
     def branch_index(self, *, kernel: Kernel | None = None, branch: int | None = None) -> int:
@@ -118,15 +118,12 @@ class Unit:
                     f"unit {self.name!r} has branches 0 to {self.branches - 1}, got {branch}"
                 )
             return branch
-        where = [i for i, known in enumerate(self.kernels or ()) if known == kernel]
-        if len(where) == 1:
-            return where[0]
-        if self.kernels is None:
-            problem = "kernels that are not known"
-        elif where:
+        known = self.kernels or ()
+        if known.count(kernel) == 1:
+            return known.index(kernel)
+        problem = f"kernels {known}, not {kernel}" if known else "kernels that are not known"
+        if kernel in known:
             problem = f"several branches of kernel {kernel}"
-        else:
-            problem = f"kernels {self.kernels}, not {kernel}"
         raise UnitError(
             f"unit {self.name!r} has {problem}; name the branch by its index, branch=0 … "
             f"branch={self.branches - 1}"
@@ -137,92 +134,63 @@ class Unit:
         return branch_names(self.kernels or [None] * self.branches)[branch]
 
 
-class Units(Sequence[Unit]):
+class Units(tuple[Unit, ...]):
     """The units of a model in forward order; printed as a table, indexed by number or name."""
 
+    __slots__ = ()
     _columns = ("unit", "M", "kernels", "kind", "channels", "spatial", "calls", "how")
 
-    def __init__(self, units: Iterable[Unit]) -> None:
-        self._units = tuple(units)
-
     @overload
-    def __getitem__(self, key: int | str) -> Unit: ...
+    def __getitem__(self, key: SupportsIndex | str) -> Unit: ...
     @overload
     def __getitem__(self, key: slice) -> Units: ...
-    def __getitem__(self, key: int | str | slice) -> Unit | Units:
+    def __getitem__(self, key: SupportsIndex | str | slice) -> Unit | Units:
         if isinstance(key, slice):
-            return Units(self._units[key])
-        if isinstance(key, str):
-            for unit in self._units:
-                if unit.name == key:
-                    return unit
+            return Units(super().__getitem__(key))
+        if not isinstance(key, str):
+            return super().__getitem__(key)
+        if key not in self.names:
             raise UnitError(
                 f"no unit is called {key!r}; there are {', '.join(self.names) or 'none'}"
             )
-        return self._units[key]
-
-    def __len__(self) -> int:
-        return len(self._units)
-
-    def __iter__(self) -> Iterator[Unit]:
-        return iter(self._units)
-
-    def __hash__(self) -> int:
-        return hash(self._units)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Units) and self._units == other._units
+        return self[self.names.index(key)]
 
     @property
     def names(self) -> tuple[str, ...]:
         """Qualified names, in forward order."""
-        return tuple(unit.name for unit in self._units)
+        return tuple(unit.name for unit in self)
 
-    def _rows(self) -> list[tuple[str, ...]]:
-        return [
-            (
-                unit.name or "(the model itself)",
-                str(unit.branches),
-                _kernels(unit),
-                unit.kind,
-                "shared" if unit.channels is None else str(unit.channels),
-                "yes" if unit.spatial else "no",
-                str(unit.calls),
-                unit.how,
-            )
-            for unit in self._units
-        ]
-
-    def __str__(self) -> str:
-        if not self._units:
+    def __repr__(self) -> str:
+        if not self:
             return "no Selective-Kernel units found"
-        rows = [self._columns, *self._rows()]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(self._columns))]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        table = [lines[0]]
-        for unit, line in zip(self._units, lines[1:], strict=True):
-            table += [line, *(f"    {note}" for note in _notes(unit))]
-        return "\n".join(table)
-
-    __repr__ = __str__
+        rows = [self._columns, *map(_row, self)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        head, *lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+        for unit, line in zip(self, lines, strict=True):
+            head = "\n".join([head, line, *(f"    {note}" for note in _notes(unit))])
+        return head
 
     def _repr_html_(self) -> str:
         def row(cells: Iterable[str], tag: str) -> str:
             return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
 
-        columns = (*self._columns, "notes")
-        rows = [
-            row((*cells, "; ".join(_notes(unit))), "td")
-            for cells, unit in zip(self._rows(), self._units, strict=True)
-        ]
-        return f"<table>{row(columns, 'th')}{''.join(rows)}</table>"
+        rows = [row((*_row(unit), "; ".join(_notes(unit))), "td") for unit in self]
+        return f"<table>{row((*self._columns, 'notes'), 'th')}{''.join(rows)}</table>"
 
 
-def _kernels(unit: Unit) -> str:
-    if unit.kernels is None:
-        return "unknown"
-    square = all(isinstance(kernel, int) for kernel in unit.kernels)
-    return ", ".join(map(str if square else kernel_name, unit.kernels))
+def _row(unit: Unit) -> tuple[str, ...]:
+    kernels = unit.kernels or ()
+    square = all(isinstance(kernel, int) for kernel in kernels)
+    return (
+        unit.name or "(the model itself)",
+        str(unit.branches),
+        ", ".join(map(str if square else kernel_name, kernels)) or "unknown",
+        unit.kind,
+        "shared" if unit.channels is None else str(unit.channels),
+        "yes" if unit.spatial else "no",
+        str(unit.calls),
+        unit.how,
+    )
 
 
 def _notes(unit: Unit) -> list[str]:

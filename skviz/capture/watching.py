@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 from torch import Tensor, nn
 
 from skviz.capture.finding import forget_units, units_of
-from skviz.capture.tape import Listener, Tape
+from skviz.capture.tape import Listener
 from skviz.capture.units import Unit, Units
 from skviz.errors import RecordingError, UnitError
 
@@ -44,39 +44,28 @@ class Watching(Listener):
     def __init__(self, model: nn.Module, units: Iterable[Unit | str] | None) -> None:
         if not isinstance(model, nn.Module):
             raise UnitError(f"expected a torch.nn.Module, got {type(model).__name__}")
+        super().__init__({"": model})
         self.model = model
-        self.modules = {"": model}
         self.units: Units | None = None
         self.forwards = 0
-        self._names: list[str] | None = None
-        if units is not None:
-            given = list(units)
-            self._names = [unit for unit in given if isinstance(unit, str)]
-            if not self._names:
-                self.units = Units(unit for unit in given if isinstance(unit, Unit))
+        self._asked = None if units is None else list(units)
         self._watches: list[Watch] = []
-        self._at: dict[tuple[Any, str], list[Watch]] = {}  # by function and innermost module
         self._before: list[int] = []
-        self._tape = Tape(self)
 
     def watch(self, units: Units) -> list[Watch]:
         """Choose the units to watch."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
-        if self.units is not None and not self._watches:
-            self.modules = {"": self.model, **self._install(self.units)}
-        self._tape.__enter__()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: Any, trace: Any) -> None:
-        self._tape.__exit__(kind, error, trace)
+        if self._asked is not None and not self._watches:
+            given = [unit for unit in self._asked if isinstance(unit, Unit)]
+            if len(given) == len(self._asked):
+                self.modules = {"": self.model, **self._install(Units(given))}
+        return super().__enter__()
 
     def _install(self, units: Units) -> dict[str, nn.Module]:
         """Return the modules that must be followed, other than the model itself."""
-        self._watches = self.watch(units)
-        for watch in self._watches:
-            self._at.setdefault((watch.place.function, watch.place.inner), []).append(watch)
+        self._watches, self.units = self.watch(units), units
         places = [watch.place for watch in self._watches]
         called = [place for place in places if place.function is not None]
         self.python = any(place.python for place in called)
@@ -84,15 +73,11 @@ class Watching(Listener):
         self.within = frozenset(place.inner for place in called)
         self.functions = frozenset(place.function for place in places)
         names = {place.inner for place in places} | {place.module for place in places if place.call}
-        return {name: self._module(name) for name in names if name}
-
-    def _module(self, name: str) -> nn.Module:
         try:
-            return self.model.get_submodule(name)
-        except AttributeError:
+            return {name: self.model.get_submodule(name) for name in names if name}
+        except AttributeError as missing:
             raise UnitError(
-                f"the model has no module {name!r}: these units were found in another model; "
-                "call find_units on this one"
+                f"{missing}: these units were found in another model; call find_units on this one"
             ) from None
 
     def entered(self, frame: Frame, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -101,17 +86,16 @@ class Watching(Listener):
             return
         if self.units is None:
             units = units_of(self.model, *args, **kwargs)
-            if self._names is not None:
-                units = Units(units[name] for name in self._names)
-            self._tape.follow(self._install(units))
-            self.units = units
+            if self._asked is not None:
+                units = Units(u if isinstance(u, Unit) else units[u] for u in self._asked)
+            self.follow(self._install(units))
         self._before = [watch.fired for watch in self._watches]
 
     def made(self, made: Made) -> Tensor | None:
         """Show weights to the unit's watch."""
         if isinstance(made.result, Tensor) and made.stack:
-            for watch in self._at.get((made.function, made.stack[-1].name), ()):
-                if watch.place.holds(made.stack):
+            for watch in self._watches:
+                if watch.place.function == made.function and watch.place.holds(made.stack):
                     return watch.see(made.result, made)
         return None
 

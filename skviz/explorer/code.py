@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from inspect import signature
 from typing import TYPE_CHECKING
 
 from skviz.models import zoo
+from skviz.scenes.cutouts import place
+from skviz.scenes.made import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,37 +17,52 @@ if TYPE_CHECKING:
     from torch import nn
 
     from skviz.capture.interventions import Force
+    from skviz.scenes.made import Made
 
-__all__ = ["SCALES", "attributed", "measured", "picked"]
+__all__ = ["SCALES", "attributed", "chain", "measured", "picked"]
 
 SCALES = tuple(step / 100 for step in range(50, 201, 5))
-# What each name in the generated lines needs.
-IMPORTS = {
-    "skviz.": "import skviz",
-    "cutouts.": "from skviz.scenes import cutouts",
-    "procedural(": "from skviz.scenes.backgrounds import procedural",
-}
 
 Changes = Mapping[str, "Force | str"]
 
 
+def chain(text: str, made: Made) -> str:
+    """Write the calls that `skviz.scenes.made` lists, on what an expression gives.
+
+    What is as it is by default is left out.
+    """
+    usual = {
+        name: plain(parameter.default)
+        for name, parameter in signature(place).parameters.items()
+        if parameter.default not in (None, parameter.empty)
+    }
+    for call in made:
+        words = [f"{k}={v!r}" for k, v in call.items() if k != "function" and v != usual.get(k)]
+        function = call["function"]
+        if function == "skviz.place":
+            text = f"{function}({', '.join([text, *words])})"
+        else:
+            text = f"{text}.{function}({', '.join(words)})"
+    return text
+
+
 def measured(
     model: nn.Module,
-    scenes: Sequence[str],
+    scenes: str,
     scales: Sequence[float],
     changes: Changes,
 ) -> list[str]:
-    """Return the lines that measure scenes, given the lines that make them."""
+    """Return the lines that measure scenes, given the line that makes them."""
     grid = "[step / 100 for step in range(50, 201, 5)]"
-    lines = [
+    return [
+        "import skviz",
+        "",
         _model(model),
-        *scenes,
+        scenes,
         f"scales = {grid if tuple(scales) == SCALES else list(scales)}",
         *_changed(changes),
         _indented(changes, "ds = skviz.sweep(model, scenes, scales=scales)"),
     ]
-    imports = [line for name, line in IMPORTS.items() if any(name in text for text in lines)]
-    return [*imports, "", *lines]
 
 
 def attributed(changes: Changes, *, method: str, target: str, unit: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Measure one scene over a grid of scales, as the buffers that the browser draws from."""
+"""A network that is looked at, and what is measured of it."""
 
 from __future__ import annotations
 
@@ -6,35 +6,36 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
+from torch.nn.functional import pad
 
+from skviz.capture import units_of
 from skviz.capture.interventions import force, intervene
 from skviz.capture.names import kernel_name
-from skviz.capture.recording import record
 from skviz.errors import SkvizError
 from skviz.explorer.items import NATURAL
-from skviz.studies.setting import at_rest, category_index, choose, labels, probabilities
-from skviz.studies.study import Study, assembled
+from skviz.studies.keeping import Variable
+from skviz.studies.setting import at_rest, choose, labels, probabilities
 from skviz.studies.sweeps import Weights
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    import xarray as xr
+    import numpy as np
     from torch import Tensor, nn
 
     from skviz.capture import Unit
     from skviz.capture.interventions import Force
     from skviz.scenes.source import Scenes
+    from skviz.studies.study import Batch, Study
 
-__all__ = ["UNIFORM", "Payload", "Subject", "dataset", "measure", "renderable"]
+__all__ = ["CLASSES", "UNIFORM", "Looked", "Payload", "Subject", "frame", "renderable"]
 
 Payload = dict[str, Any]
 
 UNIFORM = "uniform"
 TOP = 5  # classes shown
-PIXELS = 8 * 96**2  # of one batch: small enough to answer a hand that moves in between
+CLASSES = ("classes", "probabilities")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Subject:
     def of(cls, model: nn.Module, images: Tensor, names: Sequence[str] | None) -> Subject:
         """Find the units of a model on a few images (B, 3, S, S)."""
         images = images.to(_device(model))
-        return cls(model, tuple(choose(model, images, names)), images.shape[-1])
+        return cls(model, tuple(choose(units_of(model, images), names)), images.shape[-1])
 
     @property
     def device(self) -> torch.device:
@@ -88,14 +89,6 @@ class Subject:
                 stack.enter_context(intervene(self.model, changes, units=self.units))
             return stack.pop_all()
 
-    def look(self, images: Tensor, changes: Mapping[str, Any]) -> tuple[list[np.ndarray], Any]:
-        """Return the weights of every unit, (B, branch, channel), and probabilities (B, class)."""
-        with self.changed(changes), torch.inference_mode():
-            with record(self.model, self.units, reduce="spatial_mean") as recording:
-                logits = self.model(images.to(self.device))
-            weights = [weight.float().cpu().numpy() for weight in recording.weights.values()]
-            return weights, probabilities(logits).cpu().numpy()
-
     def described(self) -> list[dict[str, Any]]:
         """Describe the units, one entry for each call of a unit, in the order of the weights."""
         calls = [unit for unit in self.units for _ in range(unit.calls)]
@@ -104,6 +97,7 @@ class Subject:
                 "name": name,
                 "branches": branch_labels(unit),
                 "largest": unit.branches - 1 if unit.largest is None else unit.largest,
+                "channels": unit.channels or 1,
             }
             for name, unit in zip(labels(self.units), calls, strict=True)
         ]
@@ -126,101 +120,29 @@ def renderable(scenes: Scenes, scales: Sequence[float]) -> list[float]:
     return kept
 
 
-def measure(
-    subject: Subject, scenes: Scenes, scales: Sequence[float], changes: Mapping[str, Any]
-) -> Iterator[float | Payload]:
-    """Measure one scene at some scales.
+@dataclass(frozen=True)
+class Looked(Weights):
+    """What a sweep keeps, and the most probable classes."""
 
-    Parameters
-    ----------
-    subject
-        The network.
-    scenes
-        One scene.
-    scales
-        At which it can be rendered.
-    changes
-        See `Subject.changes`.
+    def variables(self, study: Study) -> dict[str, Variable]:
+        """Say what is kept."""
+        made = super().variables(study)
+        for name in CLASSES:
+            made[name] = Variable("image scale", ("rank",), (TOP,), "f4", name, "")
+        return made
 
-    Yields
-    ------
-    float or Payload
-        After each batch the share that is done, and at last what was measured: ``images`` are the
-        bytes of uint8 (scale, y, x, rgb) and ``weights`` of float32 (scale, unit, branch, channel),
-        units of different shapes one after the other.
-    """
-    images: list[np.ndarray] = []
-    weights: list[list[np.ndarray]] = []
-    chances: list[np.ndarray] = []
-    size = max(1, PIXELS // subject.canvas**2)
-    for start in range(0, len(scales), size):
-        part = torch.cat([scenes.render(scale) for scale in scales[start : start + size]])
-        seen, chance = subject.look(part, changes)
-        weights.append(seen)
-        chances.append(chance)
-        images.append((part * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
-        yield len(np.concatenate(chances)) / len(scales)
-    # Of each unit (scale, branch, channel).
-    found = [np.concatenate(unit) for unit in zip(*weights, strict=True)]
-    flat = np.concatenate([unit.reshape(len(scales), -1) for unit in found], 1)
-    units = [
-        described | {"channels": weight.shape[2]}
-        for described, weight in zip(subject.described(), found, strict=True)
-    ]
-    yield {
-        "scales": list(scales),
-        "canvas": subject.canvas,
-        "images": np.concatenate(images).tobytes(),
-        "weights": np.ascontiguousarray(flat, "<f4").tobytes(),
-        "units": units,
-        **_classes(subject.model, scenes, np.concatenate(chances)),
-        "frame": _frame(scenes),
-    }
-
-
-def dataset(subject: Subject, scenes: Scenes, grid: Payload) -> xr.Dataset:
-    """Return what `measure` found as `skviz.sweep` gives it."""
-    count, side, scales = len(grid["scales"]), grid["canvas"], grid["scales"]
-    flat = torch.frombuffer(bytearray(grid["weights"]), dtype=torch.float32).reshape(count, -1)
-    shapes = [(len(unit["branches"]), unit["channels"]) for unit in grid["units"]]
-    each = flat.split([branches * channels for branches, channels in shapes], 1)
-    images = np.frombuffer(grid["images"], np.uint8).reshape(count, 1, side, side, 3)
-    measure, units = Weights(), list(subject.units)
-    study = Study(subject.model, scenes, scales, measure, units, 1, 1, "stop", subject.device)
-    ready = scenes.ready()
-    rows = []
-    for at in range(count):
-        weights = [w[at].reshape(1, *shape) for w, shape in zip(each, shapes, strict=True)]
-        prediction = np.array(grid["classes"][at][:1])
-        row = measure.of_units(weights) | {
-            "prediction": prediction,
-            "probability": np.array(grid["probabilities"][at][:1]),
-            "thumbnail": images[at],
-            "area": ready.areas.numpy(),
-            "content": ready.content,
+    def of_answers(self, logits: Tensor, batch: Batch) -> dict[str, np.ndarray]:
+        """Say what the model answers, and what else it thinks of; NaN where there is no more."""
+        chances, best = (each.cpu() for each in probabilities(logits).sort(1, descending=True))
+        few = (0, max(0, TOP - best.shape[1]))
+        row = {
+            name: pad(each[:, :TOP].double(), few, value=torch.nan).numpy()
+            for name, each in zip(CLASSES, (best, chances), strict=True)
         }
-        if study.truth is not None:
-            row["correct"] = prediction == study.truth.numpy()
-        rows.append(row)
-    return assembled(study, rows)
+        return row | super().of_answers(logits, batch)
 
 
-def _classes(model: nn.Module, scenes: Scenes, chances: np.ndarray) -> Payload:
-    """Return the most probable classes at each scale, their names, and which one is meant."""
-    best = np.argsort(-chances, 1)[:, :TOP]  # (scale, class)
-    card = getattr(model, "card", None)
-    truth = category_index(model, scenes)
-    return {
-        "classes": best.tolist(),
-        "probabilities": np.take_along_axis(chances, best, 1).astype(float).tolist(),
-        "names": {
-            str(i): card.categories[i] if card else f"class {i}" for i in np.unique(best).tolist()
-        },
-        "truth": None if truth is None else int(truth[0]),
-    }
-
-
-def _frame(scenes: Scenes) -> list[list[float]] | None:
+def frame(scenes: Scenes) -> list[list[float]] | None:
     """Return the object's centre (y, x) and its ends at scale 1 (before, after), in pixels."""
     layers = scenes.ready().layers
     if layers is None:

@@ -4,34 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from skviz.errors import SceneError
-from skviz.scenes import cutouts
-from skviz.scenes.backgrounds import procedural
-from skviz.scenes.cutouts import place
+from skviz.explorer.code import chain
+from skviz.scenes.backgrounds import real_backgrounds
+from skviz.scenes.cutouts import Objects, objects, place
 from skviz.scenes.photographs import Photographs, photographs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from torch import Tensor
+    from collections.abc import Mapping
 
     from skviz.scenes.source import Scenes
 
-__all__ = [
-    "NATURAL",
-    "OWN",
-    "YOURS",
-    "Item",
-    "Setting",
-    "backgrounds",
-    "items",
-    "photograph",
-]
+__all__ = ["NATURAL", "OWN", "YOURS", "Item", "Setting", "backgrounds", "items", "photograph"]
 
 OWN = "its own"
 NATURAL = "natural"
@@ -82,24 +71,49 @@ class Item:
     ----------
     name, category, family
         Its unique name; what it is; whose design.
-    make, code
-        From the canvas in pixels to one scene with the object in its own place, and to the Python
-        expression that makes the same.
+    source, index
+        Where it is, and which one it is there.
     protocols
         Those in which it can be shown.
-    picture, origin
-        The photograph that the zoom protocol enlarges, and the expression that makes it; without
-        one, the scene itself is enlarged.
     """
 
     name: str
     category: str
     family: str
-    make: Callable[[int], Scenes]
-    code: Callable[[int], str]
+    source: Objects | Photographs | Scenes
+    index: int
     protocols: tuple[str, ...] = ("rescale", "zoom")
-    picture: Photographs | None = None
-    origin: str = ""
+
+    @cached_property
+    def thing(self) -> Objects | Photographs | Scenes:
+        """It alone."""
+        return self.source[self.index]
+
+    @property
+    def origin(self) -> str:
+        """The Python expression that gives it."""
+        (name,), (category,), (family,) = self.thing.ids, self.thing.category, self.thing.family
+        if isinstance(self.thing, Photographs):
+            shipped = self.thing.made[0] == photographs().made[0]
+            return f"{'skviz.photographs()' if shipped else 'explorer.photographs'}[{name!r}]"
+        if not isinstance(self.thing, Objects):
+            return f"scenes[{self.index}]"
+        if name in objects().ids and torch.equal(objects()[name].rgba, self.thing.rgba):
+            return f"skviz.objects(category={category!r}, family={family!r})"
+        return f"objects[{self.index}]"
+
+    def placed(self, canvas: int) -> Scenes:
+        """Return one scene with the object in its own place, on the background it brings along."""
+        if isinstance(self.thing, Objects):
+            return place(self.thing, canvas=canvas)
+        if isinstance(self.thing, Photographs):
+            return self.thing.cut_out(canvas=canvas)
+        return self.thing
+
+    @property
+    def background(self) -> str:
+        """The name of the background that `skviz.place` gives a cut-out among all."""
+        return f"procedural {self.index}" if isinstance(self.source, Objects) else ""
 
     def scenes(self, setting: Setting, canvas: int) -> Scenes:
         """Return the one scene of a setting.
@@ -113,125 +127,47 @@ class Item:
             raise SceneError(
                 f"{self.name} can be shown by {self.protocols}, not {setting.protocol}"
             )
-        if setting.protocol == "zoom" and self.picture is not None:
-            return self.picture.zoom(canvas=canvas).loaded()
-        scenes = self.make(self._fine(setting, canvas)).loaded()
+        zoomed = setting.protocol == "zoom" and len(self.protocols) > 1
+        if zoomed and isinstance(self.thing, Photographs):
+            return self.thing.zoom(canvas=canvas).loaded()
+        scenes = self.placed(canvas * FINE if zoomed else canvas).loaded()
         if any(setting.position):
             scenes = scenes.moved(*setting.position)
-        if setting.background != OWN:
-            scenes = scenes.against(backgrounds()[setting.background](scenes.canvas))
-        if setting.protocol == "zoom" and len(self.protocols) > 1:
-            seen = {self.name: (scenes.render(1.0)[0] * 255).round().byte()}
-            return photographs(seen, category=self.category).zoom(canvas=canvas).loaded()
-        return scenes
+        background = self.background if setting.background == OWN else setting.background
+        if background:
+            scenes = scenes.against(background)
+        return scenes.zoom(canvas=canvas) if zoomed else scenes
 
-    def python(self, setting: Setting, canvas: int) -> list[str]:
-        """Return the lines of Python that make the same ``scenes``."""
-        fine = self._fine(setting, canvas)
-        lines = []
-        if setting.protocol == "rescale" or self.picture is None:
-            lines.append(f"scenes = {self.code(fine)}")
-            if any(setting.position):
-                y, x = setting.position
-                lines.append(f"scenes = scenes.moved({y}, {x})")
-            lines += self._background(setting.background)
-        if setting.protocol == "zoom" and self.picture is not None:
-            lines.append(f"scenes = {self.origin}.zoom(canvas={canvas})")
-        elif setting.protocol == "zoom" and len(self.protocols) > 1:
-            lines.append(
-                f"picture = {{{self.name!r}: (scenes.render(1.0)[0] * 255).round().byte()}}"
-            )
-            given = f"picture, category={self.category!r}"
-            lines.append(f"scenes = skviz.photographs({given}).zoom(canvas={canvas})")
-        return lines
-
-    def _background(self, name: str) -> list[str]:
-        kind, _, which = name.partition(" ")
-        if name == OWN:
-            return []
-        if kind == "procedural":
-            return [f"scenes = scenes.against(procedural([{which}], scenes.canvas))"]
-        return [
-            f"background = skviz.photographs(cutouts.real_backgrounds()[{name!r}])",
-            "scenes = scenes.against(background.zoom(canvas=scenes.canvas).render(1.0))",
-        ]
-
-    def _fine(self, setting: Setting, canvas: int) -> int:
-        """Return the canvas on which the object is placed."""
-        return canvas * FINE if setting.protocol == "zoom" and len(self.protocols) > 1 else canvas
+    def python(self, scenes: Scenes) -> str:
+        """Return the line of Python that makes the same scenes, from how they were made."""
+        line = f"scenes = {chain(self.origin, scenes.made[len(self.thing.made) :])}"
+        root = self.origin.partition("[")[0]
+        return line if "." in root else f"{line}  # {root}: those given to skviz.explore"
 
 
-@cache
-def backgrounds() -> dict[str, Callable[[int], Tensor]]:
-    """Return by name what an object can be put on, each from the canvas to (1, 3, S, S)."""
-
-    def photographed(picture: Tensor, canvas: int) -> Tensor:
-        return photographs(picture).zoom(canvas=canvas).render(1.0)
-
-    made: dict[str, Callable[[int], Tensor]] = {
-        f"procedural {seed}": partial(procedural, [seed]) for seed in SEEDS
-    }
-    pictures = cutouts.real_backgrounds().items()
-    return made | {name: partial(photographed, picture) for name, picture in pictures}
+def backgrounds() -> list[str]:
+    """Name what an object can be put on."""
+    return [OWN, *(f"procedural {seed}" for seed in SEEDS), *real_backgrounds()]
 
 
-def items(source: cutouts.Objects | Scenes | Photographs) -> list[Item]:
+def items(source: Objects | Scenes | Photographs) -> list[Item]:
     """List what there is to look at in what `skviz.explore` was given."""
     if isinstance(source, Photographs):
         return [photograph(one) for one in source]
-    names = enumerate(unique(source.ids))
-    if isinstance(source, cutouts.Objects):
-        return [cut_out(source, index, name) for index, name in names]
-    return [given(source, index, name) for index, name in names]
-
-
-def cut_out(objects: cutouts.Objects, index: int, name: str) -> Item:
-    """Make an item of one cut-out, on the background that `skviz.place` gives it among all."""
-    family, category = objects.family[index], objects.category[index]
-
-    def make(canvas: int) -> Scenes:
-        pictures = procedural([index], canvas)
-        return place(objects[index], canvas=canvas, backgrounds=pictures)
-
-    def code(canvas: int) -> str:
-        shown, shipped = f"objects[{index}]", cutouts.all_objects()
-        if objects.ids[index] in shipped.ids:
-            same = shipped.rgba[shipped.ids.index(objects.ids[index])]
-            if torch.equal(same, objects.rgba[index]):
-                shown = f"skviz.objects(category={category!r}, family={family!r})"
-        pictures = f"procedural([{index}], {canvas})"
-        return f"skviz.place({shown}, canvas={canvas}, backgrounds={pictures})"
-
-    number = name.removeprefix(objects.ids[index])  # of several with the same name
-    return Item(name, category + number, family, make, code)
+    made = []
+    for index, name in enumerate(unique(source.ids)):
+        category, family = source.category[index], source.family[index]
+        if isinstance(source, Objects):
+            number = name.removeprefix(source.ids[index])  # of several with the same name
+            made.append(Item(name, category + number, family, source, index))
+        else:  # in the protocol that they were made for
+            made.append(Item(name, category, "scenes", source, index, (source.protocol,)))
+    return made
 
 
 def photograph(one: Photographs, family: str = "photographs") -> Item:
     """Make an item of one photograph and the mask of its object."""
-    (name,), (category,) = one.ids, one.category
-    shipped = one.made[0] == photographs().made[0]
-    origin = f"{'skviz.photographs()' if shipped else 'explorer.photographs'}[{name!r}]"
-
-    def make(canvas: int) -> Scenes:
-        return one.cut_out(canvas=canvas)
-
-    def code(canvas: int) -> str:
-        return f"{origin}.cut_out(canvas={canvas})"
-
-    full = f"{family}/{name}"
-    return Item(full, category, family, make, code, picture=one, origin=origin)
-
-
-def given(source: Scenes, index: int, name: str) -> Item:
-    """Make an item of one of some scenes; it stays in the protocol that they were made for."""
-
-    def code(_canvas: int) -> str:
-        return f"scenes[{index}]  # of the scenes given to skviz.explore"
-
-    def make(_canvas: int) -> Scenes:
-        return source[index]
-
-    return Item(name, source.category[index], "scenes", make, code, (source.protocol,))
+    return Item(f"{family}/{one.ids[0]}", one.category[0], family, one, 0)
 
 
 def unique(names: tuple[str, ...]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +10,14 @@ import torch
 from skviz.attribution.methods import METHODS
 from skviz.errors import SkvizError
 from skviz.explorer.attributions import TARGETS, explained
-from skviz.explorer.code import attributed, measured, picked
-from skviz.explorer.grid import Subject, dataset, measure, renderable
-from skviz.explorer.items import OWN, YOURS, Item, Setting, backgrounds, items, photograph
+from skviz.explorer.code import attributed, measured
+from skviz.explorer.grid import CLASSES, Looked, Subject, frame, renderable
+from skviz.explorer.items import YOURS, Item, Setting, backgrounds, items, photograph
 from skviz.scenes.photographs import photographs
 from skviz.scenes.source import CANVAS
+from skviz.studies.keeping import Memory
 from skviz.studies.setting import canvas_of, increasing
+from skviz.studies.study import Options, Study
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     import xarray as xr
     from torch import Tensor, nn
 
-    from skviz.capture.interventions import Force
     from skviz.explorer.grid import Payload
     from skviz.scenes import cutouts
     from skviz.scenes.photographs import Photographs
@@ -33,36 +33,92 @@ if TYPE_CHECKING:
 __all__ = ["Model", "View"]
 
 
-@dataclass(frozen=True)
 class View:
-    """One setting, ready to be measured: a network, what it is shown, and what is done to it."""
+    """One setting at some scales: a network, what it is shown, and what is done to it.
 
-    setting: Setting
-    item: Item
-    subject: Subject
-    scenes: Scenes
-    changes: dict[str, Force | str]
+    Parameters
+    ----------
+    setting, item, subject
+        What is asked for.
+    scenes
+        One scene.
+    scales
+        At which it can be rendered.
+    """
 
-    def measure(self, scales: Sequence[float]) -> Iterator[float | Payload]:
-        """Yield the share that is done, and at last what `grid.measure` found, with its code."""
-        for found in measure(self.subject, self.scenes, scales, self.changes):
-            yield found if isinstance(found, float) else self._of(found, self._code(scales))
+    def __init__(
+        self, setting: Setting, item: Item, subject: Subject, scenes: Scenes, scales: list[float]
+    ) -> None:
+        self.setting, self.item, self.subject = setting, item, subject
+        self.scenes, self.scales, self.kept = scenes, scales, Memory()
+        self.changes = subject.changes(setting.intervention, setting.only)
 
-    def explain(
-        self, scales: Sequence[float], *, method: str, target: str, unit: str, fine: bool
-    ) -> Iterator[float | Payload]:
-        """Yield the share that is done and what `explained` found so far, with its code."""
-        ask = {"method": method, "target": target, "unit": unit}
-        code = attributed(self.changes, **ask)
-        for found in explained(self.subject, self.scenes, scales, self.changes, **ask, fine=fine):
-            yield found if isinstance(found, float) else self._of(found, code)
+    @cached_property
+    def study(self) -> Study:
+        """What is measured."""
+        options = Options(list(self.subject.units), 1, str(self.subject.device))
+        return Study(self.subject.model, self.scenes, self.scales, Looked(), options)
 
-    def _of(self, found: Payload, code: list[str]) -> Payload:
-        return found | {"setting": self.setting.named, "code": code}
+    def nearest(self, scale: float) -> float:
+        """Return the scale of these that is nearest to one."""
+        return min(self.scales, key=lambda each: abs(each - scale))
 
-    def _code(self, scales: Sequence[float]) -> list[str]:
-        scenes = self.item.python(self.setting, self.subject.canvas)
-        return measured(self.subject.model, scenes, scales, self.changes)
+    def measure(self) -> Iterator[float]:
+        """Measure; yield after each scale the share that is done."""
+        steps = self.study.compute(self.kept, self.kept.prepare(self.study))
+        for number in range(len(self.scales)):
+            with self.subject.changed(self.changes):
+                next(steps)
+            yield (number + 1) / len(self.scales)
+        next(steps, None)  # it is kept
+
+    @cached_property
+    def payload(self) -> Payload:
+        """What was measured, as the browser draws it; to be asked for before `ds`.
+
+        ``images`` are the bytes of uint8 (scale, y, x, rgb) and ``weights`` of float32
+        (scale, branch, channel), the channels of all units one after the other.
+        """
+        found = {name: values[0] for name, values in self.kept.written[0].items()}
+        best, chances = ([few[few == few].tolist() for few in found[name]] for name in CLASSES)
+        classes = [[int(each) for each in few] for few in best]
+        card, truth = getattr(self.subject.model, "card", None), self.study.truth
+        seen = {each for few in classes for each in few}
+        return {
+            "scales": self.scales,
+            "canvas": self.subject.canvas,
+            "images": found["thumbnail"].tobytes(),
+            "weights": found["channel_weight"].astype("<f4").tobytes(),
+            "units": self.subject.described(),
+            "classes": classes,
+            "probabilities": chances,
+            "names": {str(i): card.categories[i] if card else f"class {i}" for i in seen},
+            "truth": None if truth is None else int(truth[0]),
+            "frame": frame(self.scenes),
+            "setting": self.setting.named,
+            "code": self.code,
+        }
+
+    @cached_property
+    def code(self) -> list[str]:
+        """The lines of Python that measure it."""
+        line = self.item.python(self.scenes)
+        return measured(self.subject.model, line, self.scales, self.changes)
+
+    @cached_property
+    def ds(self) -> xr.Dataset:
+        """What was measured, as `skviz.sweep` gives it."""
+        return self.kept.finish().drop_vars(CLASSES)
+
+    def explain(self, near: float, **ask: Any) -> Iterator[float | Payload]:
+        """Attribute at all scales, the nearest first; yield shares, and what is found so far."""
+        scales = sorted(self.scales, key=lambda scale: abs(scale - near))
+        code = attributed(self.changes, **{key: ask[key] for key in ("method", "target", "unit")})
+        for found in explained(self.subject, self.scenes, scales, self.changes, **ask):
+            if isinstance(found, float):
+                yield found
+            else:
+                yield found | {"setting": self.setting.named, "code": code}
 
 
 class Model:
@@ -101,7 +157,7 @@ class Model:
         shown = ("name", "category", "family", "protocols")
         return {
             "items": [{key: getattr(i, key) for key in shown} for i in self.items.values()],
-            "backgrounds": [OWN, *backgrounds()],
+            "backgrounds": backgrounds(),
             "networks": list(self.networks),
             "methods": list(METHODS),
             "targets": list(TARGETS),
@@ -113,7 +169,7 @@ class Model:
         known: Collection[str] = {
             "network": list(self.networks),
             "item": list(self.items),
-            "background": [OWN, *backgrounds()],
+            "background": backgrounds(),
             "method": ["", *METHODS],
             "target": list(TARGETS),
         }[name]
@@ -121,28 +177,29 @@ class Model:
             raise SkvizError(f"there is no {name} {value!r}; there are {list(known)}")
         return value
 
-    def check_measured(self, grid: Payload, setting: Setting, problem: str) -> None:
-        """Refuse a grid of another setting than is asked for."""
-        if not grid:
+    def check_measured(self, view: View | None, setting: Setting, problem: str) -> View:
+        """Refuse what is of another setting than is asked for."""
+        if view is None:
             raise SkvizError(f"nothing is measured yet; call wait() first. {problem}".strip())
-        asked, old = setting.named, grid["setting"]
-        if old != asked:
+        if view.setting != setting:
+            asked, old = setting.named, view.setting.named
             differ = ", ".join(f"{key} {old[key]!r}" for key in asked if old[key] != asked[key])
             raise SkvizError(
                 f"what is measured is of {differ}, which is not what is asked for; "
                 f"call wait() first. {problem}".strip()
             )
+        return view
 
     def add(self, name: str, picture: Tensor, mask: Tensor) -> tuple[Item, Photographs]:
         """Add a photograph to what can be chosen, see `skviz.explorer.widget.Explorer`."""
         one = photographs({name: (picture, mask)})
         item = photograph(one, family=YOURS)
-        item.make(CANVAS).ready()  # complain now
+        item.placed(CANVAS).ready()  # complain now
         self.items[item.name] = item
         return item, one
 
-    def view(self, setting: Setting) -> View:
-        """Prepare a setting.
+    def view(self, setting: Setting, scales: Sequence[float] = ()) -> View:
+        """Prepare a setting at some scales, by default at all at which it can be shown.
 
         Raises
         ------
@@ -152,31 +209,10 @@ class Model:
         model, item = self.networks[setting.network], self.items[setting.item]
         canvas = self._canvas or canvas_of(model)
         scenes = item.scenes(setting, canvas)
+        shown = list(scales) or renderable(scenes, self.scales)
         subject = self._subjects.get(setting.network)
         if subject is None:
-            shown = renderable(scenes, self.scales)
             few = [shown[0], shown[len(shown) // 2], shown[-1]]
             images = torch.cat([scenes.render(scale) for scale in few])
             subject = self._subjects[setting.network] = Subject.of(model, images, self._units)
-        changes = subject.changes(setting.intervention, setting.only)
-        return View(setting, item, subject, scenes, changes)
-
-    def measure(self, setting: Setting, scales: Sequence[float] = ()) -> Iterator[float | Payload]:
-        """Measure a setting at some scales, by default at all at which it can be shown."""
-        view = self.view(setting)
-        yield from view.measure(scales or renderable(view.scenes, self.scales))
-
-    def explain(self, setting: Setting, near: float, **ask: Any) -> Iterator[float | Payload]:
-        """Attribute a setting at all scales at which it can be shown, the nearest first."""
-        view = self.view(setting)
-        scales = renderable(view.scenes, self.scales)
-        yield from view.explain(sorted(scales, key=lambda scale: abs(scale - near)), **ask)
-
-    def dataset(self, grid: Payload) -> xr.Dataset:
-        """Return a grid as `skviz.sweep` gives it."""
-        view = self.view(Setting.of(grid["setting"]))
-        return dataset(view.subject, view.scenes, grid)
-
-    def program(self, grid: Payload, maps: Payload, *, scale: float, unit: str) -> str:
-        """Return the Python that measures a grid and its maps, and picks what is looked at."""
-        return "\n".join([*grid["code"], *maps.get("code", []), picked(scale, unit)])
+        return View(setting, item, subject, scenes, shown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import traitlets as t
 from skviz.errors import SkvizError
 from skviz.explorer import page
 from skviz.explorer.attributions import TARGETS, UNIT
+from skviz.explorer.code import picked
 from skviz.explorer.items import NATURAL, OWN, Setting
 from skviz.explorer.kept import Kept
 from skviz.explorer.still import still
@@ -26,15 +28,16 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from skviz.explorer.model import Model
+    from skviz.explorer.model import Model, View
     from skviz.plot.style import InlineFigure
     from skviz.scenes.photographs import Photographs
 
 __all__ = ["Explorer"]
 
-SETTING = ("network", "item", "background", "protocol", "position", "intervention", "only")
+SETTING = tuple(field.name for field in fields(Setting))
 # Not echoed: the hand may have moved on by the time an echo is back.
 HELD = {"sync": True, "echo_update": False}
+HEARD = {"kind": "heard"}  # a sign of life for the browser, before what may take long
 
 
 class Explorer(Kept):
@@ -50,7 +53,7 @@ class Explorer(Kept):
     method, target
         Of the attribution; ``method=""`` for none.
     grid, maps
-        What was measured (`skviz.explorer.grid.measure`,
+        What was measured (`skviz.explorer.model.View.payload`,
         `skviz.explorer.attributions.explained`), with the ``setting`` that it is of.
     progress
         The share that is computed of what was asked (1 at rest).
@@ -84,6 +87,7 @@ class Explorer(Kept):
         self.photographs = {one.ids[0]: one for one in pictures or ()}
         self._worker = Worker(("point", "grid", "still", "maps"), self._fail)
         self._error: Exception | None = None
+        self._view: View | None = None  # what `grid` is of
         super().__init__(
             scale=min(model.scales, key=lambda scale: abs(scale - 1)),
             network=model.first.network,
@@ -137,63 +141,61 @@ class Explorer(Kept):
         return Setting.of({name: getattr(self, name) for name in SETTING})
 
     def _ask(self, _: object = None) -> None:
-        self._heard()
+        self.send(HEARD)
         self.failure, self._error = {}, None
-        setting = self._setting
-        self._worker.submit("grid", self._measure(setting), {"setting": setting.named})
+        self._compute("grid", self._measure(self._setting))
 
     def _ask_for_maps(self, change: Any = None, *, fine: bool = False) -> None:
         if change and change["name"] == "unit" and self.target != UNIT:
             return
-        self._heard()
+        self.send(HEARD)
         if self.method:
             self.failure = {}
-            setting = self._setting
-            self._worker.submit("maps", self._explain(setting, fine), {"setting": setting.named})
+            self._compute("maps", self._explain(self._setting, fine))
         else:
             self.maps = {}
 
-    def _heard(self) -> None:
-        """Give the browser a sign of life, before what may take long."""
-        self.send({"kind": "heard"})
+    def _compute(self, kind: str, shares: Iterator[float]) -> None:
+        self._worker.submit(kind, self._counted(shares), {"setting": self._setting.named})
 
-    def _measure(self, setting: Setting) -> Iterator[None]:
+    def _counted(self, shares: Iterator[float]) -> Iterator[None]:
+        """Say how far it is."""
         self.progress = 0.0
         yield
-        for found in self._model.measure(setting):
-            if isinstance(found, float):
-                self.progress = min(found, 0.99)
-                yield
-                continue
-            names = [unit["name"] for unit in found["units"]]
-            if self.unit not in names:
-                self.unit = names[len(names) // 2]
-            self.grid = found
+        for share in shares:
+            self.progress = min(share, 0.99)
+            yield
         self.progress = 1.0
+
+    def _measure(self, setting: Setting) -> Iterator[float]:
+        """Measure the scene at every scale, and then attribute it."""
+        view = self._model.view(setting)
+        yield from view.measure()
+        names = [unit["name"] for unit in view.payload["units"]]
+        if self.unit not in names:
+            self.unit = names[len(names) // 2]
+        self._view, self.grid = view, view.payload
         self._ask_for_maps()
 
     def _measure_point(self, asked: Mapping[str, Any]) -> Iterator[None]:
         """Answer the browser for a scale or position off the grid."""
-        for found in self._model.measure(Setting.of(asked["setting"]), [asked["scale"]]):
-            if not isinstance(found, float):
-                if "number" in self.failure:
-                    self.failure = {}
-                buffers = [found.pop("images"), found.pop("weights")]
-                self.send({"kind": "point", "number": asked["number"], "point": found}, buffers)
+        view = self._model.view(Setting.of(asked["setting"]), [asked["scale"]])
+        for _ in view.measure():
+            pass
+        if "number" in self.failure:
+            self.failure = {}
+        buffers = [view.payload.pop(name) for name in ("images", "weights")]
+        self.send({"kind": "point", "number": asked["number"], "point": view.payload}, buffers)
         yield
 
-    def _explain(self, setting: Setting, fine: bool) -> Iterator[None]:
+    def _explain(self, setting: Setting, fine: bool) -> Iterator[float]:
         """Attribute the scene at every scale of the grid."""
         ask = {"method": self.method, "target": self.target, "unit": self.unit, "fine": fine}
-        self.progress = 0.0
-        yield
-        for found in self._model.explain(setting, self.scale, **ask):
+        for found in self._model.view(setting).explain(self.scale, **ask):
             if isinstance(found, float):
-                self.progress = min(found, 0.99)
-                yield
+                yield found
             else:
                 self.maps = found
-        self.progress = 1.0
 
     def _fail(self, asked: Mapping[str, Any], error: Exception) -> None:
         self._error = error
@@ -206,7 +208,7 @@ class Explorer(Kept):
     # What the browser asks for.
 
     def _receive(self, _: object, content: dict[str, Any], buffers: list[memoryview]) -> None:
-        self._heard()
+        self.send(HEARD)
         try:
             match content.get("kind"):
                 case "point":
@@ -257,21 +259,16 @@ class Explorer(Kept):
     # What can be taken away: always of one moment.
 
     @property
-    def _shown(self) -> dict[str, Any]:
-        """The grid, if it is of what is asked for."""
-        self._model.check_measured(self.grid, self._setting, self.problem)
-        return dict(self.grid)
-
-    @property
-    def _nearest(self) -> float:
-        """The scale of the grid that is nearest to what is looked at."""
-        return float(min(self._shown["scales"], key=lambda scale: abs(scale - self.scale)))
+    def _shown(self) -> View:
+        """What was measured, if it is of what is asked for."""
+        return self._model.check_measured(self._view, self._setting, self.problem)
 
     @property
     def python(self) -> str:
         """A program that measures the present view."""
         maps = self.maps if self.maps.get("setting") == self._setting.named else {}
-        return self._model.program(self._shown, maps, scale=self._nearest, unit=self.unit)
+        view, code = self._shown, maps.get("code", [])
+        return "\n".join([*view.code, *code, picked(view.nearest(self.scale), self.unit)])
 
     @property
     def ds(self) -> xr.Dataset:
@@ -282,7 +279,7 @@ class Explorer(Kept):
         SkvizError
             If what is asked for is not measured yet.
         """
-        return self._model.dataset(self._shown)
+        return self._shown.ds
 
     def figure(self) -> InlineFigure:
         """Draw the present view for paper, if it is measured; `save` writes it."""
@@ -318,14 +315,17 @@ class Explorer(Kept):
             raise SkvizError(f"cannot write {path.name}: the ending must be one of {endings}")
         if options:
             raise SkvizError(f"a page has no options, got {', '.join(options)}")
-        state = {name: getattr(self, name) for name in STORED} | {"grid": self._shown}
+        shown = {"grid": self._shown.payload}
+        state = {name: getattr(self, name) for name in STORED} | shown
         family, _, name = self.item.rpartition("/")
         title = f"{name}{f' ({family})' * bool(family)} in the network {self.network}"
         return page.write(path, state, title)
 
     def _file(self, ending: str) -> tuple[str, bytes]:
         """Return a name for a file of the present view, and what is in it."""
-        stem = re.sub(r"[^\w.-]+", "-", f"{self.item}-{self._nearest:g}").strip("-.")
+        stem = re.sub(r"[^\w.-]+", "-", f"{self.item}-{self._shown.nearest(self.scale):g}").strip(
+            "-."
+        )
         with TemporaryDirectory() as folder:
             path = self.save(Path(folder, f"{stem}{ending}"))
             return path.name, path.read_bytes()
@@ -334,7 +334,7 @@ class Explorer(Kept):
         return f"<skviz.Explorer of {self.network!r}: {self.item} at scale {self.scale:g}>"
 
     def _picture(self) -> bytes | None:
-        asked = self.grid and self.grid["setting"] == self._setting.named
+        asked = self._view and self._view.setting == self._setting
         return self.figure()._repr_png_() if asked else None
 
     def _later(self, job: Iterator[None]) -> None:

@@ -15,7 +15,7 @@ from skviz.capture import Unit, units_of
 from skviz.capture.kernels import Kernel
 from skviz.capture.names import kernel_name
 from skviz.capture.recording import record
-from skviz.capture.tape import Frame, Listener, Tape
+from skviz.capture.tape import Frame, Listener
 from skviz.errors import SkvizError
 from skviz.plot import style
 from skviz.studies.setting import at_rest, provenance
@@ -112,7 +112,7 @@ class _Shapes(Listener):
     """Keeps (C, H, W) of what a module is first given and gives, if these are feature maps."""
 
     def __init__(self, module: nn.Module) -> None:
-        self.modules = {"the unit": module}
+        super().__init__({"the unit": module})
         self.found: list[tuple[int, int, int]] = []
 
     def left(self, _frame: Frame, args: tuple[Any, ...], output: Any) -> None:
@@ -127,8 +127,8 @@ def _run(
 ) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
     """Return the weights (branch, channel), and (C, H, W) of the unit's input and output."""
     shapes = _Shapes(module)
-    here, seen, recording = at_rest(model, images.device), Tape(shapes), record(model, [unit])
-    with here, torch.no_grad(), seen, recording:
+    here, recording = at_rest(model, images.device), record(model, [unit])
+    with here, torch.no_grad(), shapes, recording:
         model(images)
     recorded = next(iter(recording.weights.values()))  # (image, branch, channel[, spatial…])
     mean = recorded.double().flatten(3).mean(-1) if recorded.ndim > 3 else recorded.double()

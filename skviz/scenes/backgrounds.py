@@ -1,17 +1,24 @@
-"""Procedural backgrounds: fractal noise, gradients and regular textures, from a seed.
+"""Backgrounds: photographs that ship; and fractal noise, gradients and textures, from a seed.
 
-Every picture is one scalar field between two colours. Picture i depends on its own seed alone, so
-a batch can be cut anywhere and gives the same pictures.
+Every picture that is made is one scalar field between two colours. Picture i depends on its own
+seed alone, so a batch can be cut anywhere and gives the same pictures.
 """
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["crops", "fractal", "gradient", "procedural", "texture"]
+from skviz.assets import names_in, read_image
+from skviz.errors import SceneError
+from skviz.scenes.ready import Enlarged
+
+__all__ = ["crops", "fractal", "gradient", "named", "procedural", "real_backgrounds", "texture"]
+
+HELD_OUT_BACKGROUNDS = ("forest", "gravel", "lobby", "sky", "venice")
 
 OCTAVES = (3, 6, 12, 24, 48)
 PARAMETERS = 12
@@ -122,6 +129,40 @@ def procedural(seeds: Sequence[int], size: int, *, device: torch.device | str = 
     first, other = u[:, 5:8], u[:, 8:11]
     second = first + (0.15 + 0.85 * u[:, 11:12]) * (other - first)  # from low to full contrast
     return torch.lerp(first[..., None, None], second[..., None, None], field).clamp(0, 1)
+
+
+def real_backgrounds(*, held_out: bool | None = None) -> dict[str, Tensor]:
+    """Return the photographed backgrounds by name, uint8 (3, H, W).
+
+    Parameters
+    ----------
+    held_out
+        True for those that the shipped networks never saw, False for the others, None for all.
+    """
+    names = {Path(name).stem: name for name in names_in("backgrounds")}
+    return {
+        stem: read_image(name, "RGB")
+        for stem, name in names.items()
+        if held_out is None or held_out == (stem in HELD_OUT_BACKGROUNDS)
+    }
+
+
+def named(name: str, size: int) -> Tensor:
+    """Return (1, 3, size, size) in 0…1: ``"procedural 7"`` for a seed, or a photographed one.
+
+    Raises
+    ------
+    SceneError
+        If there is none of that name.
+    """
+    kind, _, seed = name.partition(" ")
+    if kind == "procedural" and seed.isdecimal():
+        return procedural([int(seed)], size)
+    pictures = real_backgrounds()
+    if name not in pictures:
+        known = ", ".join(("procedural 0", *pictures))
+        raise SceneError(f"there is no background {name!r}; there are {known}")
+    return Enlarged((pictures[name][None] / 255,), size).render(1.0)
 
 
 def crops(pictures: Sequence[Tensor], seeds: Sequence[int], size: int) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import zlib
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, wraps
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,16 +18,15 @@ from torch import Tensor
 
 from skviz.errors import SceneError
 from skviz.scenes.drawing import compose, resample
-from skviz.scenes.layers import VISIBLE, Layers, Redrawn
+from skviz.scenes.layers import VISIBLE, Layers
 from skviz.scenes.made import step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from skviz.scenes.ready import Ready
     from skviz.scenes.source import Scenes, Source
 
-__all__ = ["CONTROL_SCENES", "Recombined", "changed", "recombined"]
+__all__ = ["CONTROL_SCENES", "changed", "recombined"]
 
 KNOWN = (
     "this changes the object, so it needs scenes that know it: skviz.place, or "
@@ -46,13 +45,13 @@ class Changed:
     source
         The other one.
     change
-        What is done with its objects and backgrounds.
+        Reads some of its scenes, changed.
     name
         Of the change.
     """
 
     source: Source
-    change: Callable[[Layers], Ready]
+    change: Callable[[Source, Sequence[int]], Layers]
     name: str
 
     @property
@@ -60,52 +59,13 @@ class Changed:
         """As many as of the source."""
         return self.source.threads
 
-    def ready(self, places: Sequence[int]) -> Ready:
+    def ready(self, places: Sequence[int]) -> Layers:
         """Read the scenes at these places, changed."""
-        return self.change(layers_of(self.source, places))
+        return self.change(self.source, places)
 
     def contents(self, places: Sequence[int]) -> np.ndarray:
         """Return 64 bits of a hash of what makes each of these what it is, and of the change."""
         return self.source.contents(places) ^ np.uint64(zlib.crc32(self.name.encode()))
-
-
-@dataclass(frozen=True, eq=False)
-class Recombined:
-    """Scenes of another source, with the object or the background of others among them.
-
-    Attributes
-    ----------
-    source
-        The other one.
-    objects, backgrounds
-        By place, whose object and whose background.
-    """
-
-    source: Source
-    objects: Mapping[int, int]
-    backgrounds: Mapping[int, int]
-
-    @property
-    def threads(self) -> int:
-        """As many as of the source."""
-        return self.source.threads
-
-    def ready(self, places: Sequence[int]) -> Layers:
-        """Read the scenes at these places, recombined."""
-        made = layers_of(self.source, places)
-        if self.backgrounds:
-            others = layers_of(self.source, [self.backgrounds[place] for place in places])
-            if bool((others.backgrounds == made.backgrounds).flatten(1).all(1).any()):
-                raise SceneError("these scenes have no different backgrounds to be swapped")
-            made = replace(made, backgrounds=others.backgrounds)
-        if self.objects:
-            others = layers_of(self.source, [self.objects[place] for place in places])
-            made = replace(made, objects=others.objects)
-        return made
-
-    def contents(self, places: Sequence[int]) -> np.ndarray:
-        """Return 64 bits of the sha256 of what makes each of these what it is."""
-        return self.ready(places).content
 
 
 def layers_of(source: Source, places: Sequence[int]) -> Layers:
@@ -132,21 +92,60 @@ def recombined(
     def by_place(others: Sequence[int]) -> dict[int, int]:
         return dict(zip(scenes.places, (scenes.places[i] for i in others), strict=False))
 
-    source = Recombined(scenes.source, by_place(objects), by_place(backgrounds))
+    call = step("recombined", backgrounds=backgrounds, objects=objects)
+    change = partial(exchanged, objects=by_place(objects), backgrounds=by_place(backgrounds))
+    source = Changed(scenes.source, change, repr(call))
     if not scenes.source.threads:
         source.ready(scenes.places)  # complain now
-    return scenes.on(source, step("recombined", backgrounds=backgrounds, objects=objects))
+    return scenes.on(source, call)
+
+
+def exchanged(
+    source: Source,
+    places: Sequence[int],
+    *,
+    objects: Mapping[int, int],
+    backgrounds: Mapping[int, int],
+) -> Layers:
+    """Read scenes with the object or the background of others, by place."""
+    made = layers_of(source, places)
+    if backgrounds:
+        others = layers_of(source, [backgrounds[place] for place in places])
+        if bool((others.backgrounds == made.backgrounds).flatten(1).all(1).any()):
+            raise SceneError("these scenes have no different backgrounds to be swapped")
+        made = replace(made, backgrounds=others.backgrounds)
+    if objects:
+        others = layers_of(source, [objects[place] for place in places])
+        made = replace(made, objects=others.objects)
+    return made
 
 
 def changed(scenes: Scenes, name: str, scales: Sequence[float]) -> Scenes:
     """Return the scenes of a control, for the same sweep; `CONTROL_SCENES` names them."""
     if scenes.protocol != "rescale":
         raise SceneError(KNOWN)
-    source = Changed(scenes.source, partial(CONTROL_SCENES[name], scales=scales), name)
+    source = Changed(scenes.source, partial(controlled, name=name, scales=scales), name)
     return scenes.on(source, step("changed", control=name, scales=scales))
 
 
-def scrambled(scenes: Layers, scales: Sequence[float]) -> Ready:  # noqa: ARG001
+def controlled(
+    source: Source, places: Sequence[int], *, name: str, scales: Sequence[float]
+) -> Layers:
+    """Read the scenes of a control."""
+    return CONTROL_SCENES[name](layers_of(source, places), scales)
+
+
+def redrawn(draw: Callable[..., Tensor]) -> Callable[..., Layers]:
+    """Have scenes be drawn at each scale by a function of them, that scale and all scales."""
+
+    @wraps(draw)
+    def change(scenes: Layers, scales: Sequence[float], **options: bool) -> Layers:
+        return replace(scenes, draw=partial(draw, scales=scales, **options))
+
+    return change
+
+
+def scrambled(scenes: Layers, scales: Sequence[float]) -> Layers:  # noqa: ARG001
     """Put the pixels inside each object in random order; outline, area and colours stay."""
     objects = scenes.objects.clone()
     for number, cut_out in zip(scenes.numbers, objects, strict=True):
@@ -159,7 +158,7 @@ def scrambled(scenes: Layers, scales: Sequence[float]) -> Ready:  # noqa: ARG001
     return replace(scenes, objects=objects)
 
 
-def silhouette(scenes: Layers, scales: Sequence[float]) -> Ready:  # noqa: ARG001
+def silhouette(scenes: Layers, scales: Sequence[float]) -> Layers:  # noqa: ARG001
     """Fill each object's outline with its mean colour."""
     colour = scenes.objects[:, :3].sum((2, 3), keepdim=True)
     alpha = scenes.objects[:, 3:]
@@ -167,78 +166,67 @@ def silhouette(scenes: Layers, scales: Sequence[float]) -> Ready:  # noqa: ARG00
     return replace(scenes, objects=torch.cat([mean * alpha, alpha], 1))
 
 
-def blur(scenes: Layers, scales: Sequence[float]) -> Ready:
+@redrawn
+def blur(scenes: Layers, scale: float, scales: Sequence[float]) -> Tensor:
     """Keep the object at its size at scale 1; only its detail grows coarser, as if it grew."""
-
-    def draw(scenes: Layers, scale: float) -> Tensor:
-        size = scenes.objects.shape[-1]
-        # Pixels that the object has at scale 1, fewer by as much as it would have grown.
-        few = max(1, round(float(scenes.reference.max()) * scales[0] / scale))
-        middle = torch.full_like(scenes.centre, few / 2)
-        side = torch.full_like(scenes.reference, few)
-        coarse = resample(scenes.objects, few, middle, side)  # (N, 4, few, few)
-        back = torch.full_like(scenes.centre, size / 2), torch.full_like(scenes.reference, size)
-        objects = resample(coarse, size, *back).clamp(0, 1)  # (N, 4, h, w)
-        return compose(objects, scenes.backgrounds, scenes.centre, scenes.reference)
-
-    return Redrawn(scenes, draw)
+    size = scenes.objects.shape[-1]
+    # Pixels that the object has at scale 1, fewer by as much as it would have grown.
+    few = max(1, round(float(scenes.reference.max()) * scales[0] / scale))
+    middle = torch.full_like(scenes.centre, few / 2)
+    side = torch.full_like(scenes.reference, few)
+    coarse = resample(scenes.objects, few, middle, side)  # (N, 4, few, few)
+    back = torch.full_like(scenes.centre, size / 2), torch.full_like(scenes.reference, size)
+    objects = resample(coarse, size, *back).clamp(0, 1)  # (N, 4, h, w)
+    return compose(objects, scenes.backgrounds, scenes.centre, scenes.reference)
 
 
-def background(scenes: Layers, scales: Sequence[float]) -> Ready:
+@redrawn
+def background(scenes: Layers, scale: float, scales: Sequence[float]) -> Tensor:
     """Leave the object out and enlarge the background, as much as the object would be."""
-
-    def draw(scenes: Layers, scale: float) -> Tensor:
-        canvas = scenes.backgrounds.shape[-1]
-        middle = torch.full_like(scenes.centre, canvas / 2)
-        side = torch.full_like(scenes.reference, canvas * scale / scales[0])
-        return resample(scenes.backgrounds, canvas, middle, side, edge=True).clamp(0, 1)
-
-    return Redrawn(scenes, draw)
+    canvas = scenes.backgrounds.shape[-1]
+    middle = torch.full_like(scenes.centre, canvas / 2)
+    side = torch.full_like(scenes.reference, canvas * scale / scales[0])
+    return resample(scenes.backgrounds, canvas, middle, side, edge=True).clamp(0, 1)
 
 
-def position(scenes: Layers, scales: Sequence[float]) -> Ready:
+@redrawn
+def position(scenes: Layers, scale: float, scales: Sequence[float]) -> Tensor:
     """Keep the object at its size at scale 1 and move it from where it is to the border."""
-
-    def draw(scenes: Layers, scale: float) -> Tensor:
-        canvas = scenes.backgrounds.shape[-1]
-        right = scenes.extent[:, 1, 1].to(scenes.centre)  # (N,) from the centre to its right end
-        room = (canvas - scenes.centre[:, 1] - right).clamp(min=0)
-        span = scales[-1] - scales[0]
-        moved = scenes.centre.clone()
-        moved[:, 1] += room * ((scale - scales[0]) / span if span else 0)
-        return compose(scenes.objects, scenes.backgrounds, moved, scenes.reference)
-
-    return Redrawn(scenes, draw)
+    canvas = scenes.backgrounds.shape[-1]
+    right = scenes.extent[:, 1, 1].to(scenes.centre)  # (N,) from the centre to its right end
+    room = (canvas - scenes.centre[:, 1] - right).clamp(min=0)
+    span = scales[-1] - scales[0]
+    moved = scenes.centre.clone()
+    moved[:, 1] += room * ((scale - scales[0]) / span if span else 0)
+    return compose(scenes.objects, scenes.backgrounds, moved, scenes.reference)
 
 
-def copies(scenes: Layers, scales: Sequence[float], *, scattered: bool = False) -> Ready:
+@redrawn
+def copies(
+    scenes: Layers, scale: float, scales: Sequence[float], *, scattered: bool = False
+) -> Tensor:
     """Keep the object at its size at the first scale and show as many as cover what growth would.
 
     Where it would be n times as long there are n² copies, rounded; they cover as much.
     """
-
-    def draw(scenes: Layers, scale: float) -> Tensor:
-        count = round((scale / scales[0]) ** 2)
-        return repeated(scenes, count, scales[0] * scenes.reference, scattered=scattered)
-
-    return Redrawn(scenes, draw)
+    count = round((scale / scales[0]) ** 2)
+    return repeated(scenes, count, scales[0] * scenes.reference, scattered=scattered)
 
 
-def size(scenes: Layers, scales: Sequence[float], *, scattered: bool = False) -> Ready:
+@redrawn
+def size(
+    scenes: Layers, scale: float, scales: Sequence[float], *, scattered: bool = False
+) -> Tensor:
     """Have the object grow as it does, from many to one, so that coverage stays the same.
 
     At the last scale it is one, as large as there but at most two thirds of the canvas long, so
     that a margin and more than half of the background are left; where it is n times as small
     there are n² copies, rounded.
     """
-
-    def draw(scenes: Layers, scale: float) -> Tensor:
-        canvas = scenes.backgrounds.shape[-1]
-        most = (scales[-1] * scenes.reference).clamp(max=LARGEST * canvas)
-        count = round((scales[-1] / scale) ** 2)
-        return repeated(scenes, count, most * scale / scales[-1], scattered=scattered)
-
-    return Redrawn(scenes, draw)
+    canvas = scenes.backgrounds.shape[-1]
+    most = (scales[-1] * scenes.reference).clamp(max=LARGEST * canvas)
+    count = round((scales[-1] / scale) ** 2)
+    return repeated(scenes, count, most * scale / scales[-1], scattered=scattered)
 
 
 def repeated(scenes: Layers, count: int, side: Tensor, *, scattered: bool) -> Tensor:
@@ -281,7 +269,7 @@ def apart(name: str, count: int) -> Tensor:
     return chosen
 
 
-CONTROL_SCENES: dict[str, Callable[..., Ready]] = {
+CONTROL_SCENES: dict[str, Callable[..., Layers]] = {
     "scrambled": scrambled,
     "silhouette": silhouette,
     "blur": blur,

@@ -1,10 +1,9 @@
-"""Objects on backgrounds: the shipped cut-outs and photographed backgrounds, and their placing."""
+"""The shipped cut-outs, and their placing on backgrounds."""
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -13,17 +12,17 @@ from torch import Tensor
 from skviz.assets import names_in, read_image
 from skviz.errors import DataError, SceneError
 from skviz.scenes.backgrounds import procedural
+from skviz.scenes.chosen import Chosen
 from skviz.scenes.drawing import premultiplied, rotation_matrix, warp
 from skviz.scenes.layers import Layers
 from skviz.scenes.made import Made, step
 from skviz.scenes.pictures import checked_images
-from skviz.scenes.source import CANVAS, Chosen, Scenes
+from skviz.scenes.source import CANVAS, Scenes
 
-__all__ = ["Objects", "objects", "place", "real_backgrounds"]
+__all__ = ["Objects", "objects", "place"]
 
 TRAIN_FAMILIES = ("noto", "twemoji", "emojione", "fluent")
 HELD_OUT_FAMILIES = ("noto-v1", "fxemoji")
-HELD_OUT_BACKGROUNDS = ("forest", "gravel", "lobby", "sky", "venice")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -108,22 +107,6 @@ def objects(
     return all_objects().where(category=category, family=family)
 
 
-def real_backgrounds(*, held_out: bool | None = None) -> dict[str, Tensor]:
-    """Return the photographed backgrounds by name, uint8 (3, H, W).
-
-    Parameters
-    ----------
-    held_out
-        True for those that the shipped networks never saw, False for the others, None for all.
-    """
-    names = {Path(name).stem: name for name in names_in("backgrounds")}
-    return {
-        stem: read_image(name, "RGB")
-        for stem, name in names.items()
-        if held_out is None or held_out == (stem in HELD_OUT_BACKGROUNDS)
-    }
-
-
 def place(
     objects: Objects,
     *,
@@ -205,12 +188,12 @@ def place(
         tuple(range(count)),
     )
     return Scenes(
-        layers,
-        objects.ids,
-        objects.category,
-        objects.family,
-        "rescale",
-        canvas,
-        (*objects.made, made),
-        tuple(range(count)),
+        source=layers,
+        ids=objects.ids,
+        category=objects.category,
+        family=objects.family,
+        protocol="rescale",
+        canvas=canvas,
+        made=(*objects.made, made),
+        places=tuple(range(count)),
     )

@@ -24,41 +24,38 @@ VOC = (
 )  # fmt: skip
 
 
+def stems(files: Iterable[Path]) -> tuple[str, ...]:
+    """Name pictures as their files."""
+    return tuple(path.stem for path in files)
+
+
 def pet(dataset: Any) -> Listed:
     """Oxford-IIIT Pet: the mask is the animal and its border (the trimap's 1 and 3)."""
     files, trimaps = list(map(Path, dataset._images)), list(map(Path, dataset._segs))
 
-    def read(place: int) -> tuple[Any, Any]:
-        return opened(files[place]), np.array(opened(trimaps[place]).convert("L")) != 2
-
-    def raw(place: int) -> bytes:
-        return files[place].read_bytes() + trimaps[place].read_bytes()
+    def seen(trimap: Path) -> np.ndarray:
+        return np.array(opened(trimap).convert("L")) != 2
 
     category = tuple(dataset.classes[label] for label in dataset._labels)
-    ids = tuple(path.stem for path in files)
-    return Reader(read, raw, ids, READERS), category
+    return Reader.of_files(files, trimaps, stems(files), seen), category
 
 
 def voc(dataset: Any) -> Listed:
     """VOC segmentation: the class that covers most, and its pixels."""
     files, masks = list(map(Path, dataset.images)), list(map(Path, dataset.masks))
 
-    def classes(place: int) -> np.ndarray:
-        return np.array(opened(masks[place]))  # a palette: 0 background, 255 border
+    def classes(mask: Path) -> np.ndarray:
+        return np.array(opened(mask))  # a palette: 0 background, 255 border
 
     def largest(values: np.ndarray) -> int:
         return int(np.bincount(values.ravel(), minlength=21)[1:21].argmax()) + 1
 
-    def read(place: int) -> tuple[Any, Any]:
-        values = classes(place)
-        return opened(files[place]), values == largest(values)
+    def seen(mask: Path) -> np.ndarray:
+        values = classes(mask)
+        return values == largest(values)
 
-    def raw(place: int) -> bytes:
-        return files[place].read_bytes() + masks[place].read_bytes()
-
-    category = tuple(VOC[largest(classes(place)) - 1] for place in range(len(files)))
-    ids = tuple(path.stem for path in files)
-    return Reader(read, raw, ids, READERS), category
+    category = tuple(VOC[largest(classes(mask)) - 1] for mask in masks)
+    return Reader.of_files(files, masks, stems(files), seen), category
 
 
 def coco(dataset: Any) -> Listed:
@@ -78,8 +75,7 @@ def coco(dataset: Any) -> Listed:
         return files[place].read_bytes() + json.dumps(instances[place]["segmentation"]).encode()
 
     category = tuple(dataset.coco.cats[a["category_id"]]["name"] for a in instances)
-    ids = tuple(path.stem for path in files)
-    return Reader(read, raw, ids, READERS), category
+    return Reader(read, raw, stems(files), READERS), category
 
 
 def labelled(dataset: Any) -> Listed:

@@ -2,11 +2,9 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 from skviz.errors import DataError
-from skviz.scenes.pictures import opened
-from skviz.scenes.reading import READERS, Reader
+from skviz.scenes.reading import Reader
 
 __all__ = ["in_folder"]
 
@@ -86,14 +84,6 @@ def in_folder(folder: Path, masks: Path | None = None) -> tuple[Reader, tuple[st
     """
     files, found, root = pairs(folder, masks)
 
-    def read(place: int) -> tuple[Any, Any]:
-        mask = found[place]
-        return opened(files[place]), None if mask is None else opened(mask)
-
-    def raw(place: int) -> bytes:
-        mask = found[place]
-        return files[place].read_bytes() + (b"" if mask is None else mask.read_bytes())
-
     ids = tuple(path.relative_to(root).as_posix() for path in files)
     category = tuple(path.parent.name if path.parent != root else path.stem for path in files)
-    return Reader(read, raw, ids, READERS), category
+    return Reader.of_files(files, found, ids), category

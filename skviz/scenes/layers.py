@@ -1,4 +1,4 @@
-"""Objects in front of backgrounds, and the same drawn in another way."""
+"""Objects in front of backgrounds."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from skviz.errors import SceneError
 from skviz.scenes.drawing import compose
-from skviz.scenes.made import content_of
-from skviz.scenes.ready import NOTHING, check_scale, rounded
+from skviz.scenes.ready import Ready, check_scale, rounded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-__all__ = ["VISIBLE", "Layers", "Redrawn"]
+__all__ = ["VISIBLE", "Layers"]
 
 VISIBLE = 0.02  # alpha below which a pixel is not part of the object
 SLACK = 1e-3  # pixels by which rounding may put an object off its canvas
@@ -27,7 +25,7 @@ TENSORS = ("objects", "backgrounds", "reference", "centre")
 
 
 @dataclass(frozen=True, eq=False)
-class Layers:
+class Layers(Ready):
     """Objects in front of backgrounds (protocol ``rescale``).
 
     Attributes
@@ -42,6 +40,9 @@ class Layers:
         N names.
     numbers
         Which one each is of those that it was taken from, for what is random but reproducible.
+    draw
+        From these and a scale to images, if they are drawn in another way than with the object at
+        that scale.
     """
 
     objects: Tensor
@@ -51,25 +52,9 @@ class Layers:
     ids: tuple[str, ...]
     numbers: tuple[int, ...]
 
-    threads = 0  # nothing has to be read
-    problems = NOTHING
+    draw: Callable[[Layers, float], Tensor] | None = None
 
-    def __len__(self) -> int:
-        return len(self.objects)
-
-    def ready(self, places: Sequence[int]) -> Self:
-        """Return the scenes at these places."""
-        cut = {name: getattr(self, name)[list(places)] for name in TENSORS}
-        ids = tuple(self.ids[place] for place in places)
-        return replace(self, **cut, ids=ids, numbers=tuple(self.numbers[p] for p in places))
-
-    def contents(self, places: Sequence[int]) -> np.ndarray:
-        """Return 64 bits of the sha256 of what makes each of these what it is."""
-        return self.ready(places).content
-
-    def to(self, device: torch.device | str) -> Self:
-        """Return the scenes with their tensors on `device`."""
-        return replace(self, **{name: getattr(self, name).to(device) for name in TENSORS})
+    parts = (*TENSORS, "ids", "numbers")
 
     @property
     def layers(self) -> Self:
@@ -79,13 +64,7 @@ class Layers:
     @property
     def bounds(self) -> tuple[float, float]:
         """The smallest and the largest scale at which all can be rendered."""
-        return self.smallest_scale, self.largest_scale
-
-    @cached_property
-    def content(self) -> np.ndarray:
-        """(N,) uint64, 64 bits of the sha256 of what makes each scene what it is."""
-        rows = zip(*(getattr(self, name) for name in TENSORS), strict=True)
-        return np.array([content_of(*row) for row in rows], np.uint64)
+        return (self.smallest_scale, self.largest_scale) if self.draw is None else (0.0, math.inf)
 
     @property
     def areas(self) -> Tensor:
@@ -161,50 +140,7 @@ class Layers:
         SceneError
             If that cannot be, see `check`.
         """
+        if self.draw is not None:
+            return self.draw(self, scale)
         self.check(scale)
         return compose(self.objects, self.backgrounds, self.centre, scale * self.reference)
-
-
-@dataclass(frozen=True, eq=False)
-class Redrawn:
-    """Layers drawn in another way."""
-
-    layers: Layers
-    draw: Callable[[Layers, float], Tensor]
-
-    threads = 0
-    problems = NOTHING
-    bounds = (0.0, math.inf)
-
-    def __len__(self) -> int:
-        return len(self.layers)
-
-    def ready(self, places: Sequence[int]) -> Self:
-        """Return the scenes at these places."""
-        return replace(self, layers=self.layers.ready(places))
-
-    def contents(self, places: Sequence[int]) -> np.ndarray:
-        """Return 64 bits of the sha256 of what makes each of these what it is."""
-        return self.layers.contents(places)
-
-    def to(self, device: torch.device | str) -> Self:
-        """Return the scenes on `device`."""
-        return replace(self, layers=self.layers.to(device))
-
-    @property
-    def content(self) -> np.ndarray:
-        """(N,) uint64, that of the layers."""
-        return self.layers.content
-
-    @property
-    def areas(self) -> Tensor:
-        """(N,) that of the object which is not redrawn."""
-        return self.layers.areas
-
-    def render(self, scale: float) -> Tensor:
-        """Render every scene at `scale`: (N, 3, S, S) in 0…1."""
-        return self.draw(self.layers, scale)
-
-    def mask(self, scale: float) -> Tensor:
-        """How much of each pixel is object at `scale`: (N, S, S) in 0…1."""
-        return self.draw(self.layers.white, scale)[:, 0]

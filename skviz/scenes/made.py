@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["Made", "content_of", "images_hash", "sha256_of", "step"]
+__all__ = ["Made", "content_of", "images_hash", "plain", "sha256_of", "step"]
 
 Made = tuple[dict[str, Any], ...]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,11 +14,12 @@ from torch import Tensor
 
 from skviz.assets import names_in, read_bytes, read_image
 from skviz.errors import DataError
+from skviz.scenes.chosen import Listed
 from skviz.scenes.folders import in_folder
-from skviz.scenes.made import Made, step
+from skviz.scenes.made import step
 from skviz.scenes.pictures import as_mask, as_picture
 from skviz.scenes.reading import Files, Reader
-from skviz.scenes.source import CANVAS, Chosen, Scenes
+from skviz.scenes.source import CANVAS, Scenes
 
 __all__ = ["Photographs", "photographs"]
 
@@ -26,33 +27,19 @@ FAMILY = "photographs"
 ONE = (str, os.PathLike, np.ndarray, Tensor, Image.Image)  # types that a single picture may have
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Photographs(Chosen):
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Photographs(Listed):
     """Pictures with their names, read when they are needed; made by `photographs`.
 
     Attributes
     ----------
     reader
         How they are read.
-    ids, category, family
-        N names each.
-    made
-        Where they come from.
-    places
-        Which of the reader's they are.
+    ids, category, family, made, places
+        See `skviz.scenes.source.Listed`.
     """
 
     reader: Reader
-    ids: tuple[str, ...]
-    category: tuple[str, ...]
-    family: tuple[str, ...]
-    made: Made
-    places: tuple[int, ...]
-
-    __repr__ = Chosen.__repr__
-
-    def _replaced(self, places: Sequence[int], **names: Any) -> Self:
-        return replace(self, places=tuple(self.places[place] for place in places), **names)
 
     @property
     def pictures(self) -> tuple[Tensor, ...]:
@@ -96,14 +83,14 @@ class Photographs(Chosen):
     def _scenes(self, protocol: str, canvas: int) -> Scenes:
         call = step({"zoom": "zoom", "rescale": "cut_out"}[protocol], canvas=canvas)
         return Scenes(
-            Files(self.reader, protocol, canvas),
-            self.ids,
-            self.category,
-            self.family,
-            protocol,
-            canvas,
-            (*self.made, call),
-            self.places,
+            source=Files(self.reader, protocol, canvas),
+            ids=self.ids,
+            category=self.category,
+            family=self.family,
+            protocol=protocol,
+            canvas=canvas,
+            made=(*self.made, call),
+            places=self.places,
         )
 
 
@@ -192,7 +179,10 @@ def labelled(
     """Name what a reader reads."""
     places = tuple(range(len(reader.names))) if places is None else places
     ids = tuple(reader.names[place] for place in places)
-    return Photographs(reader, ids, category, (FAMILY,) * len(ids), (call,), places)
+    family = (FAMILY,) * len(ids)
+    return Photographs(
+        reader=reader, ids=ids, category=category, family=family, made=(call,), places=places
+    )
 
 
 def numbered(source: Any, masks: Any) -> Photographs:

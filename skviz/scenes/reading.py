@@ -6,24 +6,68 @@ import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from skviz.errors import DataError
+from skviz.errors import DataError, SceneError
 from skviz.scenes.cutting import cut_out, joined
-from skviz.scenes.pictures import as_mask, as_picture
+from skviz.scenes.pictures import as_mask, as_picture, opened
 from skviz.scenes.ready import Enlarged
-from skviz.scenes.source import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from skviz.scenes.layers import Layers
 
-__all__ = ["READERS", "Files", "Reader"]
+__all__ = ["READERS", "Files", "Reader", "UnusableError", "each", "usable"]
 
+T = TypeVar("T")
 READERS = min(16, os.cpu_count() or 1)  # threads that decode files
+
+
+class UnusableError(DataError):
+    """An image that cannot be read or shown; says which, and why."""
+
+    def __init__(self, name: str, why: Exception) -> None:
+        self.why = f"{type(why).__name__}: {why}"
+        said = why if isinstance(why, DataError | SceneError) else self.why
+        super().__init__(
+            f"image {name!r} cannot be used ({said}); mend it, or give on_error='skip'"
+        )
+
+
+def each(
+    action: Callable[[int], T], places: Sequence[int], names: Sequence[str], threads: int
+) -> list[T | UnusableError]:
+    """Do something with the images at these places, several at once; return what that gave.
+
+    Where it raised, whatever a decoder or a data set may raise, that is what it gave.
+    """
+
+    def act(place: int, name: str) -> T | UnusableError:
+        try:
+            return action(place)
+        except UnusableError as error:
+            return error
+        except Exception as error:
+            unusable = UnusableError(name, error)
+            unusable.__cause__ = error
+            return unusable
+
+    if len(places) == 1:
+        return [act(places[0], names[0])]
+    with ThreadPoolExecutor(threads) as pool:  # decoders let go of Python's lock
+        return list(pool.map(act, places, names))
+
+
+def usable(found: Sequence[T | UnusableError]) -> list[T]:
+    """Return what was found, or raise the first error among it."""
+    for one in found:
+        if isinstance(one, UnusableError):
+            raise one
+    return [one for one in found if not isinstance(one, UnusableError)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,13 +91,30 @@ class Reader:
     names: tuple[str, ...]
     threads: int = 1
 
-    def all(self, action: Callable[[int], Any], places: Sequence[int]) -> list[Any]:
+    @classmethod
+    def of_files(
+        cls,
+        files: Sequence[Path],
+        masks: Sequence[Path | None],
+        names: tuple[str, ...],
+        seen: Callable[[Path], Any] = opened,
+    ) -> Reader:
+        """Read files of pictures; `seen` reads the mask in a file."""
+
+        def read(place: int) -> tuple[Any, Any]:
+            mask = masks[place]
+            return opened(files[place]), None if mask is None else seen(mask)
+
+        def raw(place: int) -> bytes:
+            mask = masks[place]
+            return files[place].read_bytes() + (b"" if mask is None else mask.read_bytes())
+
+        return cls(read, raw, names, READERS)
+
+    def all(self, action: Callable[[int], T], places: Sequence[int]) -> list[T]:
         """Do something with the pictures at these places, several at once."""
-        if len(places) == 1:
-            return [named(self.names[places[0]], action)(places[0])]
-        with ThreadPoolExecutor(self.threads) as pool:
-            jobs = [pool.submit(named(self.names[place], action), place) for place in places]
-            return [job.result() for job in jobs]
+        names = [self.names[place] for place in places]
+        return usable(each(action, places, names, self.threads))
 
     def contents(self, places: Sequence[int]) -> np.ndarray:
         """Return the first 64 bits of the sha256 of what makes each of these what it is."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -21,44 +21,93 @@ if TYPE_CHECKING:
 
     from skviz.scenes.layers import Layers
 
-__all__ = ["NOTHING", "Enlarged", "Ready", "Rendered", "Still", "check_scale", "rounded"]
-
-NOTHING: Mapping[int, str] = MappingProxyType({})
+__all__ = ["Enlarged", "Ready", "Rendered", "Shown", "Still", "check_scale", "rounded"]
 
 
-class Ready(Protocol):
-    """N scenes in memory, on a device."""
+class Ready:
+    """N scenes in memory, on a device; also a source of them.
+
+    Attributes
+    ----------
+    parts
+        Its attributes that hold something of each scene, the first ones tensors.
+    threads
+        As of `skviz.scenes.source.Source`: nothing has to be read.
+    layers
+        Their objects and backgrounds, where these are known apart.
+    bounds
+        The smallest and the largest scale at which all can be rendered.
+    problems
+        Why images that were asked for are not among them, by their place.
+    """
+
+    parts: ClassVar[tuple[str, ...]]
+    threads: ClassVar[int] = 0
+    problems: Mapping[int, str] = MappingProxyType({})
 
     @property
     def layers(self) -> Layers | None:
-        """Their objects and backgrounds, where these are known apart."""
+        """Their objects and backgrounds are not known apart."""
+        return None
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The smallest and the largest scale at which all can be rendered."""
+        """At scale 1 only."""
+        return 1.0, 1.0
 
-    @property
+    def __len__(self) -> int:
+        return len(getattr(self, self.parts[0]))
+
+    def ready(self, places: Sequence[int]) -> Self:
+        """Return the scenes at these places."""
+        return self._with(lambda held: cut(held, places))
+
+    def contents(self, places: Sequence[int]) -> np.ndarray:
+        """Return 64 bits of the sha256 of what makes each of these what it is."""
+        return self.ready(places).content
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the scenes on `device`."""
+        return self._with(lambda held: moved(held, device))
+
+    def _with(self, change: Callable[[Any], Any]) -> Self:
+        held: Any = self
+        changed: Self = replace(held, **{name: change(getattr(self, name)) for name in self.parts})
+        return changed
+
+    @cached_property
     def content(self) -> np.ndarray:
         """(N,) uint64, 64 bits of the sha256 of what makes each scene what it is."""
+        rows = zip(*(getattr(self, name) for name in self.parts), strict=True)
+        found = [content_of(*(part for part in row if isinstance(part, Tensor))) for row in rows]
+        return np.array(found, np.uint64)
 
     @property
     def areas(self) -> Tensor:
         """(N,) share of each scene that its object covers at scale 1; NaN if that is not known."""
-
-    @property
-    def problems(self) -> Mapping[int, str]:
-        """Why images that were asked for are not among them, by their place."""
-
-    def __len__(self) -> int: ...
-
-    def to(self, device: torch.device | str) -> Ready:
-        """Return the scenes on `device`."""
+        return torch.full((len(self),), torch.nan)
 
     def render(self, scale: float) -> Tensor:
         """Render every scene at `scale`: (N, 3, S, S) in 0…1; `SceneError` if that cannot be."""
+        raise NotImplementedError
 
-    def mask(self, scale: float) -> Tensor | None:
+    def mask(self, scale: float) -> Tensor | None:  # noqa: ARG002
         """How much of each pixel is object at `scale`: (N, S, S) in 0…1; None if not known."""
+        return None
+
+
+def cut(held: Any, places: Sequence[int]) -> Any:
+    """Return what a tensor or tuple holds at these places."""
+    if isinstance(held, Tensor):
+        return held[list(places)]
+    return tuple(held[place] for place in places)
+
+
+def moved(held: Any, device: torch.device | str) -> Any:
+    """Return tensors on a device, and anything else as it is."""
+    if isinstance(held, tuple):
+        return tuple(moved(each, device) for each in held)
+    return held.to(device) if isinstance(held, Tensor) else held
 
 
 def check_scale(scale: float) -> None:
@@ -74,7 +123,7 @@ def rounded(scale: float, towards: Callable[[float], int]) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Enlarged:
+class Enlarged(Ready):
     """Photographs whose centre is enlarged: the paper's protocol (section 4.4, figure 3).
 
     Attributes
@@ -88,38 +137,12 @@ class Enlarged:
     pictures: tuple[Tensor, ...]
     canvas: int
 
-    threads = 0
-    problems = NOTHING
-    layers = None
-    bounds = (1.0, math.inf)
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def ready(self, places: Sequence[int]) -> Self:
-        """Return the photographs at these places."""
-        return replace(self, pictures=tuple(self.pictures[place] for place in places))
-
-    def contents(self, places: Sequence[int]) -> np.ndarray:
-        """Return 64 bits of the sha256 of what makes each of these what it is."""
-        return self.ready(places).content
-
-    def to(self, device: torch.device | str) -> Self:
-        """Return the photographs on `device`."""
-        return replace(self, pictures=tuple(picture.to(device) for picture in self.pictures))
-
-    @cached_property
-    def content(self) -> np.ndarray:
-        """(N,) uint64, 64 bits of the sha256 of each picture."""
-        return np.array([content_of(picture) for picture in self.pictures], np.uint64)
+    parts = ("pictures",)
 
     @property
-    def areas(self) -> Tensor:
-        """(N,) NaN: where the object is in these photographs is not known."""
-        return torch.full((len(self),), torch.nan)
-
-    def mask(self, scale: float) -> None:
-        """Where the object is in these photographs is not known."""
+    def bounds(self) -> tuple[float, float]:
+        """From 1 on."""
+        return 1.0, math.inf
 
     def render(self, scale: float) -> Tensor:
         """Enlarge the central 1 / scale of every photograph to the canvas: (N, 3, S, S) in 0…1.
@@ -144,7 +167,7 @@ class Enlarged:
 
 
 @dataclass(frozen=True, eq=False)
-class Still:
+class Still(Ready):
     """Images as they are, at scale 1.
 
     Attributes
@@ -155,38 +178,7 @@ class Still:
 
     images: Tensor
 
-    threads = 0
-    problems = NOTHING
-    layers = None
-    bounds = (1.0, 1.0)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def ready(self, places: Sequence[int]) -> Self:
-        """Return the images at these places."""
-        return replace(self, images=self.images[list(places)])
-
-    def contents(self, places: Sequence[int]) -> np.ndarray:
-        """Return 64 bits of the sha256 of each of these."""
-        return self.ready(places).content
-
-    def to(self, device: torch.device | str) -> Self:
-        """Return the images on `device`."""
-        return replace(self, images=self.images.to(device))
-
-    @property
-    def content(self) -> np.ndarray:
-        """(N,) uint64, 64 bits of the sha256 of each image."""
-        return np.array([content_of(image.detach()) for image in self.images], np.uint64)
-
-    @property
-    def areas(self) -> Tensor:
-        """(N,) NaN: where an object is in these images is not known."""
-        return torch.full((len(self),), torch.nan)
-
-    def mask(self, scale: float) -> None:
-        """Where an object is in these images is not known."""
+    parts = ("images",)
 
     def render(self, scale: float) -> Tensor:
         """Return the images, at scale 1; `SceneError` at any other."""
@@ -195,49 +187,50 @@ class Still:
                 f"these images are as they are, at scale 1; to see them at {scale:g} use "
                 "skviz.photographs(images).zoom()"
             )
-        return self.images.detach()
+        return self.images
 
 
-@dataclass(frozen=True, eq=False)
-class Rendered:
-    """Images at some scales, and nothing else of them.
-
-    Attributes
-    ----------
-    images, masks
-        (N, 3, S, S) in 0…1 by scale, and where the objects are known (N, S, S).
-    areas, content
-        As of `Ready`.
-    problems
-        Why images are not among them, by their place among all.
-    """
+class Shown(NamedTuple):
+    """One scene at some scales: its images, its masks, and what `Ready` says of it."""
 
     images: dict[float, Tensor]
     masks: dict[float, Tensor | None]
     areas: Tensor
     content: np.ndarray
-    problems: dict[int, str]
 
-    layers = None
+
+@dataclass(frozen=True, eq=False)
+class Rendered(Ready):
+    """Scenes that were read one by one, at some scales.
+
+    Attributes
+    ----------
+    shown
+        What is left of each.
+    problems
+        Why others are not among them, by their place among all.
+    """
+
+    shown: tuple[Shown, ...]
+    problems: Mapping[int, str] = field()  # not as of others: none
+
+    parts = ("shown",)
 
     @property
-    def bounds(self) -> tuple[float, float]:
-        """The smallest and the largest of the scales."""
-        return min(self.images), max(self.images)
+    def content(self) -> np.ndarray:
+        """(N,) uint64, 64 bits of the sha256 of what makes each scene what it is."""
+        return np.concatenate([np.empty(0, np.uint64), *(one.content for one in self.shown)])
 
-    def __len__(self) -> int:
-        return len(self.areas)
-
-    def to(self, device: torch.device | str) -> Self:
-        """Return the images on `device`."""
-        images = {scale: image.to(device) for scale, image in self.images.items()}
-        masks = {s: None if mask is None else mask.to(device) for s, mask in self.masks.items()}
-        return replace(self, images=images, masks=masks)
+    @property
+    def areas(self) -> Tensor:
+        """(N,) share of each scene that its object covers at scale 1; NaN if that is not known."""
+        return torch.cat([torch.empty(0), *(one.areas.cpu() for one in self.shown)])
 
     def render(self, scale: float) -> Tensor:
         """Return the images at a scale."""
-        return self.images[scale]
+        return torch.cat([one.images[scale] for one in self.shown])
 
     def mask(self, scale: float) -> Tensor | None:
         """Return where the objects are at a scale."""
-        return self.masks[scale]
+        masks = [mask for one in self.shown if (mask := one.masks[scale]) is not None]
+        return torch.cat(masks) if masks else None

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from skviz.studies.keeping import Kept
+    from skviz.studies.disk import Disk
     from skviz.studies.study import Study
 
 __all__ = ["spread"]
@@ -40,7 +40,7 @@ class Workshop(WorkerPlugin):
         What is to be measured, and where it goes.
     """
 
-    def __init__(self, study: Study, kept: Kept) -> None:
+    def __init__(self, study: Study, kept: Disk) -> None:
         name: Any = getattr(getattr(study.model, "card", None), "name", None)
         shipped = name in zoo.names()
         if shipped:
@@ -48,7 +48,8 @@ class Workshop(WorkerPlugin):
         self.name = f"skviz-{uuid4()}"
         self.model: str | nn.Module = name if shipped else study.model
         self.kept = kept
-        self.study = replace(study, model=None)  # type: ignore[arg-type]
+        options = replace(study.options, client=None)
+        self.study = replace(study, model=None, options=options)  # type: ignore[arg-type]
         self.code, self.weights = code_hash(), zoo.weights_hash(study.model)
 
     def setup(self, worker: Any) -> None:  # noqa: ARG002
@@ -61,9 +62,9 @@ class Workshop(WorkerPlugin):
         self.lock = Lock()
 
     def do(self, task: int) -> int:
-        """Do one task."""
+        """Do one task; return how many scenes it had."""
         with self.lock:
-            return next(self.study.compute(self.kept, [task]))
+            return sum(self.study.compute(self.kept, [task]))
 
 
 def keep_memory() -> None:
@@ -84,8 +85,8 @@ def do(name: str, task: int) -> int:
     return int(workshop.do(task))
 
 
-def spread(study: Study, kept: Kept, tasks: Sequence[int], client: Client) -> Iterator[int]:
-    """Have the workers do the tasks; yield each that is done.
+def spread(study: Study, kept: Disk, tasks: Sequence[int], client: Client) -> Iterator[int]:
+    """Have the workers do the tasks; yield after each how many scenes it had.
 
     A study on ``cuda`` uses workers that were started with ``--resources GPU=1``, one task at a
     time on each.

@@ -17,7 +17,7 @@ scenes (`skviz.scenes.changes`). ``skviz.stats.compare`` tests the one against t
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,10 +29,9 @@ from skviz import stats
 from skviz.capture.interventions import intervene
 from skviz.capture.recording import record
 from skviz.errors import SkvizError
-from skviz.models import device as devices
 from skviz.scenes.changes import CONTROL_SCENES, changed
-from skviz.studies import study as studies
-from skviz.studies.setting import as_scenes, at_rest, checked, choose, example
+from skviz.studies.setting import as_scenes, at_rest, checked
+from skviz.studies.study import Options, Study, run
 from skviz.studies.sweeps import Weights
 from skviz.studies.untrained import untrained
 
@@ -113,55 +112,46 @@ def controls(
     SceneError
         If the scenes have no object that could be changed (use ``names=()``).
     """
-    shown = as_scenes(model, scenes)
-    grid = checked(scales, shown)
-    if len(grid) < 2:
-        raise SkvizError("controls compare scales; give at least two")
     unknown = [name for name in names if name not in CONTROL_SCENES]
     if unknown:
         raise SkvizError(f"no control {unknown[0]!r}; there are {', '.join(CONTROL_SCENES)}")
-    where = devices.resolve(device)
+    shown = as_scenes(model, scenes)
+    options = Options(units, batch, device, False, None, chunk, on_error, client)
+    measure = Weights(channels=False, coverage=True, pictures=False)
+    claim = Study(model, shown, checked(scales, shown), measure, options)
+    if len(claim.grid) < 2:
+        raise SkvizError("controls compare scales; give at least two")
     measured: dict[str, xr.Dataset] = {}
-    bar = tqdm(
-        total=1 + len(names) + seeds, desc="controls", unit="control", delay=2, disable=not progress
-    )
     folder = None if store is None else Path(store)
 
     def keep(name: str, network: nn.Module, given: Scenes, gain: Sequence[float]) -> None:
-        ds = studies.run(
-            network,
-            given,
-            grid,
-            Weights(channels=False, coverage=True, pictures=False),
-            units=found,
-            store=None if folder is None else folder / f"{name}.zarr",
-            on_error=on_error,
-            client=client,
-            batch=batch,
-            chunk=chunk,
-            device=device,
-            progress=False,
-        )
+        place = None if folder is None else folder / f"{name}.zarr"
+        here = replace(options, units=claim.units, store=place)
+        ds = run(network, given, claim.grid, measure, here)
         kept = stats.attention_difference(ds).rename("attention_difference").to_dataset()
         measured[name] = kept.assign(coverage=ds["coverage"], gain=("unit", list(gain)))
         measured[name].attrs = ds.attrs
         bar.update()
 
-    with at_rest(model, where), bar:
+    with (
+        at_rest(model, claim.where),
+        tqdm(
+            total=1 + len(names) + seeds, desc="controls", unit="control", delay=2,
+            disable=not progress,
+        ) as bar,
+    ):  # fmt: skip
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-        skip = on_error == "skip"
-        found = choose(model, example(shown, where, grid, skip=skip), units)
-        own = [1.0] * sum(unit.calls for unit in found)
+        own = [1.0] * sum(unit.calls for unit in claim.units)
         keep(CLAIM, model, shown, own)
         for name in names:
-            keep(name, model, changed(shown, name, grid), own)
-        few = list(batches(shown[:SAMPLE], grid, batch, where, skip=skip))
+            keep(name, model, changed(shown, name, claim.grid), own)
+        few = list(batches(claim, shown[:SAMPLE]))
         for seed in range(1, seeds + 1):
-            network = untrained(model, batches(shown, grid, batch, where, skip=skip), seed=seed)
-            changes = gains(model, network, few, found)
-            gain = [changes[unit.name].gain for unit in found for _ in range(unit.calls)]
-            with intervene(network, changes, units=found):
+            network = untrained(model, batches(claim, shown), seed=seed)
+            changes = gains(model, network, few, claim.units)
+            gain = [changes[unit.name].gain for unit in claim.units for _ in range(unit.calls)]
+            with intervene(network, changes, units=claim.units):
                 keep(f"untrained {seed}", network, shown, gain)
     ds = xr.concat(
         list(measured.values()), "control", coords="minimal", compat="override",
@@ -224,11 +214,9 @@ def variation(
     return found
 
 
-def batches(
-    scenes: Scenes, scales: Sequence[float], size: int, device: torch.device, *, skip: bool
-) -> Iterator[Tensor]:
-    """Render the scenes at all scales, batch by batch."""
-    for start in range(0, len(scenes), size):
-        part = scenes[start : start + size].ready(device, scales, skip=skip)
-        for scale in scales if len(part) else ():
+def batches(study: Study, scenes: Scenes) -> Iterator[Tensor]:
+    """Render scenes at all scales of a study, batch by batch."""
+    for start in range(0, len(scenes), study.batch):
+        part = study.ready(scenes[start : start + study.batch])
+        for scale in study.grid if len(part) else ():
             yield part.render(scale)

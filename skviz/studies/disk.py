@@ -11,25 +11,29 @@ import numpy as np
 import zarr
 
 from skviz.errors import DataError
-from skviz.studies import store
-from skviz.studies.keeping import Variable, place_of
+from skviz.studies.keeping import Variable
 from skviz.studies.store import (
     CODECS,
     DONE,
     STORE,
     arrays_in,
     aside,
+    attributes,
     encodable,
+    load,
     seal,
     sound,
+    undone,
     written,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import xarray as xr
+
+    from skviz.studies.study import Study
 
 __all__ = ["Disk"]
 
@@ -42,66 +46,63 @@ class Disk:
 
     path: Path
 
-    def __str__(self) -> str:
-        return str(self.path)
-
     @property
     def name(self) -> str:
         """The folder's."""
         return self.path.name
 
-    def create(
-        self, labels: xr.Dataset, variables: Mapping[str, Variable], images: int, chunk: int
-    ) -> None:
-        """Make the store, complete or not at all; or put in place what it lacks beside its tasks.
+    def prepare(self, study: Study) -> list[int]:
+        """Make the store, or check that it holds this study, and mend what it lacks.
+
+        Returns
+        -------
+        list of int
+            The tasks that are left.
 
         Raises
         ------
         DataError
             If it cannot be created, or something else is there.
         """
+        labels = study.labels()
         beside = aside(self.path)
         try:
-            if not self.path.exists():
-                self.lay_out(beside, labels, variables, images, chunk)
-                beside.rename(self.path)
-            elif self.lacks():
-                self.lay_out(beside, labels, variables, images, chunk)
+            if self.path.exists():
+                self.check(labels.attrs)
+                lay_out(beside, labels, study)
                 self.repair(beside)
+            else:
+                lay_out(beside, labels, study)
+                beside.rename(self.path)
         except OSError as error:
             raise DataError(f"{self.path} could not be created ({error})") from error
+        left = self.pending()
+        if study.scenes.source.threads:
+            self.check_images(study, sorted(set(study.tasks) - set(left)))
+        return left
 
-    def lay_out(
-        self, path: Path, labels: xr.Dataset, variables: Mapping[str, Variable], images: int,
-        chunk: int,
-    ) -> None:  # fmt: skip
-        """Write the labels and empty arrays."""
-        written(encodable(labels), path)
-        group = zarr.open_group(path, mode="r+", zarr_format=3)
-        marks = Variable("task", (), (), "u1", "whether the task is done", "")
-        for name, variable in {**variables, DONE: marks}.items():
-            size = variable.size(images, labels.sizes["scale"], chunk)
-            first = chunk if variable.per.startswith("image") else size[0]
-            group.create_array(
-                name,
-                shape=size,
-                chunks=(1 if variable.per.startswith("task") else min(first, size[0]), *size[1:]),
-                dtype=str if variable.dtype == "U" else variable.dtype,
-                compressors=CODECS,
-                fill_value=np.nan if variable.dtype.startswith("f") else None,
-                dimension_names=variable.all_dims,
-                attributes=dict(variable.attrs),
+    def check(self, mine: Mapping[str, Any]) -> None:
+        """Raise `DataError` if the store holds another study."""
+        held = {k: v for k, v in attributes(self.path).items() if k not in KEPT_BY_OTHERS}
+        different = [key for key in sorted({*held, *mine}) if held.get(key) != mine.get(key)]
+        if different:
+            said = "; ".join(f"{k} {held.get(k)!r}, here {mine.get(k)!r}" for k in different[:3])
+            raise DataError(
+                f"{self.path} holds another study ({said}); give another store, or the same model, "
+                "data and parameters"
             )
-        seal(path, variables)
 
-    def lacks(self) -> bool:
-        """Whether anything is missing or damaged beside the tasks' chunks."""
-        held = store.attributes(self.path)[STORE]
-        if set(held["arrays"]) - set(arrays_in(self.path)):
-            return True
-        group = zarr.open_group(self.path, mode="r", zarr_format=3)
-        labels = set(held["arrays"]) - {*held["tasks"], DONE}
-        return not all(sound(self.chunk(name, 0, group[name].ndim)) for name in labels)  # type: ignore[union-attr]
+    def check_images(self, study: Study, done: Sequence[int]) -> None:
+        """Raise `DataError` if an image that was read for a task that is done has changed."""
+        array: Any = self.arrays["content"]
+        for task in done:
+            numbers = study.images(task)
+            for number, content in zip(numbers, array[numbers.start : numbers.stop], strict=True):
+                if content and study.scenes[number].content[0] != content:
+                    raise DataError(
+                        f"{self.path} holds another study: image {study.scenes.ids[number]!r} has "
+                        "changed since it was measured; give another store, or put the image back"
+                    )
 
     def repair(self, whole: Path) -> None:
         """Take what is missing or damaged beside the tasks' chunks from a new store, used up."""
@@ -114,9 +115,10 @@ class Disk:
                 (whole / name).rename(there)
         rmtree(whole)
 
-    def attributes(self) -> dict[str, Any]:
-        """Return what the study says it is."""
-        return {k: v for k, v in store.attributes(self.path).items() if k not in KEPT_BY_OTHERS}
+    @property
+    def arrays(self) -> Any:
+        """The arrays, to be read and written chunk by chunk."""
+        return zarr.open_group(self.path, mode="r+", zarr_format=3)
 
     def chunk(self, name: str, task: int, dimensions: int) -> Path:
         """Return the file of a task's chunk."""
@@ -124,32 +126,15 @@ class Disk:
 
     def pending(self) -> list[int]:
         """List the tasks that are not done, or whose chunks are not what was written."""
-        group = zarr.open_group(self.path, mode="r", zarr_format=3)
-        names = store.attributes(self.path)[STORE]["tasks"]
-        arrays: dict[str, Any] = {name: group[name] for name in names}
-        left = set(store.undone(self.path))
-        for name, array in arrays.items():
-            examples = array.metadata.dimension_names[0] == "example"
-            for task in range(1 if examples else array.shape[0] // array.chunks[0] + 1):
-                if task * array.chunks[0] < array.shape[0]:
-                    file = self.chunk(name, task, array.ndim)
-                    left |= set() if task in left or sound(file) else {task}
+        arrays, left = self.arrays, set(undone(self.path))
+        for name in attributes(self.path)[STORE]["tasks"]:
+            array = arrays[name]
+            for task in set(range(-(-array.shape[0] // array.chunks[0]))) - left:
+                if not sound(self.chunk(name, task, array.ndim)):
+                    left.add(task)
         return sorted(left)
 
-    def contents(self, left: set[int]) -> dict[int, int]:
-        """Return 64 bits of a hash for each image that was read in the other tasks."""
-        array: Any = zarr.open_group(self.path, mode="r", zarr_format=3)["content"]
-        found: dict[int, int] = {}
-        size = array.chunks[0]
-        for start in range(0, array.shape[0], size):
-            if start // size not in left:
-                values = array[start : start + size].tolist()
-                found |= {start + place: value for place, value in enumerate(values) if value}
-        return found
-
-    def write(
-        self, task: int, arrays: Mapping[str, np.ndarray], variables: Mapping[str, Variable]
-    ) -> None:
+    def write(self, task: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Write one whole chunk of every array to the disk, then mark the task as done.
 
         Raises
@@ -158,37 +143,55 @@ class Disk:
             If it cannot be written; what is done is kept.
         """
         try:
-            self.put(task, arrays, variables)
+            self.put(task, arrays)
         except OSError as error:
             raise DataError(
                 f"{self.path} could not be written ({error}); what is done is kept: mend "
                 "that and run the same again"
             ) from error
 
-    def put(
-        self, task: int, arrays: Mapping[str, np.ndarray], variables: Mapping[str, Variable]
-    ) -> None:
+    def put(self, task: int, values: Mapping[str, np.ndarray]) -> None:
         """Write the chunks, and then the mark."""
-        group: Any = zarr.open_group(self.path, mode="r+", zarr_format=3)
+        arrays = self.arrays
         mark = self.chunk(DONE, task, 1)
         mark.unlink(missing_ok=True)
-        for name, values in arrays.items():
-            size = group[name].chunks[0]
-            place = place_of(task, size, variables[name], len(values))
-            if place is None:
-                continue
-            file = self.chunk(name, task, values.ndim)
-            file.unlink(missing_ok=True)  # a damaged one could not be read to be changed
-            group[name][place] = values
-            sync(file)
-        group[DONE][task] = 1
+        for name, chunk in values.items():
+            array = arrays[name]
+            start = task * array.chunks[0]
+            if start < array.shape[0]:  # the examples are all of the first task
+                file = self.chunk(name, task, array.ndim)
+                file.unlink(missing_ok=True)  # a damaged one could not be read to be changed
+                array[start : start + len(chunk)] = chunk
+                sync(file)
+        arrays[DONE][task] = 1
         sync(mark)
 
     def finish(self) -> xr.Dataset:
         """Return the result, read when it is used; only when nobody else writes."""
         for leftover in self.path.rglob("*.partial"):  # of killed writers
             leftover.unlink()
-        return store.load(self.path, lazy=True)
+        return load(self.path, lazy=True)
+
+
+def lay_out(path: Path, labels: xr.Dataset, study: Study) -> None:
+    """Write the labels and empty arrays."""
+    written(encodable(labels), path)
+    group = zarr.open_group(path, mode="r+", zarr_format=3)
+    marks = Variable("task", (), (), "u1", "whether the task is done", "")
+    for name, variable in {**study.variables, DONE: marks}.items():
+        size = variable.size(len(study.scenes), len(study.grid), study.chunk)
+        first = {"image": study.chunk, "task": 1}.get(variable.all_dims[0], size[0])
+        group.create_array(
+            name,
+            shape=size,
+            chunks=(min(first, size[0]), *size[1:]),
+            dtype=str if variable.dtype == "U" else variable.dtype,
+            compressors=CODECS,
+            fill_value=np.nan if variable.dtype.startswith("f") else None,
+            dimension_names=variable.all_dims,
+            attributes=dict(variable.attrs),
+        )
+    seal(path, study.variables)
 
 
 def sync(file: Path) -> None:

@@ -29,9 +29,9 @@ from skviz.capture.recording import record
 from skviz.errors import InterventionError, SceneError
 from skviz.scenes.changes import recombined
 from skviz.scenes.made import sha256_of
-from skviz.studies import study as studies
 from skviz.studies.keeping import Variable
-from skviz.studies.setting import as_scenes, checked, probabilities
+from skviz.studies.setting import answers, as_scenes, judge, probabilities
+from skviz.studies.study import Options, run
 
 if TYPE_CHECKING:
     import os
@@ -171,12 +171,8 @@ class Answers:
         plan(self.interventions, study.units)  # complain now
         dims = ("intervention", "unit")
         size = (1 + len(self.interventions), 1 + len(study.units))
-        names = {
-            "prediction": ("index of the predicted class", ""),
-            "probability": ("softmax probability of the predicted class", "1"),
-        }
+        names = answers(study.truth)
         if study.truth is not None:
-            names["correct"] = ("whether the predicted class is the category", "1")
             names["category_probability"] = ("softmax probability of the category", "1")
         each = "image scale"
         return {name: Variable(each, dims, size, "f4", *about) for name, about in names.items()}
@@ -193,13 +189,13 @@ class Answers:
     def __call__(self, model: nn.Module, batch: Batch) -> dict[str, np.ndarray]:
         """Run the model as it is, and with every intervention."""
         with torch.inference_mode():
-            natural = judge(model(batch.images), batch.truth)
+            natural = answer(model(batch.images), batch.truth)
             given = {what: self.foreign(model, what, batch) for what in self.donors}
             rows = [natural] * (len(batch.units) + 1)
             for steps in plan(self.interventions, batch.units):
                 now = {unit: resolved(what, unit, given) for unit, what in steps.items()}
                 with intervene(model, now, units=batch.units):
-                    rows.append(judge(model(batch.images), batch.truth))
+                    rows.append(answer(model(batch.images), batch.truth))
         shape = (len(batch.images), 1 + len(self.interventions), len(batch.units) + 1)
         return {key: np.stack([row[key] for row in rows], 1).reshape(shape) for key in natural}
 
@@ -256,7 +252,7 @@ def effect(
     batch
         Scenes per forward pass; also the images that a function of the weights sees.
     device, progress, store, chunk, on_error, client
-        See `skviz.studies.study.run`.
+        See `skviz.studies.study.Options`.
 
     Returns
     -------
@@ -280,20 +276,8 @@ def effect(
     ]
     swaps = {what for what in asked if isinstance(what, Swap)}
     measure = Answers(interventions, {what: donor(shown, what) for what in swaps})
-    ds = studies.run(
-        model,
-        shown,
-        checked(scales, shown),
-        measure,
-        units=units,
-        batch=batch,
-        device=device,
-        progress=progress,
-        store=store,
-        chunk=chunk,
-        on_error=on_error,
-        client=client,
-    )
+    options = Options(units, batch, device, progress, store, chunk, on_error, client)
+    ds = run(model, shown, scales, measure, options)
     return ds.transpose("intervention", "unit", "image", "scale")
 
 
@@ -333,12 +317,10 @@ def resolved(what: Any, unit: str, given: dict[Swap, dict[str, list[Tensor]]]) -
     return lambda _: next(calls)
 
 
-def judge(logits: Any, truth: Tensor | None) -> dict[str, np.ndarray]:
+def answer(logits: Any, truth: Tensor | None) -> dict[str, np.ndarray]:
     """Say what the model answers, (image,) each, given logits (image, class)."""
-    probability = probabilities(logits).cpu()
-    highest, prediction = probability.max(1)
-    answer = {"prediction": prediction, "probability": highest}
+    found = judge(logits, truth)
     if truth is not None:
-        answer["correct"] = prediction == truth
-        answer["category_probability"] = probability.gather(1, truth[:, None])[:, 0]
-    return {key: value.numpy() for key, value in answer.items()}
+        chance = probabilities(logits).cpu().gather(1, truth[:, None])[:, 0]
+        found["category_probability"] = chance.numpy()
+    return found

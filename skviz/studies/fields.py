@@ -27,10 +27,9 @@ from torch import Tensor, nn
 from skviz.capture.interventions import force, intervene
 from skviz.capture.names import kernel_name
 from skviz.capture.outputs import unit_output
-from skviz.models import device as devices
-from skviz.studies import study as studies
 from skviz.studies.keeping import Variable
-from skviz.studies.setting import as_scenes, at_rest, checked, choose, example
+from skviz.studies.setting import choose
+from skviz.studies.study import Options, run
 
 if TYPE_CHECKING:
     import os
@@ -58,13 +57,10 @@ class Fields:
     ----------
     draws, seed
         As `receptive_field` takes them.
-    every
-        All units: the weights of all are held, whichever are asked for.
     """
 
     draws: int
     seed: int
-    every: tuple[Unit, ...]
 
     @property
     def options(self) -> dict[str, Any]:
@@ -73,13 +69,13 @@ class Fields:
 
     def variables(self, study: Study) -> dict[str, Variable]:
         """Say what is kept."""
-        count = (len(forced(self.every)), len(study.units))
+        count = (len(forced(shown(study))), len(study.units))
         side = study.scenes.canvas
         dims = ("selection", "unit")
         return {
             "field": Variable(
                 "task scale", (*dims, "y", "x"), (*count, side, side), "f8",
-                "share of the squared gradient", "1",
+                "share of the squared gradient", "1", 0,
             ),
             "radius": Variable(
                 "image scale", ("share", *dims), (len(SHARES), *count), "f4",
@@ -92,7 +88,7 @@ class Fields:
         names = [unit.name or "model" for unit in study.units]
         return {
             "share": ("share", list(SHARES), {"long_name": "share of the field", "units": "1"}),
-            "selection": ("selection", list(forced(self.every)), {"long_name": "selection"}),
+            "selection": ("selection", list(forced(shown(study))), {"long_name": "selection"}),
             "unit": ("unit", names, {"long_name": "unit"}),
         }
 
@@ -100,9 +96,9 @@ class Fields:
         """Take the gradients, with signs that depend on nothing but the seed and the image."""
         seeds = [(self.seed * 1_000_003 + int(each)) % 2**63 for each in batch.ready.content]
         signs = [torch.Generator().manual_seed(seed) for seed in seeds]
-        squared = []
-        for changes in forced(self.every).values():
-            with intervene(model, changes, units=self.every):
+        every, squared = shown(batch.study), []
+        for changes in forced(every).values():
+            with intervene(model, changes, units=every):
                 squared.append(
                     squared_gradients(model, batch.images, batch.units, self.draws, signs)
                 )
@@ -147,7 +143,7 @@ def receptive_field(
     seed
         Of the signs.
     batch, device, progress, store, chunk, on_error, client
-        See `skviz.studies.study.run`.
+        See `skviz.studies.study.Options`.
 
     Returns
     -------
@@ -159,30 +155,17 @@ def receptive_field(
     UnitError
         If a unit runs several times in a pass or its module gives no feature map.
     """
-    shown, where = as_scenes(model, scenes), devices.resolve(device)
-    grid = checked(scales, shown)
-    with at_rest(model, where):
-        few = example(shown, where, grid, skip=on_error == "skip")
-        every = choose(model, few, None)
-        chosen = every if units is None else choose(model, few, units)
-    ds = studies.run(
-        model,
-        shown,
-        grid,
-        Fields(draws, seed, tuple(every)),
-        units=chosen,
-        batch=batch,
-        device=device,
-        progress=progress,
-        store=store,
-        chunk=chunk,
-        on_error=on_error,
-        client=client,
-    )
+    options = Options(units, batch, device, progress, store, chunk, on_error, client)
+    ds = run(model, scenes, scales, Fields(draws, seed), options)
     total = ds["field"].sum("task")
     field = (total / total.sum(["y", "x"])).assign_attrs(ds["field"].attrs)
     ds = ds.drop_vars("field").assign(field=field)
     return ds.transpose("scale", "share", "selection", "unit", "image", "y", "x")
+
+
+def shown(study: Study) -> list[Unit]:
+    """Return all units, whichever are asked for: the weights of all are held or forced."""
+    return choose(study.found, None)
 
 
 def forced(units: Sequence[Unit]) -> dict[str, dict[str, Any]]:

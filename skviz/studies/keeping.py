@@ -1,20 +1,20 @@
-"""What is kept of a study, and where: the variables, and a place in memory."""
+"""What is kept of a study: the variables, and a place for them in memory."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from skviz.scenes.made import images_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import xarray as xr
 
-__all__ = ["EXAMPLES", "Kept", "Memory", "Variable", "place_of", "with_hash"]
+    from skviz.studies.study import Study
+
+__all__ = ["EXAMPLES", "Memory", "Variable", "with_hash"]
 
 EXAMPLES = 4  # images that are kept as they were shown
 
@@ -34,6 +34,8 @@ class Variable:
         Of what is kept; ``"U"`` for text.
     long_name, units
         For people.
+    missing
+        What stands where nothing was measured.
     """
 
     per: str
@@ -42,6 +44,7 @@ class Variable:
     dtype: str
     long_name: str
     units: str
+    missing: Any = np.nan
 
     @property
     def all_dims(self) -> tuple[str, ...]:
@@ -61,11 +64,8 @@ class Variable:
 
     def blank(self, scales: int, images: int) -> np.ndarray:
         """Return what a task of so many images keeps, with nothing in it yet."""
-        size = self.size(images, scales, images)
-        if self.dtype == "U":
-            return np.full(size, "", object)
-        missing = np.dtype(self.dtype).kind == "f" and not self.per.startswith("task")
-        return np.full(size, np.nan if missing else 0, self.dtype)
+        kind = object if self.dtype == "U" else self.dtype
+        return np.full(self.size(images, scales, images), self.missing, kind)
 
     def put(self, kept: np.ndarray, values: np.ndarray, at: int, there: list[int]) -> None:
         """Put what was measured at the scale number `at` where the images are."""
@@ -81,97 +81,30 @@ class Variable:
                     kept[place, at] = value
 
 
-class Kept(Protocol):
-    """Where a study goes."""
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
-
-    def create(
-        self, labels: xr.Dataset, variables: Mapping[str, Variable], images: int, chunk: int
-    ) -> None:
-        """Make it, or mend what is there beside the tasks."""
-
-    def attributes(self) -> dict[str, Any]:
-        """Return what it says it is."""
-
-    def pending(self) -> list[int]:
-        """List the tasks that are left."""
-
-    def contents(self, left: set[int]) -> dict[int, int]:
-        """Return 64 bits of a hash for each image that was read in the other tasks."""
-
-    def write(
-        self, task: int, arrays: Mapping[str, np.ndarray], variables: Mapping[str, Variable]
-    ) -> None:
-        """Keep a task."""
-
-    def finish(self) -> xr.Dataset:
-        """Return the result."""
-
-
 class Memory:
     """A study in memory."""
 
     name = ""
 
-    def create(
-        self, labels: xr.Dataset, variables: Mapping[str, Variable], images: int, chunk: int
-    ) -> None:
-        """Make it."""
-        self.labels, self.chunk, self.tasks = labels, chunk, -(-images // chunk)
-        scales = labels.sizes["scale"]
-        self.arrays = {
-            name: np.empty(
-                variable.size(images, scales, chunk),
-                object if variable.dtype == "U" else variable.dtype,
-            )
-            for name, variable in variables.items()
-        }
-        self.variables = variables
+    def prepare(self, study: Study) -> list[int]:
+        """Begin; return the tasks."""
+        self.study = study
+        self.written: list[dict[str, np.ndarray]] = []
+        return study.tasks
 
-    def attributes(self) -> dict[str, Any]:
-        """Return what it says it is."""
-        return self.labels.attrs
-
-    def pending(self) -> list[int]:
-        """List all tasks."""
-        return list(range(self.tasks))
-
-    def contents(self, left: set[int]) -> dict[int, int]:  # noqa: ARG002
-        """Return nothing: nothing was read before."""
-        return {}
-
-    def write(
-        self, task: int, arrays: Mapping[str, np.ndarray], variables: Mapping[str, Variable]
-    ) -> None:
-        """Keep a task."""
-        for name, values in arrays.items():
-            place = place_of(task, self.chunk, variables[name], len(values))
-            if place is not None:
-                self.arrays[name][place] = values
+    def write(self, task: int, arrays: dict[str, np.ndarray]) -> None:  # noqa: ARG002
+        """Keep the next task."""
+        self.written.append(arrays)
 
     def finish(self) -> xr.Dataset:
-        """Return the result."""
-        made = {
-            name: (
-                variable.all_dims,
-                self.arrays[name].astype(str) if variable.dtype == "U" else self.arrays[name],
-                variable.attrs,
-            )
-            for name, variable in self.variables.items()
-        }
-        return with_hash(self.labels.assign(made))
-
-
-def place_of(task: int, chunk: int, variable: Variable, length: int) -> slice | None:
-    """Return where a task lies along its first dimension; None for examples of later ones."""
-    if variable.per.startswith("image"):
-        return slice(task * chunk, task * chunk + length)
-    if variable.per.startswith("task"):
-        return slice(task, task + 1)
-    return slice(0, length) if task == 0 else None
+        """Return the result, once."""
+        made = {}
+        for name, variable in self.study.variables.items():
+            tasks = [arrays.pop(name) for arrays in self.written]  # so that none is held twice
+            whole = tasks[0] if variable.per == "example scale" else np.concatenate(tasks)
+            values = whole.astype(str) if variable.dtype == "U" else whole
+            made[name] = variable.all_dims, values, variable.attrs
+        return with_hash(self.study.labels().assign(made))
 
 
 def with_hash(ds: xr.Dataset) -> xr.Dataset:

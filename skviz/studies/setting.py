@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from skviz.capture import Unit, units_of
+from skviz.capture import Unit
 from skviz.errors import SkvizError, UnitError
 from skviz.models import zoo
 from skviz.scenes.cutouts import Objects, place
@@ -20,12 +21,15 @@ from skviz.scenes.ready import Still
 from skviz.scenes.source import CANVAS, Scenes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from types import TracebackType
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import numpy as np
+
+    from skviz.capture import Units
 
 __all__ = [
-    "SCALES", "as_scenes", "at_rest", "canvas_of", "category_index", "checked", "choose", "cut",
-    "described", "example", "increasing", "labels", "names_of", "probabilities", "provenance",
+    "SCALES", "answers", "as_scenes", "at_rest", "canvas_of", "category_index", "checked", "choose",
+    "described", "increasing", "judge", "labels", "probabilities", "provenance",
 ]  # fmt: skip
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
@@ -73,36 +77,22 @@ def as_scenes(model: nn.Module, given: Objects | Scenes | Tensor) -> Scenes:
     if isinstance(given, Objects):
         return place(given, canvas=canvas_of(model))
     if isinstance(given, Tensor) and given.ndim == 4 and given.is_floating_point() and len(given):
-        names = tuple(f"{number:06d}" for number in range(len(given)))
-        call = step("images", shape=tuple(given.shape))
-        everything = tuple(range(len(given)))
         none = ("",) * len(given)
         return Scenes(
-            Still(given), names, none, none, "as they are", given.shape[-1], (call,), everything
+            source=Still(given.detach()),
+            ids=tuple(f"{number:06d}" for number in range(len(given))),
+            category=none,
+            family=none,
+            protocol="as they are",
+            canvas=given.shape[-1],
+            made=(step("images", shape=tuple(given.shape)),),
+            places=tuple(range(len(given))),
         )
     got = f"a tensor {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
     raise SkvizError(
         "expected scenes (skviz.place, skviz.photographs(…).zoom() or .cut_out()), cut-outs, or "
         f"images as floats (N, 3, H, W), got {got}"
     )
-
-
-def cut(scenes: Scenes, size: int) -> list[Scenes]:
-    """Cut scenes into parts of a size."""
-    return [scenes[start : start + size] for start in range(0, len(scenes), size)]
-
-
-def example(
-    scenes: Scenes, device: torch.device, grid: Sequence[float], *, skip: bool = False
-) -> Tensor:
-    """Render a few scenes for finding units, at the largest scale: the first that can be had."""
-    problems: dict[int, str] = {}
-    for part in cut(scenes, 3):
-        here = part.ready(device, grid, skip=skip)
-        if len(here):
-            return here.render(grid[-1])
-        problems = dict(here.problems)
-    raise SkvizError(f"no image can be used; the last one: {problems[max(problems)]}")
 
 
 def category_index(model: nn.Module, scenes: Scenes) -> Tensor | None:
@@ -113,6 +103,27 @@ def category_index(model: nn.Module, scenes: Scenes) -> Tensor | None:
     return torch.tensor([card.categories.index(category) for category in scenes.category])
 
 
+def answers(truth: Tensor | None) -> dict[str, tuple[str, str]]:
+    """Describe what `judge` finds: names for people, and units."""
+    described = {
+        "prediction": ("index of the predicted class", ""),
+        "probability": ("softmax probability of the predicted class", "1"),
+        "correct": ("whether the predicted class is the category", "1"),
+    }
+    if truth is None:
+        del described["correct"]
+    return described
+
+
+def judge(logits: Any, truth: Tensor | None) -> dict[str, np.ndarray]:
+    """Say what a model answers, (image,) each, given logits (image, class)."""
+    probability, prediction = (found.cpu() for found in probabilities(logits).max(1))
+    answer = {"prediction": prediction, "probability": probability}
+    if truth is not None:
+        answer["correct"] = prediction == truth
+    return {key: value.numpy() for key, value in answer.items()}
+
+
 def probabilities(logits: Any) -> Tensor:
     """Return the softmax of logits (image, class), in float32."""
     if not isinstance(logits, Tensor) or logits.ndim != 2:
@@ -120,50 +131,30 @@ def probabilities(logits: Any) -> Tensor:
     return logits.float().softmax(1)
 
 
-class at_rest:  # noqa: N801 (a context manager that reads like a phrase)
+@contextmanager
+def at_rest(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Put a model in evaluation mode on a device, and everything back as it was."""
-
-    def __init__(self, model: nn.Module, device: torch.device) -> None:
-        self.model, self.device = model, device
-
-    def __enter__(self) -> None:
-        self.training = {module: module.training for module in self.model.modules()}
-        first = next(self.model.parameters(), None)
-        self.home = first.device if first is not None else self.device
-        self.model.eval().to(self.device)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.model.to(self.home)
-        for module, training in self.training.items():
-            module.training = training
+    training = {module: module.training for module in model.modules()}
+    home = next((parameter.device for parameter in model.parameters()), device)
+    model.eval().to(device)
+    try:
+        yield
+    finally:
+        model.to(home)
+        for module, mode in training.items():
+            module.training = mode
 
 
-def names_of(units: str | Unit | Iterable[str | Unit] | None) -> list[str] | None:
-    """Return the names of units, which may be given as names, as units, or as one of them."""
-    if units is None:
-        return None
-    if isinstance(units, str | Unit):
-        units = [units]
-    return [unit if isinstance(unit, str) else unit.name for unit in units]
-
-
-def choose(
-    model: nn.Module, images: Tensor, units: str | Unit | Iterable[str | Unit] | None
-) -> list[Unit]:
-    """Find the units of a model on a few images, and keep those named or all that can be shown."""
-    found, names = units_of(model, images), names_of(units)
-    if names is not None:
-        if not names:
+def choose(found: Units, units: str | Unit | Iterable[str | Unit] | None) -> list[Unit]:
+    """Return of the units that were found those named, or all that can be shown."""
+    if units is not None:
+        named = [units] if isinstance(units, str | Unit) else list(units)
+        if not named:
             raise UnitError("no unit is asked for; leave units= out for all")
-        return [found[name] for name in names]
+        return [found[unit if isinstance(unit, str) else unit.name] for unit in named]
     kept = [unit for unit in found if unit.recordable and not unit.degenerate]
     if not kept:
-        raise UnitError(f"{type(model).__name__} has no unit whose weights can be shown:\n{found}")
+        raise UnitError(f"the model has no unit whose weights can be shown:\n{found}")
     return kept
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,34 +23,80 @@ from typing import TYPE_CHECKING, Any, Protocol
 import xarray as xr
 from tqdm import tqdm
 
-from skviz.capture import Unit
-from skviz.errors import DataError
+from skviz.capture import Unit, units_of
+from skviz.errors import DataError, SkvizError
 from skviz.models import device as devices
 from skviz.scenes.made import sha256_of
 from skviz.studies.disk import Disk
-from skviz.studies.keeping import Kept, Memory, Variable
-from skviz.studies.setting import at_rest, category_index, choose, described, example, labels
-from skviz.studies.tasks import ahead, batch_size, blanks, fill
+from skviz.studies.keeping import Memory, Variable
+from skviz.studies.setting import (
+    as_scenes,
+    at_rest,
+    category_index,
+    checked,
+    choose,
+    described,
+    labels,
+)
+from skviz.studies.tasks import ahead, batch_size
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import numpy as np
-    import torch
     from distributed import Client
     from torch import Tensor, nn
 
+    from skviz.capture import Units
+    from skviz.scenes.cutouts import Objects
     from skviz.scenes.ready import Ready
     from skviz.scenes.source import Scenes
 
-__all__ = ["Batch", "Measure", "Study", "assembled", "run"]
+__all__ = ["Batch", "Measure", "Options", "Study", "run"]
 
 OWN = {
     "area": Variable("image", (), (), "f4", "share of the scene that is object at scale 1", "1"),
-    "content": Variable("image", (), (), "u8", "64 bits of the sha256 of the image", "1"),
-    "problem": Variable("image", (), (), "U", "why the image was skipped", ""),
+    "content": Variable("image", (), (), "u8", "64 bits of the sha256 of the image", "1", 0),
+    "problem": Variable("image", (), (), "U", "why the image was skipped", "", ""),
 }
+
+
+@dataclass(frozen=True)
+class Options:
+    """What every study can be told.
+
+    Attributes
+    ----------
+    units
+        Names, units, or one of them; by default all that can be shown.
+    batch
+        Scenes per forward pass. By default 32; on a CPU, which is quickest while what it works on
+        fits its caches, as many as have 2¹⁷ pixels together, at most 64.
+    device
+        See `skviz.models.device.resolve`.
+    progress
+        Show a progress bar once it has taken two seconds.
+    store
+        Keep the result in this Zarr store instead of in memory, and go on where a killed study
+        into it stopped.
+    chunk
+        Images per task, which is one chunk of every array.
+    on_error
+        ``"stop"`` at an image that cannot be read, or ``"skip"`` it and name it in the variable
+        ``problem``.
+    client
+        With a store: a Dask client whose workers do the tasks (`skviz.studies.cluster`).
+    """
+
+    units: str | Unit | Iterable[str | Unit] | None = None
+    batch: int | None = None
+    device: str = "auto"
+    progress: bool = True
+    store: str | os.PathLike[str] | None = None
+    chunk: int = 128
+    on_error: str = "stop"
+    client: Client | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,18 +111,25 @@ class Batch:
         At which, and of what.
     numbers
         Which of the study's images they are.
-    truth
-        (B,) their classes, where these are known.
-    units
-        Of the model, that were asked for.
+    study
+        Whose they are.
     """
 
     images: Tensor
     scale: float
     ready: Ready
     numbers: Sequence[int]
-    truth: Tensor | None
-    units: Sequence[Unit]
+    study: Study
+
+    @property
+    def units(self) -> list[Unit]:
+        """Of the model, that were asked for."""
+        return self.study.units
+
+    @property
+    def truth(self) -> Tensor | None:
+        """(B,) their classes, where these are known."""
+        return None if self.study.truth is None else self.study.truth[self.numbers]
 
 
 class Measure(Protocol):
@@ -104,32 +157,26 @@ class Study:
     ----------
     model, scenes, grid, measure
         Of what, shown what, at which scales.
-    names
-        Of units; None for all that can be shown.
-    batch, chunk
-        Images per forward pass, and per task.
-    on_error
-        ``"stop"`` or ``"skip"``.
-    where
-        Device.
+    options
+        As asked for; then with the batch and the device that are meant.
     """
 
     model: nn.Module
     scenes: Scenes
     grid: list[float]
     measure: Measure
-    names: Any
-    batch: int
-    chunk: int
-    on_error: str
-    where: torch.device
+    options: Options
 
     def __post_init__(self) -> None:
-        if self.on_error not in ("stop", "skip"):
-            raise DataError(f"on_error must be 'stop' or 'skip', got {self.on_error!r}")
-        self.batch, self.chunk = int(self.batch), int(self.chunk)  # also NumPy's numbers
+        on_error, batch, chunk = self.options.on_error, self.options.batch, self.options.chunk
+        if on_error not in ("stop", "skip"):
+            raise DataError(f"on_error must be 'stop' or 'skip', got {on_error!r}")
+        self.where = devices.resolve(self.options.device)
+        self.batch = batch_size(self.scenes, self.where) if batch is None else int(batch)
+        self.chunk = int(chunk)  # also NumPy's numbers
         if min(self.batch, self.chunk, len(self.scenes)) < 1:
             raise DataError("a study needs an image, and batch and chunk of at least 1")
+        self.options = replace(self.options, batch=self.batch, device=str(self.where))
 
     @cached_property
     def truth(self) -> Tensor | None:
@@ -137,26 +184,33 @@ class Study:
         return category_index(self.model, self.scenes)
 
     @cached_property
-    def examples(self) -> Tensor:
-        """A few images at the largest scale."""
-        return example(self.scenes, self.where, self.grid, skip=self.on_error == "skip")
+    def found(self) -> Units:
+        """The units of the model, found on a few images at the largest scale."""
+        problems: Mapping[int, str] = {}
+        for start in range(0, len(self.scenes), 3):
+            here = self.ready(self.scenes[start : start + 3])
+            if len(here):
+                return units_of(self.model, here.render(self.grid[-1]))
+            problems = here.problems
+        raise SkvizError(f"no image can be used; the last one: {problems[max(problems)]}")
 
     @cached_property
     def units(self) -> list[Unit]:
         """The units that were asked for; those that were found before are not looked for again."""
-        if isinstance(self.names, list) and all(isinstance(unit, Unit) for unit in self.names):
-            return self.names
-        return choose(self.model, self.examples, self.names)
+        asked = self.options.units
+        if isinstance(asked, list) and all(isinstance(unit, Unit) for unit in asked):
+            return asked
+        return choose(self.found, asked)
 
     @cached_property
     def variables(self) -> dict[str, Variable]:
         """All that is kept."""
         return OWN | self.measure.variables(self)
 
-    @cached_property
-    def tasks(self) -> int:
-        """How many there are."""
-        return -(-len(self.scenes) // self.chunk)
+    def ready(self, scenes: Scenes) -> Ready:
+        """Read some of the scenes."""
+        skip = self.options.on_error == "skip"
+        return scenes.ready(self.where, self.grid, skip=skip)
 
     def labels(self) -> xr.Dataset:
         """Return coordinates and attributes; the same attributes mean the same numbers."""
@@ -172,109 +226,78 @@ class Study:
             "device": self.where.type,
             **self.measure.options,
         }
-        if not self.scenes.source.threads:  # what is read may be mended; `compare` looks at it
+        if not self.scenes.source.threads:  # what is read may be mended; `Disk` looks at it
             attrs["source_sha256"] = sha256_of([self.scenes.content.tobytes()])
         made = xr.Dataset(coords=coords | self.measure.coords(self))
         return made.assign_attrs(json.loads(json.dumps(attrs)))
 
-    def prepare(self, kept: Kept) -> list[int]:
-        """Create the store, or check that it holds this study; return the tasks left."""
-        labelled = self.labels()
-        kept.create(labelled, self.variables, len(self.scenes), self.chunk)
-        held = kept.attributes()
-        mine = labelled.attrs
-        different = [key for key in sorted({*held, *mine}) if held.get(key) != mine.get(key)]
-        if different:
-            said = "; ".join(f"{k} {held.get(k)!r}, here {mine.get(k)!r}" for k in different[:3])
-            raise DataError(
-                f"{kept} holds another study ({said}); give another store, or the same model, "
-                "data and parameters"
-            )
-        left = kept.pending()
-        for index, content in kept.contents(set(left)).items():
-            if self.scenes.source.threads and self.scenes[index].content[0] != content:
-                raise DataError(
-                    f"{kept} holds another study: image {self.scenes.ids[index]!r} has "
-                    "changed since it was measured; give another store, or put the image back"
-                )
-        return left
+    @property
+    def tasks(self) -> list[int]:
+        """Their numbers."""
+        return list(range(-(-len(self.scenes) // self.chunk)))
 
-    def compute(self, kept: Kept, tasks: Iterable[int]) -> Iterator[int]:
-        """Measure and write task after task; yield each when it is done."""
-        queue = [(task, range(task * self.chunk, len(self.scenes))[: self.chunk]) for task in tasks]
-        parts = [
-            numbers[start : start + self.batch]
-            for _, numbers in queue
-            for start in range(0, len(numbers), self.batch)
-        ]
-        with closing(self.measured(parts)) as stream:
-            for task, numbers in queue:
-                arrays = blanks(self.variables, len(self.grid), len(numbers))
-                seen = 0
-                while seen < len(numbers):
-                    part, rows, problems = next(stream)
-                    fill(arrays, self.variables, rows, problems, seen, len(part))
-                    seen += len(part)
-                kept.write(task, arrays, self.variables)
-                yield task
+    def images(self, task: int) -> range:
+        """Return the numbers of a task's images."""
+        return range(len(self.scenes))[task * self.chunk : (task + 1) * self.chunk]
 
-    def measured(
-        self, parts: Iterable[range]
-    ) -> Generator[tuple[range, list[Any], dict[int, str]]]:
-        """Measure part after part, while the scenes of the next are made beside the model."""
-        skip = self.on_error == "skip"
+    def parts(self, task: int) -> list[range]:
+        """Cut a task into batches."""
+        numbers = self.images(task)
+        return [numbers[at : at + self.batch] for at in range(0, len(numbers), self.batch)]
 
-        def render(part: range, scale: float, load: Callable[[], Ready]) -> tuple[Any, ...]:
+    def compute(self, kept: Memory | Disk, tasks: Sequence[int]) -> Iterator[int]:
+        """Measure task after task; yield after each batch at each scale how many scenes it had.
+
+        A task is written once it is whole, while scenes of the next are made beside the model.
+        """
+        with closing(ahead(self.renderings(tasks))) as stream:
+            for task in tasks:
+                numbers = self.images(task)
+                arrays = {
+                    name: variable.blank(len(self.grid), len(numbers))
+                    for name, variable in self.variables.items()
+                }
+                for part in self.parts(task):
+                    for at in range(len(self.grid)):
+                        here, images = next(stream)
+                        for place, why in here.problems.items():
+                            arrays["problem"][part[place] - numbers.start] = why
+                        if images is not None:
+                            self.fill(arrays, part, at, here, images)
+                        yield len(part)
+                kept.write(task, arrays)
+
+    def renderings(self, tasks: Sequence[int]) -> Iterator[Callable[[], Any]]:
+        """List what is to be read and rendered, batch by batch, scale by scale."""
+
+        def render(load: Callable[[], Ready], scale: float) -> tuple[Ready, Tensor | None]:
             here = load()
-            return part, scale, here, here.render(scale) if len(here) else None
+            return here, here.render(scale) if len(here) else None
 
-        def jobs() -> Iterator[Callable[[], Any]]:
-            for part in parts:
-                scenes = self.scenes[part.start : part.stop]
-                load = cache(partial(scenes.ready, self.where, self.grid, skip=skip))
+        for task in tasks:
+            for part in self.parts(task):
+                load = cache(partial(self.ready, self.scenes[part.start : part.stop]))
                 for scale in self.grid:
-                    yield partial(render, part, scale, load)
+                    yield partial(render, load, scale)
 
-        rows: list[Any] = []
-        for part, scale, here, images in ahead(jobs()):
-            problems = dict(here.problems)
-            numbers = [part[place] for place in range(len(part)) if place not in problems]
-            row: dict[str, np.ndarray] = {}
-            if images is not None:
-                truth = None if self.truth is None else self.truth[numbers]
-                batch = Batch(images, scale, here, numbers, truth, self.units)
-                row = self.measure(self.model, batch)
-                row["area"], row["content"] = here.areas.float().cpu().numpy(), here.content
-            rows.append(row)
-            if len(rows) == len(self.grid):
-                yield part, rows, problems
-                rows = []
-
-
-def assembled(study: Study, rows: Sequence[Mapping[str, np.ndarray]]) -> xr.Dataset:
-    """Return as a study would what was measured otherwise: all its images, scale by scale."""
-    kept, count = Memory(), len(study.scenes)
-    kept.create(study.labels(), study.variables, count, count)
-    arrays = blanks(study.variables, len(study.grid), count)
-    fill(arrays, study.variables, rows, {}, 0, count)
-    kept.write(0, arrays, study.variables)
-    return kept.finish()
+    def fill(
+        self, arrays: dict[str, np.ndarray], part: range, at: int, here: Ready, images: Tensor
+    ) -> None:
+        """Measure a batch at the scale number `at`, and put it where it belongs in its task."""
+        numbers = [part[place] for place in range(len(part)) if place not in here.problems]
+        row = self.measure(self.model, Batch(images, self.grid[at], here, numbers, self))
+        row |= {"area": here.areas.float().cpu().numpy(), "content": here.content}
+        there = [number % self.chunk for number in numbers]
+        for name, values in row.items():
+            self.variables[name].put(arrays[name], values, at, there)
 
 
 def run(
     model: nn.Module,
-    scenes: Scenes,
-    scales: list[float],
+    scenes: Objects | Scenes | Tensor,
+    scales: Sequence[float] | None,
     measure: Measure,
-    *,
-    units: Any = None,
-    store: str | os.PathLike[str] | None = None,
-    client: Client | None = None,
-    on_error: str = "stop",
-    batch: int | None = None,
-    chunk: int = 128,
-    device: str = "auto",
-    progress: bool = True,
+    options: Options,
 ) -> xr.Dataset:
     """Measure scenes at scales.
 
@@ -284,60 +307,37 @@ def run(
         Comes back as it was, on the device it was on.
     scenes, scales, measure
         What is shown, at which scales, and what is measured.
-    units
-        Names, units, or one of them; by default all that can be shown.
-    store
-        Keep the result in this Zarr store instead of in memory, and go on where a killed study
-        into it stopped.
-    client
-        With a store: a Dask client whose workers do the tasks (`skviz.studies.cluster`).
-    on_error
-        ``"stop"`` at an image that cannot be read, or ``"skip"`` it and name it in the variable
-        ``problem``.
-    batch
-        Scenes per forward pass. By default 32; on a CPU, which is quickest while what it works on
-        fits its caches, as many as have 2¹⁷ pixels together, at most 64.
-    chunk
-        Images per task, which is one chunk of every array.
-    device
-        See `skviz.models.device.resolve`.
-    progress
-        Show a progress bar once it has taken two seconds.
+    options
+        How.
 
     Returns
     -------
     xarray.Dataset
         What the measure gives; from a store, read when it is used.
     """
-    where = devices.resolve(device)
-    batch = batch_size(scenes, where) if batch is None else batch
+    shown = as_scenes(model, scenes)
+    study = Study(model, shown, checked(scales, shown), measure, options)
+    store, client = options.store, options.client
     if client is not None and store is None:
         raise DataError("client is for a study into a store, which all workers see; give store=")
-    study = Study(model, scenes, scales, measure, units, batch, chunk, on_error, where)
-    kept = keeper(store)
-    with at_rest(model, where):
-        left = study.prepare(kept)
-        sizes = {task: min(chunk, len(scenes) - task * chunk) for task in left}
-        bar = tqdm(
-            total=len(scenes),
-            initial=len(scenes) - sum(sizes.values()),
-            desc=kept.name or type(measure).__name__.lower(),
-            unit="image",
-            delay=2,
-            disable=not progress,
-        )
-        if client is None:
-            done = study.compute(kept, left)
-        else:
+    kept = Memory() if store is None else Disk(Path(store))
+    with at_rest(model, study.where):
+        left = kept.prepare(study)
+        scales_each = len(study.grid)
+        waiting = sum(len(study.images(task)) for task in left)
+        done = study.compute(kept, left)
+        if client is not None and isinstance(kept, Disk):
             from skviz.studies.cluster import spread  # a worker's view of a study: Dask is optional
 
             done = spread(study, kept, left, client)
-        with bar:
-            for task in done:
-                bar.update(sizes[task])
+        with tqdm(
+            total=len(shown) * scales_each,
+            initial=(len(shown) - waiting) * scales_each,
+            desc=kept.name or type(measure).__name__.lower(),
+            unit="scene",
+            delay=2,
+            disable=not options.progress,
+        ) as bar:
+            for scenes_done in done:
+                bar.update(scenes_done)
     return kept.finish()
-
-
-def keeper(path: str | os.PathLike[str] | None) -> Kept:
-    """Return where a result is kept: in memory, or on a disk."""
-    return Memory() if path is None else Disk(Path(path))

@@ -10,7 +10,8 @@ The result is one `xarray.Dataset`:
 ``probability``    image, scale                    its softmax probability
 ``correct``        image, scale                    1 if it is the category, 0 if not, where
                                                    both are known
-``thumbnail``      example, scale, y, x, rgb       the first scenes as they were shown, uint8
+``thumbnail``      example, scale, y, x, rgb       the first scenes as they were shown, uint8;
+                                                   white where ``problem`` says that one was skipped
 ``kernel``         unit, branch                    effective kernel (NaN: no such branch)
 ``category``       image                           what the object is
 ``unit_of``        channel                         whose channel it is
@@ -30,9 +31,9 @@ import numpy as np
 import torch
 
 from skviz.capture.recording import record
-from skviz.studies import study as studies
 from skviz.studies.keeping import EXAMPLES, Variable
-from skviz.studies.setting import SCALES, as_scenes, checked, labels, probabilities
+from skviz.studies.setting import SCALES, answers, judge, labels
+from skviz.studies.study import Options, run
 
 if TYPE_CHECKING:
     import os
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["SCALES", "Weights", "sweep"]
 
 EACH = "image scale"
+WHITE = 255  # where there is no picture
 
 
 @dataclass(frozen=True)
@@ -77,25 +79,20 @@ class Weights:
 
     def variables(self, study: Study) -> dict[str, Variable]:
         """Say what is kept."""
-        kernels = labels(study.units)
-        most = max(map(len, kernels.values()))
-        branches, size = (("unit", "branch"), (len(kernels), most))
-        side = study.scenes.canvas
-        answers = {"prediction": ("index of the predicted class", "")}
-        answers["probability"] = ("softmax probability of the predicted class", "1")
-        if study.truth is not None:
-            answers["correct"] = ("whether the predicted class is the category", "1")
+        count, most = kernels_of(study.units).shape
+        branches, size = ("unit", "branch"), (count, most)
+        numbers = answers(study.truth)
         if self.coverage:
-            answers["coverage"] = ("share of the picture that is object", "1")
+            numbers["coverage"] = ("share of the picture that is object", "1")
         made = {
             "weight": Variable(EACH, branches, size, "f4", "branch weight, mean of channels", "1"),
             "spread": Variable(EACH, branches, size, "f4", "its standard deviation", "1"),
-            **{name: Variable(EACH, (), (), "f4", *said) for name, said in answers.items()},
+            **{name: Variable(EACH, (), (), "f4", *said) for name, said in numbers.items()},
         }
         if self.pictures:
-            dims, shape = ("y", "x", "rgb"), (side, side, 3)
+            dims, shape = ("y", "x", "rgb"), (study.scenes.canvas, study.scenes.canvas, 3)
             said = "the scene as it was shown"
-            made["thumbnail"] = Variable("example scale", dims, shape, "u1", said, "")
+            made["thumbnail"] = Variable("example scale", dims, shape, "u1", said, "", WHITE)
         if self.channels:
             of_all = (most, len(owners(study.units)))
             said = "branch weight of every channel"
@@ -104,23 +101,19 @@ class Weights:
 
     def coords(self, study: Study) -> dict[str, Any]:
         """Say whose channels there are, and which scenes are kept as pictures."""
-        few = min(EXAMPLES, study.chunk, len(study.scenes))
-        shown = ("example", list(study.scenes.ids[:few]), {"long_name": "image"})
-        kernels = labels(study.units)
-        most = max(map(len, kernels.values()))
-        kernel = [[*sizes, *[np.nan] * (most - len(sizes))] for sizes in kernels.values()]
         said = {"long_name": "effective kernel", "units": "pixels of the feature map"}
         made: dict[str, Any] = {
-            "unit": ("unit", list(kernels), {"long_name": "unit"}),
-            "kernel": (("unit", "branch"), np.array(kernel, np.float64), said),
-        } | ({"example": shown} if self.pictures else {})
-        if not self.channels:
-            return made
-        owned = owners(study.units)
-        return made | {
-            "unit_of": ("channel", [name for name, _ in owned], {"long_name": "unit"}),
-            "index": ("channel", [index for _, index in owned], {"long_name": "channel"}),
+            "unit": ("unit", list(labels(study.units)), {"long_name": "unit"}),
+            "kernel": (("unit", "branch"), kernels_of(study.units), said),
         }
+        if self.pictures:
+            few = min(EXAMPLES, study.chunk, len(study.scenes))
+            made["example"] = ("example", list(study.scenes.ids[:few]), {"long_name": "image"})
+        if self.channels:
+            names, numbers = zip(*owners(study.units), strict=True)
+            made["unit_of"] = ("channel", list(names), {"long_name": "unit"})
+            made["index"] = ("channel", list(numbers), {"long_name": "channel"})
+        return made
 
     def __call__(self, model: nn.Module, batch: Batch) -> dict[str, np.ndarray]:
         """Run the model on a batch."""
@@ -129,19 +122,17 @@ class Weights:
             record(model, batch.units, reduce="spatial_mean") as recording,
         ):
             logits = model(batch.images)
-        probability, prediction = probabilities(logits).max(1)
-        row = self.of_units(list(recording.weights.values())) | {
-            "probability": probability.cpu().numpy(),
-            "prediction": prediction.cpu().numpy(),
-        }
-        if batch.truth is not None:
-            row["correct"] = row["prediction"] == batch.truth.numpy()
+        row = self.of_units(list(recording.weights.values())) | self.of_answers(logits, batch)
         if self.coverage:
             row["coverage"] = share(batch)
         if self.pictures:
             shown = batch.images[:EXAMPLES].clamp(0, 1)
             row["thumbnail"] = (shown * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         return row
+
+    def of_answers(self, logits: Tensor, batch: Batch) -> dict[str, np.ndarray]:
+        """Say what the model answers."""
+        return judge(logits, batch.truth)
 
     def of_units(self, weights: Sequence[Tensor]) -> dict[str, np.ndarray]:
         """Bring the weights of every call of every unit, (image, branch, channel), together."""
@@ -156,6 +147,13 @@ class Weights:
             "spread": np.stack([w.std(-1, dtype=np.float64) for w in padded], 1),
         }
         return row | ({"channel_weight": np.concatenate(padded, 2)} if self.channels else {})
+
+
+def kernels_of(units: Sequence[Unit]) -> np.ndarray:
+    """Return the kernel of each branch of each call of a unit; NaN where there is no branch."""
+    sizes = list(labels(units).values())
+    most = max(map(len, sizes))
+    return np.array([[*each, *[np.nan] * (most - len(each))] for each in sizes], np.float64)
 
 
 def owners(units: Sequence[Unit]) -> list[tuple[str, int]]:
@@ -210,7 +208,7 @@ def sweep(
     channels
         Keep the weight of every channel; by default in memory, and not in a store.
     batch, device, progress, store, chunk, on_error, client
-        See `skviz.studies.study.run`.
+        See `skviz.studies.study.Options`.
 
     Returns
     -------
@@ -225,18 +223,10 @@ def sweep(
         cannot be read (`DataError`), the store holds another study (`DataError`), or the model has
         no such unit (`UnitError`).
     """
-    shown = as_scenes(model, scenes)
-    return studies.run(
+    return run(
         model,
-        shown,
-        checked(scales, shown),
+        scenes,
+        scales,
         Weights(channels=store is None if channels is None else channels),
-        units=units,
-        batch=batch,
-        device=device,
-        progress=progress,
-        store=store,
-        chunk=chunk,
-        on_error=on_error,
-        client=client,
+        Options(units, batch, device, progress, store, chunk, on_error, client),
     )

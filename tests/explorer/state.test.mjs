@@ -12,7 +12,7 @@ const asked = (setting, scale, more = {}) => ({...setting, scale, unit: "a", met
 
 /** Two units of two branches and two channels; the second branch of unit a weighs `heavy` at each scale. */
 function measured(setting, scales, heavy, more = {}) {
-  const weights = scales.flatMap((_, i) => [1 - heavy[i], 1 - heavy[i], heavy[i] - 0.1, heavy[i] + 0.1, 0.5, 0.5, 0.5, 0.5]);
+  const weights = scales.flatMap((_, i) => [1 - heavy[i], 1 - heavy[i], 0.5, 0.5, heavy[i] - 0.1, heavy[i] + 0.1, 0.5, 0.5]);
   return state.decode({
     setting, scales, canvas: 2, frame: [[1, 1], [0.5, 0.25], [0.25, 0.5]], code: ["ds = …"],
     units: ["a", "b"].map((name) => ({name, branches: ["3×3", "5×5"], largest: 1, channels: 2})),

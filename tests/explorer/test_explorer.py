@@ -18,8 +18,7 @@ import skviz
 from skviz.capture import Unit
 from skviz.errors import SkvizError, UnitError
 from skviz.explorer.attributions import QUICK
-from skviz.explorer.grid import Subject
-from skviz.explorer.grid import _frame as frame
+from skviz.explorer.grid import Subject, frame
 from skviz.explorer.items import Setting, items
 from skviz.explorer.worker import Worker
 
@@ -56,16 +55,12 @@ def test_the_grid_is_what_a_sweep_measures(explorer, small_net, few):
 def test_the_python_of_an_item_makes_the_same_scenes(few, setting):
     pictures = skviz.photographs()
     for item in (items(few)[2], items(pictures["coffee"])[0]):
-        program = "\n".join(item.python(setting, 32))
-        names = {"skviz": skviz, "torch": torch}
-        exec(
-            "from skviz.scenes import cutouts\n"
-            f"from skviz.scenes.backgrounds import procedural\n{program}",
-            names,
-        )
+        scenes = item.scenes(setting, 32)
+        names = {"skviz": skviz}
+        exec(item.python(scenes), names)
         scale = 1.0 if setting.protocol == "zoom" else 0.75
         torch.testing.assert_close(
-            names["scenes"].render(scale), item.scenes(setting, 32).render(scale), atol=1e-6, rtol=0
+            names["scenes"].render(scale), scenes.render(scale), atol=1e-6, rtol=0
         )
 
 

@@ -6,6 +6,7 @@ import torch
 from recipes import train_objects as train
 from recipes.train import make_network
 from skviz.scenes import cutouts
+from skviz.scenes.backgrounds import HELD_OUT_BACKGROUNDS, real_backgrounds
 from tests.processes import TINY
 
 
@@ -27,9 +28,7 @@ def test_scenes_depend_on_the_step_alone(studio):
 
 def test_only_training_families_and_backgrounds_are_seen(studio):
     assert len(studio.labels) == 67 * len(cutouts.TRAIN_FAMILIES)
-    assert len(studio.pictures) == len(cutouts.real_backgrounds()) - len(
-        cutouts.HELD_OUT_BACKGROUNDS
-    )
+    assert len(studio.pictures) == len(real_backgrounds()) - len(HELD_OUT_BACKGROUNDS)
     assert not set(cutouts.TRAIN_FAMILIES) & set(cutouts.HELD_OUT_FAMILIES)
 
 

@@ -14,6 +14,7 @@ import skviz
 from skviz import assets
 from skviz.errors import DataError
 from skviz.scenes import cutouts
+from skviz.scenes.backgrounds import real_backgrounds
 
 FAMILIES = {"noto", "noto-v1", "twemoji", "emojione", "fxemoji", "fluent"}
 CUT_OUTS = cutouts.objects()
@@ -88,15 +89,15 @@ def test_design_families_are_split_for_training() -> None:
 
 
 def test_backgrounds_are_split_for_training() -> None:
-    seen, held_out = (cutouts.real_backgrounds(held_out=part) for part in (False, True))
+    seen, held_out = (real_backgrounds(held_out=part) for part in (False, True))
     assert seen
     assert held_out
     assert not set(seen) & set(held_out)
-    assert set(seen) | set(held_out) == set(cutouts.real_backgrounds())
+    assert set(seen) | set(held_out) == set(real_backgrounds())
 
 
 def test_real_backgrounds_are_pictures() -> None:
-    for name, picture in cutouts.real_backgrounds().items():
+    for name, picture in real_backgrounds().items():
         assert picture.dtype == torch.uint8
         assert picture.shape[0] == 3, name
         assert min(picture.shape[1:]) >= 256, name

@@ -143,6 +143,9 @@ def test_unusable_images_are_skipped_and_named(small_net, folder, tmp_path, monk
     assert np.isnan(skipped["weight"].values).all()
     for name in ("prediction", "probability", "area"):
         assert np.isnan(skipped[name].values).all(), name
+    pictures = kept["thumbnail"].assign_coords(example=kept["example"])
+    assert (pictures.sel(example="cat/1.png") == 255).all()  # no black picture that nobody saw
+    assert (pictures.sel(example="cat/0.png") == 99).all()
     good = kept.sel(image=["cat/0.png", "cat/2.png", "dog/3.png"])
     pictures = {"grey": torch.full((3, 20, 25), 99, dtype=torch.uint8)}
     alone = skviz.sweep(small_net, skviz.photographs(pictures).zoom(canvas=32), scales=SCALES)

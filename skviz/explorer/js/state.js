@@ -15,14 +15,16 @@ export const nearest = (values, value) =>
 /** Turn what `skviz.explorer.model.measure` gives into pictures and weights that can be asked for. */
 export function decode(payload, images = payload.images, floats = payload.weights) {
   const {scales, canvas: side} = payload;
-  const flat = new Float32Array(bytes(floats).slice().buffer); // (scale, unit, branch, channel)
+  const flat = new Float32Array(bytes(floats).slice().buffer); // (scale, branch, channel of all units)
   const rgb = bytes(images); // (scale, y, x, rgb)
+  const all = payload.units.reduce((sum, unit) => sum + unit.channels, 0);
+  const branches = flat.length / scales.length / all;
   let start = 0;
   const units = payload.units.map((unit) => {
     const first = start;
-    start += unit.branches.length * unit.channels;
+    start += unit.channels;
     const weights = (index, branch) => {
-      const from = (index * flat.length) / scales.length + first + branch * unit.channels;
+      const from = (index * branches + branch) * all + first;
       return flat.subarray(from, from + unit.channels);
     };
     const means = scales.map((_, index) =>
