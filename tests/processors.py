@@ -1,12 +1,12 @@
 """Run the tests as other processors would: ``python -m tests.processors [pytest's arguments]``.
 
-PyTorch and oneDNN choose their kernels by the instructions that a processor has, and each kernel
-adds in another order. Both can be told to leave instructions out, so that one machine stands for
-the older ones as well; and `tests.rounding` stands for those that nobody has at hand. Prints a
+PyTorch, oneDNN and OpenBLAS choose their kernels by the instructions that a processor has, and each
+kernel adds in another order. All can be told to leave instructions out, so that one machine stands
+for the older ones as well; and `tests.rounding` stands for those that nobody has at hand. Prints a
 table of what passed and failed, and ends with 1 if anything failed.
 
-Each row is a processor as they are built (both libraries with the same instructions); ``--every``
-runs all combinations, ``--only avx2`` those whose name contains it.
+Each row is a processor as they are built (all libraries with the same instructions); ``--every``
+runs all combinations of PyTorch's and oneDNN's, ``--only avx2`` those whose name contains it.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ATEN = ("default", "avx2", "avx512")
 ONEDNN = ("SSE41", "AVX2", "AVX512_CORE")
+OPENBLAS = ("Nehalem", "Haswell", "SkylakeX")  # of NumPy and SciPy, with the same instructions
 THREADS = (1, 2)
 # What draws in a browser, or is killed and timed, is about processes and not about numbers.
 LEFT_OUT = ("browser", "chaos")
@@ -51,6 +52,7 @@ class Processor:
     def environment(self) -> dict[str, str]:
         """Give the environment of its tests."""
         told = {"ATEN_CPU_CAPABILITY": self.aten, "ONEDNN_MAX_CPU_ISA": self.onednn}
+        told["OPENBLAS_CORETYPE"] = OPENBLAS[ATEN.index(self.aten)] if self.aten else ""
         return clean() | {k: v for k, v in told.items() if v} | {
             "OMP_NUM_THREADS": str(self.threads),
             "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.getenv("PYTHONPATH")])),
@@ -74,7 +76,10 @@ class Outcome:
 
 def clean() -> dict[str, str]:
     """Give this environment without what chooses instructions."""
-    told = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+    told = (
+        "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE", "MKL_NUM_THREADS",
+        "OMP_NUM_THREADS",
+    )  # fmt: skip
     return {name: value for name, value in os.environ.items() if name not in told}
 
 
