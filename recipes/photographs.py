@@ -22,11 +22,7 @@ from recipes.caltech import CATEGORIES, cut_outs, files
 from recipes.findings import as_json, photographed
 from skviz import stats
 from skviz.scenes import cutouts
-from skviz.stats.explained import explained
-from skviz.stats.factors import main_effects, over_networks
 from skviz.studies.effects import fitted
-from skviz.studies.factorial import factorial
-from skviz.studies.readings import readings
 from skviz.studies.setting import category_index
 
 if TYPE_CHECKING:
@@ -150,19 +146,19 @@ def table(ds: xr.Dataset) -> dict[str, Any]:
 
 def factors(nets: Mapping[str, nn.Module], scenes: Scenes) -> dict[str, Any]:
     """Run the factorial experiment on all trainings of a recipe."""
-    ds = factorial(
+    ds = skviz.factorial(
         nets, scenes, sizes=SIZES[scenes.protocol], branches=LAST_MINUS_FIRST, progress=False
     )
-    found = main_effects(ds)
+    found = stats.main_effects(ds)
     found.attrs |= {"impossible": ds.attrs["impossible"]}
     kept = ["estimate", "low", "high", "verdict", "margin", "growth", "growth_low", "growth_high"]
     kept += [name for name in ("added", "contribution", "share") if name in found]
-    return {"each": table(found[kept]), "trainings": table(over_networks(found))}
+    return {"each": table(found[kept]), "trainings": table(stats.over_networks(found))}
 
 
 def read(network: nn.Module, scenes: Scenes, scales: tuple[float, ...] = (1.0,)) -> dict[str, Any]:
     """Explain the weights by properties of the pictures; and say how good the network is."""
-    ds = readings(network, scenes, scales=scales, progress=False)
+    ds = skviz.readings(network, scenes, scales=scales, progress=False)
     first, second = (ds["weight"].isel(branch=i).drop_vars("kernel") for i in LAST_MINUS_FIRST)
     right, sure = ds["correct"].values.astype(float), ds["probability"].values.astype(float)
     by_class = ds["correct"].groupby("category").mean().mean("category")
@@ -174,7 +170,7 @@ def read(network: nn.Module, scenes: Scenes, scales: tuple[float, ...] = (1.0,))
     }
     values = first - second
     if float(values.std()) > 1e-6:  # a selection that is fixed has nothing to explain
-        made["explained"] = table(explained(ds, values))
+        made["explained"] = table(stats.explained(ds, values))
         made["deviation"] = values.std(("image", "scale")).values.tolist()
     return made
 

@@ -12,9 +12,10 @@ from skviz.errors import SkvizError
 from skviz.stats.intervals import clusters, estimate
 from skviz.stats.measures import LEVEL, MARGIN, PART, cluster_means, corrected, paired, tost
 
-__all__ = ["main_effects", "over_networks"]
+__all__ = ["EFFECTS", "main_effects", "over_networks"]
 
-DOUBLED = ("size", "coverage", "blur", "background")  # effects are per doubling
+# Factors, and whether their effect is that of a doubling.
+EFFECTS = {"size": True, "coverage": True, "blur": True, "background": True, "position": False}
 GROWN = ("size", "coverage")  # what changes as one object grows
 
 
@@ -92,7 +93,7 @@ def factors(ds: xr.Dataset) -> tuple[list[str], np.ndarray]:
     held = {name: np.broadcast_to(ds[name].values, size) for name in ("size", "blur", "background")}
     if len(np.unique(ds["copies"])) > 1:
         held["coverage"] = ds["coverage"].transpose("image", "cell").values
-    columns = {name: np.log2(held[name]) for name in DOUBLED if name in held}
+    columns = {name: np.log2(held[name]) for name in EFFECTS if name in held}
     columns["position"] = np.broadcast_to(ds["scattered"].values.astype(float), size)
     names = [name for name, values in columns.items() if np.ptp(values, 1).max() > 0]
     if not names:
