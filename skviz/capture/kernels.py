@@ -1,7 +1,7 @@
 """Effective kernels: from a branch's feature map back to where the branches part.
 
-What an element of a branch sees of the tensor that all branches share is a `Field`: on each
-axis an interval of places. It is composed from operation to operation as long as places stay in order;
+What an element of a branch sees of the tensor that all branches share is a `Field`: on each axis an
+interval of places. It is composed from operation to operation as long as places stay in order;
 where they do not, or where an operation has no kernel, the kernel is `Unknown` and says why.
 """
 
