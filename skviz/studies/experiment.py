@@ -28,7 +28,8 @@ from tqdm import tqdm
 from skviz import stats
 from skviz.errors import SceneError, SkvizError
 from skviz.scenes.crossed import Cell, cells, drawn, fits
-from skviz.studies.setting import as_scenes
+from skviz.scenes.made import images_hash
+from skviz.studies.setting import as_scenes, described
 from skviz.studies.sweeps import sweep
 
 if TYPE_CHECKING:
@@ -140,17 +141,16 @@ def factorial(
     )
     made["attention_difference"].attrs = {"long_name": "attention difference", "units": "1"}
     made["coverage"].attrs = {"long_name": "share of the picture that is object", "units": "1"}
-    attrs = {k: v for k, v in ds.attrs.items() if k in ("skviz", "torch", "code_sha256")}
-    attrs |= shown.attrs | {"impossible": [repr(cell) for cell in missing]}
-    attrs |= {"models_sha256": [sha256(network) for network in models.values()]}
+    grid = sorted({float(size) for size in crossed["size"]})
+    each = [described(network, shown, grid) for network in models.values()]
+    attrs = each[0] | {
+        "images_sha256": images_hash(shown.content),
+        "impossible": [repr(cell) for cell in missing],
+        "branches": "largest − smallest kernel" if branches is None else list(branches),
+    }
+    if len(models) > 1:
+        attrs |= {key: [one[key] for one in each] for key in ("model", "model_sha256")}
     return made.assign_attrs(attrs)
-
-
-def sha256(network: nn.Module) -> str:
-    """Return the hash of a network's weights."""
-    from skviz.models import zoo
-
-    return zoo.weights_hash(network)
 
 
 def possible(scenes: Scenes, wanted: list[Cell]) -> tuple[list[Cell], list[Cell]]:
