@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from skviz.capture.interventions import force, intervene
 from skviz.capture.names import kernel_name
 from skviz.capture.outputs import unit_output
+from skviz.scenes.made import sha256_of
 from skviz.studies.keeping import Variable
 from skviz.studies.setting import choose
 from skviz.studies.study import Options, run
@@ -93,8 +94,12 @@ class Fields:
         }
 
     def __call__(self, model: nn.Module, batch: Batch) -> dict[str, np.ndarray]:
-        """Take the gradients, with signs that depend on nothing but the seed and the image."""
-        seeds = [(self.seed * 1_000_003 + int(each)) % 2**63 for each in batch.ready.content]
+        """Take the gradients, with signs that depend on nothing but the seed and the image's name.
+
+        What an image holds rounds otherwise on another processor.
+        """
+        names = [batch.study.scenes.ids[number] for number in batch.numbers]
+        seeds = [int(sha256_of([f"{self.seed} {name}".encode()])[:15], 16) for name in names]
         signs = [torch.Generator().manual_seed(seed) for seed in seeds]
         every, squared = shown(batch.study), []
         for changes in forced(every).values():

@@ -143,3 +143,23 @@ def test_guided_backprop_that_would_miss_rectifiers_is_refused(timms, spatial):
     for subject in (timms, spatial):
         with pytest.raises(AttributionError, match="functions or in place"):
             maps(subject, method="guided_backprop")
+
+
+class Mixed(nn.Module):
+    """One rectification is a module, two are functions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.relu = nn.Conv2d(3, 4, 3), nn.ReLU()
+        self.second, self.head = nn.Conv2d(4, 4, 3), nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.relu(self.second(self.relu(self.first(x))))
+        return nn.functional.relu(self.head(x.mean((2, 3))))
+
+
+def test_it_is_said_how_many_rectifiers_would_be_missed():
+    with pytest.raises(AttributionError, match="of the 3 rectifications of this model 2 are"):
+        skviz.attribute(
+            Mixed().eval(), torch.rand(2, 3, 16, 16), target=1, method="guided_backprop"
+        )

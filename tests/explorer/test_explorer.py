@@ -18,7 +18,7 @@ import skviz
 from skviz.capture import Unit
 from skviz.errors import SkvizError, UnitError
 from skviz.explorer.attributions import QUICK
-from skviz.explorer.grid import Subject, frame
+from skviz.explorer.grid import Subject, frame, renderable
 from skviz.explorer.items import Setting, items
 from skviz.explorer.worker import Worker
 
@@ -41,6 +41,13 @@ def test_the_grid_is_what_a_sweep_measures(explorer, small_net, few):
     assert set(explorer.ds["unit_of"].values) == set(ds["unit_of"].values)
     np.testing.assert_array_equal(explorer.ds["thumbnail"], ds["thumbnail"])
     np.testing.assert_array_equal(explorer.ds["prediction"], ds["prediction"])
+
+
+def test_a_scale_at_the_limit_is_shown_however_it_was_rounded(few):
+    scenes = skviz.place(few, canvas=32)[:1]
+    low, high = scenes.ready().bounds
+    near = [low * (1 - 5e-7), 1.0, high * (1 + 5e-7)]
+    assert renderable(scenes, [low * (1 - 5e-6), *near, high * (1 + 5e-6)]) == near
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,20 @@ def test_lines_differ_in_more_than_colour(ds):
         assert one.get_marker() != other.get_marker()
 
 
+@pytest.mark.parametrize(("units", "alpha"), [(style.MANY, 0.2), (style.MANY + 1, 0.08)])
+def test_bands_of_many_units_are_fainter(units, alpha):
+    lines = plot.scale_response(figure_types.made_up(units=units, channels=2)).axes[0]
+    assert {band.get_alpha() for band in lines.collections} == {alpha}
+
+
+def test_thumbnails_that_stand_on_each_other_have_upright_names_beside_them(ds):
+    with style.context(venue="slides"):
+        figure = plot.three_scales(ds)
+    beside = [ax.yaxis.label for ax in figure.axes if ax.images]
+    assert [label.get_text() for label in beside] == ["1×", "1.5×", "2×"]
+    assert {label.get_rotation() for label in beside} == {0}
+
+
 def test_crowded_scales_do_not_crowd_the_axis(ds):
     crowded = ds.assign_coords(scale=[1.0, 1.02, 1.04, 2.0])
     lines, thumbnails = plot.scale_response(crowded).axes

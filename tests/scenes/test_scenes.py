@@ -179,6 +179,14 @@ def test_the_largest_scale_of_a_square_is_where_it_meets_the_border(
     )
 
 
+def test_an_object_narrower_than_a_pixel_must_stay_on_the_canvas_too() -> None:
+    dot = torch.zeros(1, 4, 128, 128, dtype=torch.uint8)
+    dot[:, 3, 64, 64] = 255
+    scenes = place(cutouts.Objects(dot, ("dot",), ("dot",)), canvas=64, reference=0.5)
+    # 32 pixels of 128 at scale 1: it reaches a quarter of a pixel from the middle.
+    assert scenes.layers.largest_scale == pytest.approx(32 / 0.25, rel=1e-6)
+
+
 @pytest.mark.parametrize("rotation", [0.0, 33.0])
 @pytest.mark.parametrize("index", range(0, 60, 12))
 def test_at_its_largest_scale_an_object_touches_the_border_and_is_whole(
