@@ -87,11 +87,18 @@ def card(arguments: argparse.Namespace) -> None:
 
 
 def look(arguments: argparse.Namespace) -> None:
-    """Measure what moves the weights of every training, and keep it in docs/photographs.json."""
-    from recipes import photographs
+    """Measure what moves the weights, keep it in docs/photographs.json, and write it."""
+    from recipes import findings, photographs, photographs_said
 
     photographs.measure(arguments.photographs, arguments.nets, photographs.KEPT)
-    print(photographs.KEPT)
+    words = photographs_said.section()
+    readme = findings.README.read_text()
+    findings.README.write_text(findings.placed(readme, "photographs", "photographs", words))
+    card = photographs.KEPT.parents[1] / "data" / "models" / "caltech.md"
+    card.write_text(photographs_said.card())
+    picture = photographs.KEPT.with_name("what_moves_the_weights.png")
+    photographs_said.figure().savefig(picture, dpi=150)
+    print(photographs.KEPT, findings.README, card, picture, sep="\n")
 
 
 def find(_: argparse.Namespace) -> None:

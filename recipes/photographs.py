@@ -1,8 +1,9 @@
 """What moves the weights: measured for every training of `caltech` and `objects`, kept as numbers.
 
 ``python -m recipes photographs --photographs FOLDER --nets FOLDER`` measures (25 minutes of one
-core) and keeps every number in `docs/photographs.json`, with the sha256 of the weights that it is
-of. Of the weights themselves only one training each is kept in the repository.
+core), keeps every number in `docs/photographs.json` with the sha256 of the weights that it is of,
+and writes from that file alone what README and the card of `caltech` say. Of the weights themselves
+only one training each is kept in the repository.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import xarray as xr
+from PIL import Image
 
 import skviz
 from recipes.caltech import CATEGORIES, cut_outs, files
-from recipes.findings import as_json, photographed
+from recipes.findings import photographed, short
 from skviz import stats
 from skviz.scenes import cutouts
 from skviz.studies.effects import fitted
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from skviz.scenes.source import Scenes
 
-__all__ = ["KEPT", "measure"]
+__all__ = ["KEPT", "as_dataset", "kept", "measure"]
 
 KEPT = Path(__file__).parents[1] / "docs" / "photographs.json"
 NETWORKS = {
@@ -44,6 +46,9 @@ NETWORKS = {
 }
 LAST_MINUS_FIRST = (1, 0)  # of a twin's branches the "larger" is the second, as of the others
 ZOOMED, JUDGED, BATCH = 300, 300, 50
+ZOOMS = (1.0, 1.25, 1.5, 2.0)
+ALIKE, SIDE = 0.98, 16  # correlation of two grey pictures of so many pixels a side, from which on
+SAID = ("method", "confidence", "images", "clusters", "impossible")
 SIZES = {"zoom": (1.0, 2.0), "rescale": (0.5, 1.0)}
 
 
@@ -96,6 +101,9 @@ def measure(root: Path, folder: Path, out: Path, echo: Callable[[str], None] = p
         kind = "objects" if "drawings" in name else "caltech"
         for group in nets.keys() & {kind, f"{kind}-twin"}:
             keep("factors", f"{group}, {name}", partial(factors, nets[group], scenes))
+    keep("card", "zooms", partial(zooms, nets["caltech"]["caltech"], every.zoom()))
+    trained = [path for path, _ in files(root, test=False)]
+    keep("card", "alike", partial(alike, list(paths.values()), trained))
     photos = every.zoom()
     few = photos[[int(i) for i in order[:JUDGED]]]
     small = skviz.place(drawn)[np.random.default_rng(0).permutation(len(drawn)).tolist()]
@@ -110,8 +118,6 @@ def measure(root: Path, folder: Path, out: Path, echo: Callable[[str], None] = p
 
 def shortest(path: Path) -> int:
     """Return the shorter side of a picture, in pixels."""
-    from PIL import Image
-
     with Image.open(path) as picture:
         return min(picture.size)
 
@@ -140,8 +146,41 @@ def table(ds: xr.Dataset) -> dict[str, Any]:
             str(name): {"dims": list(map(str, v.dims)), "values": cell(v.values.tolist())}
             for name, v in plain.data_vars.items()
         },
-        "attrs": {k: v for k, v in ds.attrs.items() if isinstance(v, str | int | float | list)},
+        "attrs": {name: ds.attrs[name] for name in SAID if name in ds.attrs},
     }
+
+
+def as_dataset(found: dict[str, Any]) -> xr.Dataset:
+    """Return a table as it was before `table` kept it."""
+    made = {
+        name: (each["dims"], np.array(each["values"], None if name == "verdict" else float))
+        for name, each in found["variables"].items()
+    }
+    return xr.Dataset(made, found["dims"], found["attrs"])
+
+
+def kept(part: str, name: str) -> Any:
+    """Return what was kept, tables as Datasets."""
+
+    def back(value: Any) -> Any:
+        if isinstance(value, dict) and "variables" in value:
+            return as_dataset(value)
+        return {k: back(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+    return back(json.loads(KEPT.read_text())[part][name])
+
+
+def as_json(found: dict[str, Any]) -> str:
+    """Write six digits, every entry on a line of its own."""
+
+    def line(value: Any) -> str:
+        return json.dumps(short(value), ensure_ascii=False)
+
+    parts = []
+    for part, entries in found.items():
+        lines = [f"  {line(name)}: {line(entry)}" for name, entry in entries.items()]
+        parts.append(f" {line(part)}: {{\n" + ",\n".join(lines) + "\n }")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 def factors(nets: Mapping[str, nn.Module], scenes: Scenes) -> dict[str, Any]:
@@ -150,9 +189,8 @@ def factors(nets: Mapping[str, nn.Module], scenes: Scenes) -> dict[str, Any]:
         nets, scenes, sizes=SIZES[scenes.protocol], branches=LAST_MINUS_FIRST, progress=False
     )
     found = stats.main_effects(ds)
-    found.attrs |= {"impossible": ds.attrs["impossible"]}
     kept = ["estimate", "low", "high", "verdict", "margin", "growth", "growth_low", "growth_high"]
-    kept += [name for name in ("added", "contribution", "share") if name in found]
+    kept += [name for name in ("added", "contribution", "share_of_growth") if name in found]
     return {"each": table(found[kept]), "trainings": table(stats.over_networks(found))}
 
 
@@ -173,6 +211,36 @@ def read(network: nn.Module, scenes: Scenes, scales: tuple[float, ...] = (1.0,))
         made["explained"] = table(stats.explained(ds, values))
         made["deviation"] = values.std(("image", "scale")).values.tolist()
     return made
+
+
+def zooms(network: nn.Module, photos: Scenes) -> dict[str, list[float]]:
+    """Judge the network on all test photographs at each zoom."""
+    ds = skviz.sweep(network, photos, scales=ZOOMS, progress=False)
+    by_class = ds["correct"].groupby("category").mean().mean("category")
+    sure = ds["probability"].values.astype(float)
+    right = ds["correct"].values.astype(float)
+    columns = range(len(ZOOMS))
+    return {
+        "zoom": list(ZOOMS),
+        "accuracy": right.mean(0).tolist(),
+        "balanced accuracy": by_class.values.tolist(),
+        "confidence": sure.mean(0).tolist(),
+        "calibration error": [calibration_error(right[:, i], sure[:, i]) for i in columns],
+    }
+
+
+def alike(tested: list[Path], trained: list[Path]) -> dict[str, int]:
+    """Count the test photographs that are nearly one of the training photographs."""
+
+    def small(path: Path) -> np.ndarray:
+        with Image.open(path) as picture:
+            grey = picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+        values = np.asarray(grey, float).ravel()
+        values -= values.mean()
+        return values / max(float(np.linalg.norm(values)), 1e-9)
+
+    ours, theirs = (np.stack([small(path) for path in paths]) for paths in (tested, trained))
+    return {"test": len(ours), "near": int(((ours @ theirs.T).max(1) > ALIKE).sum())}
 
 
 def calibration_error(right: np.ndarray, sure: np.ndarray, bins: int = 15) -> float:

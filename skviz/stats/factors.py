@@ -45,7 +45,7 @@ def main_effects(
         (network, unit): ``growth``, the whole change when a single object grows from the smallest
         to the largest size, ``growth_low``, ``growth_high``; ``added``, what size and coverage
         contribute to it by their main effects together; (network, part, unit) ``contribution`` of
-        each with its interval, and its ``share`` of the whole, only where 0 lies outside the
+        each with its interval, and ``share_of_growth``, only where 0 lies outside the
         whole's interval and `added` inside: NaN elsewhere.
 
     Raises
@@ -71,6 +71,7 @@ def main_effects(
     )
     growth, change = grown(ds, names, columns)
     found = judged(each, growth, labels).assign(whole(growth, labels))
+    found.attrs = ds.attrs | found.attrs
     if not set(GROWN) <= set(names):
         return found
     parts = each.sel(term=list(GROWN)).rename(term="part") * change
@@ -83,7 +84,7 @@ def main_effects(
         contribution=bounds["estimate"],
         contribution_low=bounds["low"],
         contribution_high=bounds["high"],
-        share=(bounds["estimate"] / found["growth"]).where(inside & moved),
+        share_of_growth=(bounds["estimate"] / found["growth"]).where(inside & moved),
     )
 
 

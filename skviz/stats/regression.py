@@ -71,7 +71,7 @@ def explained(ds: xr.Dataset, values: xr.DataArray | None = None, *, seed: int =
     )
     return r2.assign(
         unique=unique["estimate"], unique_low=unique["low"], unique_high=unique["high"]
-    )
+    ).assign_attrs(ds.attrs | r2.attrs)
 
 
 def predictors(picture: xr.DataArray, flat: xr.DataArray) -> dict[str, np.ndarray]:

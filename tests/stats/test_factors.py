@@ -62,7 +62,7 @@ def test_each_factor_is_told_from_the_others():
     assert float(found["growth"].sel(unit="size")) == pytest.approx(-0.03, abs=1e-5)
     assert float(found["growth"].sel(unit="coverage")) == pytest.approx(0.10, abs=1e-5)
     assert float(found["added"].sel(unit="coverage")) == pytest.approx(0.10, abs=1e-5)
-    share = found["share"].sel(unit="coverage", part="coverage")
+    share = found["share_of_growth"].sel(unit="coverage", part="coverage")
     assert float(share) == pytest.approx(1, abs=1e-3)
 
 
@@ -86,12 +86,12 @@ def test_verdicts_are_those_of_the_tests_by_hand():
 
 def test_a_share_is_given_only_where_main_effects_add_up():
     ds = experiment(0.001, size=0.0, coverage=0.05)
-    share = stats.main_effects(ds)["share"].sel(part="coverage", unit="coverage")
+    share = stats.main_effects(ds)["share_of_growth"].sel(part="coverage", unit="coverage")
     assert float(share.item()) == pytest.approx(1, abs=0.05)
     # Growth that an interaction of size with coverage makes is no sum of the two.
     both = np.log2(ds["size"]) * np.log2(ds["copies"])
     ds["attention_difference"] = ds["attention_difference"] + 0.1 * both
-    assert stats.main_effects(ds)["share"].isnull().all()
+    assert stats.main_effects(ds)["share_of_growth"].isnull().all()
 
 
 def test_what_the_cells_cannot_tell_apart_is_an_error():
