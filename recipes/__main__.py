@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING
 from skviz.errors import SkvizError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from torch import nn
 
 __all__ = ["main"]
 
@@ -26,7 +29,7 @@ def fetch(arguments: argparse.Namespace) -> None:
 
 def train(arguments: argparse.Namespace) -> None:
     """Train a shipped network and write its weights and card."""
-    from recipes import cards, plot_training
+    from recipes import cards, plot_training, train_caltech
     from recipes.train import Training, log, train, world
     from recipes.train_objects import RECIPES
     from skviz.figures.saving import save_figure
@@ -34,6 +37,7 @@ def train(arguments: argparse.Namespace) -> None:
 
     run = arguments.run / arguments.name
     recipe: Training
+    describe: Callable[[nn.Module], str] | None
     if arguments.name == "cifar10":
         from recipes import cards_cifar, train_cifar
 
@@ -44,6 +48,11 @@ def train(arguments: argparse.Namespace) -> None:
             store=run / "study.zarr",
             keep=arguments.out.parent / "studies" / "cifar10.zarr",
         )
+    elif arguments.name in train_caltech.RECIPES:
+        recipe = train_caltech.RECIPES[arguments.name]
+        if arguments.photographs is not None:
+            recipe = replace(recipe, root=str(arguments.photographs))
+        describe = None
     else:
         recipe = RECIPES[arguments.name]
         describe = partial(cards.write_card, recipe=RECIPES[arguments.name])
@@ -61,8 +70,8 @@ def train(arguments: argparse.Namespace) -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / f"{recipe.name}.safetensors"
     zoo.save(model, cards.card_of(recipe), path)
-    # What is measured is what was written.
-    path.with_suffix(".md").write_text(describe(zoo.load(path)))
+    if describe is not None:  # what is measured is what was written
+        path.with_suffix(".md").write_text(describe(zoo.load(path)))
     print(path)
 
 
@@ -77,6 +86,21 @@ def card(arguments: argparse.Namespace) -> None:
     print(path)
 
 
+def look(arguments: argparse.Namespace) -> None:
+    """Measure what moves the weights, keep it in docs/photographs.json, and write it."""
+    from recipes import findings, photographs, photographs_said
+
+    photographs.measure(arguments.photographs, arguments.nets, photographs.KEPT)
+    words = photographs_said.section()
+    readme = findings.README.read_text()
+    findings.README.write_text(findings.placed(readme, "photographs", "photographs", words))
+    card = photographs.KEPT.parents[1] / "data" / "models" / "caltech.md"
+    card.write_text(photographs_said.card())
+    picture = photographs.KEPT.with_name("what_moves_the_weights.png")
+    photographs_said.figure().savefig(picture, dpi=150)
+    print(photographs.KEPT, findings.README, card, picture, sep="\n")
+
+
 def find(_: argparse.Namespace) -> None:
     """Measure what README says, keep it in docs/findings.json, and write it."""
     from recipes import findings
@@ -88,6 +112,8 @@ def find(_: argparse.Namespace) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
+    from recipes import train_caltech
+
     top = argparse.ArgumentParser(prog="python -m recipes", description=__doc__)
     commands = top.add_subparsers(required=True, metavar="command")
 
@@ -103,7 +129,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--out", type=Path, help="folder for data sets; by default in the cache")
 
     made = command(train, "train", "train a shipped network, or go on with a stopped run")
-    made.add_argument("name", choices=["objects", "objects-3", "cifar10"])
+    made.add_argument("name", choices=["objects", "objects-3", "cifar10", *train_caltech.RECIPES])
+    made.add_argument("--photographs", type=Path, help="of caltech: the folder of Caltech-101")
     made.add_argument("--run", type=Path, default=Path("runs"), help="folder for checkpoints")
     made.add_argument("--out", type=Path, default=Path("data/models"), help="folder for the result")
     made.add_argument("--float32", action="store_true", help="do not compute in bfloat16")
@@ -111,6 +138,10 @@ def parser() -> argparse.ArgumentParser:
     made = command(card, "card", "measure a shipped network again and write its card")
     made.add_argument("name", choices=["objects", "objects-3"])
     made.add_argument("--out", type=Path, default=Path("data/models"), help="folder for the result")
+
+    made = command(look, "photographs", "measure what moves the weights of every training")
+    made.add_argument("--photographs", type=Path, required=True, help="folder of Caltech-101")
+    made.add_argument("--nets", type=Path, default=Path("runs/nets"), help="folder of the weights")
 
     command(find, "findings", "measure what README says, and write it there")
     return top

@@ -28,7 +28,9 @@ CONTROLS = 3
 
 def card_of(recipe: Training) -> Card:
     """Make the card that travels inside the file."""
-    training = {k: v for k, v in asdict(recipe).items() if k not in ("name", "network", "canvas")}
+    training = {
+        k: v for k, v in asdict(recipe).items() if k not in ("name", "network", "canvas", "root")
+    }
     return Card(recipe.name, recipe.network, recipe.categories, recipe.canvas, training)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from skviz.scenes.source import Scenes
 
-__all__ = ["KEPT", "README", "as_json", "measure", "written"]
+__all__ = ["KEPT", "README", "as_json", "measure", "placed", "short", "signed", "written"]
 
 KEPT = Path(__file__).parents[1] / "docs" / "findings.json"
 README = Path(__file__).parents[1] / "README.md"
@@ -111,31 +111,36 @@ def compared(ds: xr.Dataset) -> dict[str, Any]:
     }
 
 
-def as_json(found: dict[str, Any]) -> str:
+def short(value: Any) -> Any:
     """Keep six digits: what differs between processors comes after them."""
+    if isinstance(value, dict):
+        return {key: short(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [short(each) for each in value]
+    return round(value, 6) if isinstance(value, float) else value
 
-    def short(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: short(each) for key, each in value.items()}
-        if isinstance(value, list):
-            return [short(each) for each in value]
-        return round(value, 6) if isinstance(value, float) else value
 
+def as_json(found: dict[str, Any]) -> str:
+    """Write what was found."""
     return json.dumps(short(found), indent=1, ensure_ascii=False) + "\n"
 
 
 def written(readme: str) -> str:
     """Return README with what stands between its marks written from the numbers kept."""
     found = json.loads(KEPT.read_text())
-    for name, words in {"findings": section(found), "headline": headline(found)}.items():
-        start, end = f"<!-- {name}: python -m recipes findings -->\n", f"<!-- /{name} -->"
-        try:
-            before, rest = readme.split(start)
-            _, after = rest.split(end)
-        except ValueError as error:
-            raise skviz.SkvizError(f"README has no place for {name!r}: {start}…{end}") from error
-        readme = before + start + words + end + after
-    return readme
+    readme = placed(readme, "findings", "findings", section(found))
+    return placed(readme, "headline", "findings", headline(found))
+
+
+def placed(readme: str, name: str, command: str, words: str) -> str:
+    """Put words between the marks of a name, which say the command that wrote them."""
+    start, end = f"<!-- {name}: python -m recipes {command} -->\n", f"<!-- /{name} -->"
+    try:
+        before, rest = readme.split(start)
+        _, after = rest.split(end)
+    except ValueError as error:
+        raise skviz.SkvizError(f"README has no place for {name!r}: {start}…{end}") from error
+    return before + start + words + end + after
 
 
 def text(name: str) -> str:

@@ -180,6 +180,8 @@ def train(
                 if size > 1:
                     distributed.all_reduce(sums)
                 means = (sums / (step + 1 - since) / size).tolist()
+                if not all(map(math.isfinite, means)):
+                    raise ModelError("the loss is not finite; try bfloat16=False")
                 if not rank:
                     note(run / LOG, step + 1, dict(zip(MEASURED, [*means, rate], strict=True)))
                     save(run / "checkpoint.pt", recipe, parts, bfloat16, step + 1)
@@ -204,11 +206,10 @@ def update(
     loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
     optimizer.zero_grad()
     loss.backward()
-    norm = float(nn.utils.clip_grad_norm_(model.parameters(), 1.0))
-    if not math.isfinite(norm):
-        raise ModelError("the gradient is not finite; try bfloat16=False")
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # one that is not finite shows in the loss
     optimizer.step()
-    return torch.stack([loss.detach(), (logits.argmax(1) == labels).float().mean()])
+    truth = labels.argmax(1) if labels.is_floating_point() else labels
+    return torch.stack([loss.detach(), (logits.argmax(1) == truth).float().mean()])
 
 
 def steps(first: int, recipe: Training, progress: bool) -> Iterator[int]:

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from skviz.stats import attention_difference, expected_kernel, shift
     from skviz.studies.comparison import controls
     from skviz.studies.effects import effect, swap
+    from skviz.studies.experiment import factorial
     from skviz.studies.fields import receptive_field
+    from skviz.studies.observation import readings
     from skviz.studies.sweeps import sweep
     from skviz.studies.untrained import untrained
 
@@ -56,6 +58,7 @@ __all__ = [
     "expected_kernel",
     "explore",
     "explorer",
+    "factorial",
     "faithfulness",
     "figures",
     "find_units",
@@ -67,6 +70,7 @@ __all__ = [
     "photographs",
     "place",
     "plot",
+    "readings",
     "receptive_field",
     "record",
     "save_figure",
@@ -93,6 +97,7 @@ ENTRY_POINTS = {
     "effect": "studies.effects",
     "expected_kernel": "stats",
     "explore": "explorer.entry",
+    "factorial": "studies.experiment",
     "faithfulness": "attribution",
     "find_units": "capture",
     "force": "capture.interventions",
@@ -101,6 +106,7 @@ ENTRY_POINTS = {
     "objects": "scenes.cutouts",
     "photographs": "scenes.photographs",
     "place": "scenes.cutouts",
+    "readings": "studies.observation",
     "receptive_field": "studies.fields",
     "record": "capture.recording",
     "save_figure": "figures.saving",

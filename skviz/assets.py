@@ -52,7 +52,9 @@ def read_bytes(name: str) -> bytes:
         raise DataError(f"{name!r} is not among the shipped files; see data/manifest.json")
     path = data_folder() / name
     if not path.is_file():
-        raise DataError(f"{path} is missing; reinstall skviz or restore the file from git")
+        raise DataError(
+            f"{path} is missing; some files are in skviz's repository alone: copy it from there"
+        )
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != manifest()[name]:
         raise DataError(f"{path} is not the file that was shipped (sha256 differs); restore it")

@@ -1,5 +1,6 @@
 """One small figure of every type, for the tests that all of them must pass."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -73,12 +74,19 @@ def studies(model: Any, objects: Any) -> dict[str, Any]:
         correct=effect["probability"] > effect["probability"].mean(),
         category_probability=effect["probability"],
     )
+    torch.manual_seed(2)
+    other = copy.deepcopy(model)
+    torch.nn.init.normal_(other.stage1[0].sk.select.weight)
+    networks = {"first": model, "second": other}
+    more = skviz.place(skviz.objects(family="noto")[::4], canvas=32)
     target = ["predicted", skviz.target.branch("stage1.0.sk", kernel=5)]
     images = scenes.render(1.0)
     return {
         "effect": judged,
         "controls": skviz.controls(model, scenes, scales=scales, seeds=1, **quiet),
+        "effects": skviz.stats.main_effects(skviz.factorial(networks, scenes, **quiet)),
         "fields": skviz.receptive_field(model, scenes, scales=scales, draws=1, **quiet),
+        "explained": skviz.stats.explained(skviz.readings(model, more, **quiet)),
         "maps": skviz.attribute(
             model, scenes, target=target, method="input_x_gradient", scales=scales, **quiet
         ),
@@ -113,9 +121,11 @@ def drawings(found: dict[str, Any]) -> dict[str, Callable[[], Figure]]:
         "class_curves": lambda: plot.class_curves(two),
         "control_shifts": lambda: plot.control_shifts(found["controls"]),
         "expected_kernel": lambda: plot.expected_kernel(two),
+        "explained": lambda: plot.explained(found["explained"]),
         "faithfulness": lambda: plot.faithfulness(found["trust"]),
         "impulse_response": lambda: plot.impulse_response(unit),
         "intervention_effect": lambda: plot.intervention_effect(found["effect"]),
+        "main_effects": lambda: plot.main_effects(found["effects"]),
         "panel": lambda: plot.panel([plot.scale_response(two), plot.expected_kernel(two)]),
         "receptive_field": lambda: plot.receptive_field(found["fields"]),
         "scale_response": lambda: plot.scale_response(two),

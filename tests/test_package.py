@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 import skviz
+from skviz import assets
 
 ROOT = Path(__file__).parent.parent
 USE_IT = """
@@ -67,6 +68,17 @@ def test_a_wheel_outside_the_checkout_finds_its_data(tmp_path):
         capture_output=True, text=True,
     )  # fmt: skip
     assert Path(done.stdout.strip()) == tmp_path / "site" / "skviz" / "_data"
+
+
+def test_of_the_data_a_wheel_leaves_out_the_photographs_and_their_network_alone():
+    packed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    packed = packed["targets"]["wheel"]["force-include"]
+    assert all(to == f"skviz/_{source}" for source, to in packed.items())
+    files = {f"data/{name}" for name in assets.manifest()}
+    held = {f for f in files if any(f == s or f.startswith(f"{s}/") for s in packed)}
+    assert {"/".join(f.split("/")[:2]) for f in files - held} == {"data/caltech", "data/models"}
+    assert {f for f in files - held if "models" in f} == {
+        "data/models/caltech.md", "data/models/caltech.safetensors"}  # fmt: skip
 
 
 def names(requirements: list[str]) -> dict[str, str]:

@@ -36,8 +36,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import skviz
-from skviz import plot
-from skviz import assets
+from skviz import plot, stats
 from skviz.scenes import cutouts
 from skviz.scenes.cutouts import place
 from skviz.studies import store
@@ -53,8 +52,10 @@ if TYPE_CHECKING:
 __all__ = ["FigureSet"]
 
 RUNS = (
-    "sweep", "effect", "attribute", "faithfulness", "controls", "receptive_field", "images", "unit",
+    "sweep", "effect", "attribute", "faithfulness", "controls", "receptive_field", "factorial",
+    "readings", "images", "unit",
 )  # fmt: skip
+SAID: dict[str, Any] = {"factorial": stats.main_effects, "readings": stats.explained}  # what is drawn of a study
 SAVING = ("venue", "width", "dpi", "anonymous", "dataset")
 
 
@@ -173,6 +174,7 @@ class FigureSet:
                 for each in options["target"]
             ]
         try:
-            return getattr(skviz, run)(model, given, device=self.device, **options)
+            made = getattr(skviz, run)(model, given, device=self.device, **options)
         except TypeError as error:
             raise SkvizError(f"study {name!r} cannot be run: {error}") from error
+        return SAID[run](made) if run in SAID else made

@@ -1,6 +1,7 @@
 """Figures of studies: one function each, drawn without pyplot, returned and never shown."""
 
 from skviz.plot.article import three_scales
+from skviz.plot.causes import explained, main_effects
 from skviz.plot.curves import class_curves, expected_kernel, scale_response
 from skviz.plot.diagram import unit_diagram
 from skviz.plot.evidence import control_shifts, faithfulness, intervention_effect
@@ -16,9 +17,11 @@ __all__ = [
     "class_curves",
     "control_shifts",
     "expected_kernel",
+    "explained",
     "faithfulness",
     "impulse_response",
     "intervention_effect",
+    "main_effects",
     "panel",
     "receptive_field",
     "scale_response",

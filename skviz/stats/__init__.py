@@ -1,6 +1,7 @@
 """What a sweep says, in numbers with intervals."""
 
 from skviz.stats.branches import channels
+from skviz.stats.factors import main_effects, over_networks
 from skviz.stats.intervals import estimate, interval
 from skviz.stats.measures import (
     attention_difference,
@@ -14,6 +15,7 @@ from skviz.stats.measures import (
     root,
     shift,
 )
+from skviz.stats.regression import explained
 
 __all__ = [
     "attention_difference",
@@ -22,10 +24,13 @@ __all__ = [
     "ends",
     "estimate",
     "expected_kernel",
+    "explained",
     "holm",
     "interval",
     "kernels",
     "largest",
+    "main_effects",
+    "over_networks",
     "paired",
     "root",
     "shift",

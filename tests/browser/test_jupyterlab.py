@@ -20,7 +20,7 @@ from skviz.scenes.source import Scenes
 from tests.browser.conftest import ROOT, Lab, Notebook
 
 TOLD = 600  # milliseconds after which the kernel knows what the hand did
-SLOW = 40_000  # milliseconds: a loaded machine imports torch for long
+SLOW = 120_000  # milliseconds: a loaded machine imports torch for long
 ITEM = ("penguin", "noto-v1")
 
 

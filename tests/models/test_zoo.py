@@ -7,6 +7,7 @@ import safetensors.numpy
 import torch
 
 import skviz
+from recipes.caltech import CATEGORIES
 from recipes.cifar import CLASSES
 from skviz import assets
 from skviz.errors import DataError, ModelError
@@ -23,12 +24,12 @@ def card() -> zoo.Card:
 
 
 def test_every_shipped_network_loads_and_names_the_categories():
-    assert set(zoo.names()) == {"cifar10", "objects", "objects-3"}
+    assert set(zoo.names()) == {"caltech", "cifar10", "objects", "objects-3"}
     for name in zoo.names():
         model = skviz.load(name)
         assert not any(module.training for module in model.modules())
-        expected = CLASSES if name == "cifar10" else cutouts.objects().categories
-        assert model.card.categories == expected
+        others = {"cifar10": CLASSES, "caltech": CATEGORIES}
+        assert model.card.categories == others.get(name, cutouts.objects().categories)
         assert model(torch.rand(2, 3, 96, 96)).shape == (2, len(model.card.categories))
     kernels = {m.kernels for m in skviz.load("objects-3").modules() if hasattr(m, "kernels")}
     assert kernels == {(3, 5, 7)}

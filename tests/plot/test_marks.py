@@ -150,6 +150,7 @@ SHOWN: dict[str, list[Any]] = {
         Points(i, "shifts", "control", "control", {"unit": i}) for i in range(2)
     ],
     "expected_kernel": [Lines(0, "expected_kernel", "unit", "scale")],
+    "explained": [Tiles(0, "explained", "predictor", "unit")],
     "faithfulness": [
         one
         for row in range(2)
@@ -164,6 +165,10 @@ SHOWN: dict[str, list[Any]] = {
         Lines(0, "accuracy", "scale", "intervention"),
         Points(1, "lost", "unit", "intervention", {"scale": 0}),
         Points(2, "lost", "unit", "intervention", {"scale": 2}),
+    ],
+    "main_effects": [
+        Points(i, "effects", "unit", "network", {"term": term})
+        for i, term in enumerate(("size", "coverage", "blur", "background", "position"))
     ],
     "panel": [
         Lines(0, "a.response", "scale", "unit"),
