@@ -66,18 +66,18 @@ class Noise(torch.utils.data.Dataset):
 
 
 def photographs(count: int, side: int) -> Scenes:
-    return skviz.photographs(Noise(count, side)).zoom(canvas=32)
+    return skviz.photographs(Noise(count, side)).zoom()
 
 
 def study(source: Scenes, **options: object) -> None:
     with tempfile.TemporaryDirectory() as folder:
         skviz.sweep(
-            skviz.load("cifar10"), source, scales=SCALES, store=Path(folder) / "s.zarr",
+            skviz.load("objects"), source, scales=SCALES, store=Path(folder) / "s.zarr",
             device="cpu", progress=False, **options,
         )  # fmt: skip
 
 
-def bare(count: int, side: int = 32, batch: int = 64, model: str = "cifar10") -> float:
+def bare(count: int, side: int = 96, batch: int = 64, model: str = "objects") -> float:
     """Return the images per second of a model on ready tensors."""
     network, images = skviz.load(model), torch.rand(batch, 3, side, side)
     with torch.inference_mode():
@@ -85,13 +85,13 @@ def bare(count: int, side: int = 32, batch: int = 64, model: str = "cifar10") ->
         return count / seconds(lambda: [network(images) for _ in range(count // batch)], 3)
 
 
-def photographs_of_32() -> None:
+def photographs_of_96() -> None:
     rate = bare(512)
-    print(f"cifar10 forward, 32², batches of 64: {1000 / rate:.2f} ms")
-    scene = photographs(64, 32).loaded()
-    print(f"rendering 32² at one zoom: {1000 * seconds(lambda: scene.render(1.5)) / 64:.2f} ms")
+    print(f"objects forward, 96², batches of 64: {1000 / rate:.2f} ms")
+    scene = photographs(64, 96).loaded()
+    print(f"rendering 96² at one zoom: {1000 * seconds(lambda: scene.render(1.5)) / 64:.2f} ms")
     count = 1024
-    taken = seconds(lambda: study(photographs(count, 32), chunk=512), 3)
+    taken = seconds(lambda: study(photographs(count, 96), chunk=512), 3)
     print(f"study of {count} × {len(SCALES)}: {taken:.1f} s, "
           f"{count * len(SCALES) / taken / rate:.2f} of the bare model")  # fmt: skip
 
@@ -119,7 +119,7 @@ def chunks() -> None:
     disk.Disk.write = timed
     for channels in (False, True):
         taken.clear()
-        study(photographs(512, 32), chunk=128, channels=channels)
+        study(photographs(512, 96), chunk=128, channels=channels)
         print(f"writing 128 images × {len(SCALES)}, channels {channels}: "
               f"{statistics.median(taken):.3f} s")  # fmt: skip
     disk.Disk.write = write
@@ -149,10 +149,10 @@ def dask() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    photographs_of_32()
+    photographs_of_96()
     with tempfile.TemporaryDirectory() as folder:
         files(Path(folder))
     chunks()
-    for count, side in ((500, 32), (4000, 32), (64, 2000)):
+    for count, side in ((500, 96), (4000, 96), (64, 2000)):
         memory(count, side)
     dask()

@@ -1,4 +1,4 @@
-"""Train the shipped networks, and get the data for it: ``python -m recipes``."""
+"""Train the shipped networks, and measure what is said of them: ``python -m recipes``."""
 
 from __future__ import annotations
 
@@ -20,13 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 
-def fetch(arguments: argparse.Namespace) -> None:
-    """Get a data set that does not ship with the package."""
-    from recipes import cifar
-
-    print(cifar.fetch(arguments.source, arguments.out))
-
-
 def train(arguments: argparse.Namespace) -> None:
     """Train a shipped network and write its weights and card."""
     from recipes import cards, plot_training, train_caltech
@@ -38,17 +31,7 @@ def train(arguments: argparse.Namespace) -> None:
     run = arguments.run / arguments.name
     recipe: Training
     describe: Callable[[nn.Module], str] | None
-    if arguments.name == "cifar10":
-        from recipes import cards_cifar, train_cifar
-
-        recipe = train_cifar.CIFAR10
-        describe = partial(
-            cards_cifar.write_card,
-            recipe=train_cifar.CIFAR10,
-            store=run / "study.zarr",
-            keep=arguments.out.parent / "studies" / "cifar10.zarr",
-        )
-    elif arguments.name in train_caltech.RECIPES:
+    if arguments.name in train_caltech.RECIPES:
         recipe = train_caltech.RECIPES[arguments.name]
         if arguments.photographs is not None:
             recipe = replace(recipe, root=str(arguments.photographs))
@@ -101,6 +84,13 @@ def look(arguments: argparse.Namespace) -> None:
     print(photographs.KEPT, findings.README, card, picture, sep="\n")
 
 
+def many(arguments: argparse.Namespace) -> None:
+    """Measure the study that notebook 04 reads."""
+    from recipes import population
+
+    population.measure(arguments.photographs)
+
+
 def find(_: argparse.Namespace) -> None:
     """Measure what README says, keep it in docs/findings.json, and write it."""
     from recipes import findings
@@ -123,13 +113,8 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument("--device", default="auto", help="auto, cpu or cuda")
         return made
 
-    made = command(fetch, "data", "get a data set that does not ship, and check it")
-    made.add_argument("name", choices=["cifar10"])
-    made.add_argument("--source", type=Path, help="folder that holds its files; else download")
-    made.add_argument("--out", type=Path, help="folder for data sets; by default in the cache")
-
     made = command(train, "train", "train a shipped network, or go on with a stopped run")
-    made.add_argument("name", choices=["objects", "objects-3", "cifar10", *train_caltech.RECIPES])
+    made.add_argument("name", choices=["objects", "objects-3", *train_caltech.RECIPES])
     made.add_argument("--photographs", type=Path, help="of caltech: the folder of Caltech-101")
     made.add_argument("--run", type=Path, default=Path("runs"), help="folder for checkpoints")
     made.add_argument("--out", type=Path, default=Path("data/models"), help="folder for the result")
@@ -142,6 +127,9 @@ def parser() -> argparse.ArgumentParser:
     made = command(look, "photographs", "measure what moves the weights of every training")
     made.add_argument("--photographs", type=Path, required=True, help="folder of Caltech-101")
     made.add_argument("--nets", type=Path, default=Path("runs/nets"), help="folder of the weights")
+
+    made = command(many, "population", "measure the study that notebook 04 reads")
+    made.add_argument("--photographs", type=Path, required=True, help="folder of Caltech-101")
 
     command(find, "findings", "measure what README says, and write it there")
     return top

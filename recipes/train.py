@@ -80,10 +80,6 @@ class Training:
             optimizer, self.learning_rate, total_steps=self.steps
         )
 
-    def continues(self, other: dict[str, Any], step: int) -> bool:
-        """Whether `step` steps of the other recipe are the first `step` steps of this one."""
-        return other == self.plain() and step <= self.steps
-
     def plain(self) -> dict[str, Any]:
         """Return the recipe as JSON has it: lists for tuples."""
         fields: dict[str, Any] = json.loads(json.dumps(asdict(self)))
@@ -279,7 +275,7 @@ def resume(path: Path, recipe: Training, parts: dict[str, Any], bfloat16: bool) 
     if not path.exists():
         return 0
     checkpoint = torch.load(path, weights_only=True, map_location="cpu")
-    if not recipe.continues(json.loads(checkpoint["recipe"]), checkpoint["step"]):
+    if json.loads(checkpoint["recipe"]) != recipe.plain():
         raise ModelError(
             f"{path} belongs to another recipe ({checkpoint['recipe']}); give another run folder"
         )

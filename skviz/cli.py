@@ -59,15 +59,15 @@ def shift_table(ds: xr.Dataset, cluster: str | None = None) -> str:
     """Print-ready table of the shift of every unit."""
     from skviz import stats
 
-    found, root = stats.shift(ds, cluster=cluster), stats.root(ds)
-    first, last = root["scale"].values[[0, -1]]
+    found = stats.shift(ds, cluster=cluster)
+    first, last = ds["scale"].values[[0, -1]]
     lines = [
         f"change of the attention difference from scale {first:g} to {last:g}, "
         f"{found.attrs['images']} images; {found.attrs['method']}",
         f"{'unit':<14}{'kernels':<11}{'shift':>8}   {'95 % interval':<18}{'towards larger':>14}",
     ]
-    for unit in root["unit"].values:
-        here, kernels = found.sel(unit=unit), root["kernel"].sel(unit=unit).dropna("branch").values
+    for unit in ds["unit"].values:
+        here, kernels = found.sel(unit=unit), ds["kernel"].sel(unit=unit).dropna("branch").values
         bounds = f"{float(here['low']):+.4f} … {float(here['high']):+.4f}"
         lines.append(
             f"{unit:<14}{', '.join(f'{k:.0f}' for k in kernels):<11}"

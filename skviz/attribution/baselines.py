@@ -22,7 +22,7 @@ def make_baselines(
     Parameters
     ----------
     asked
-        See `skviz.attribute`.
+        See `skviz.attribute`; or what this function returned.
     images
         (image, 3, H, W).
     backgrounds
@@ -32,6 +32,8 @@ def make_baselines(
     """
     if isinstance(asked, Tensor):
         given = asked.to(images)
+        if given.ndim == images.ndim + 1 and given.shape[2:] == images.shape[1:]:
+            return given
         try:
             if distribution and given.ndim == 4:
                 return given.expand(-1, *images.shape[1:])[:, None]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "completeness_error", "not_negative", "positive"]
 
-FLOOR = 0.01  # a change smaller than this (of a logit or a weight) is compared with this
+CANCELS, FLOOR = 0.01, 1e-4  # the least that an error is compared with, see `completeness_error`
 # Takes indices of images and of samples, (R,) each; returns points (R, 3, H, W) and their factors.
 Draw = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | float]]
 
@@ -142,7 +142,11 @@ def _gradients(probe: Probe, points: Tensor, image: Tensor) -> dict[int, Tensor]
 
 
 def completeness_error(maps: Tensor, change: Tensor) -> Tensor:
-    """|Σ attribution − change| as a share of the change, or of 0.01 if that is more.
+    """|Σ attribution − change| as a share of the change.
+
+    Where that is less than a hundredth of Σ |attribution|, what adds up to it cancels out, and the
+    error is given as a share of that hundredth; and of 0.0001 at least, which is a hundred times
+    what float32 leaves of a logit's or a weight's last digits.
 
     Parameters
     ----------
@@ -151,8 +155,9 @@ def completeness_error(maps: Tensor, change: Tensor) -> Tensor:
     change
         (T, image).
     """
-    total = maps.double().sum((2, 3, 4))
-    return (total - change).abs() / change.abs().clamp(min=FLOOR)
+    exact = maps.double()
+    size = change.abs().maximum(CANCELS * exact.sum(2).abs().sum((2, 3))).clamp(min=FLOOR)
+    return (exact.sum((2, 3, 4)) - change).abs() / size
 
 
 def positive(name: str, value: int) -> int:

@@ -1,20 +1,24 @@
 """``faithfulness``: whether an attribution is about the model, and about this model.
 
-The result is what `skviz.attribute` gives, and
+The result is what `skviz.attribute` gives, and, with the dimension ``scale`` too for scenes,
 
-====================  ==================================  =====================================
-``deletion``          order, target, image, fraction      value when that fraction of the pixels,
+=====================  =================================  =====================================
+``deletion``           order, target, image, fraction     value when that fraction of the pixels,
                                                           most positive first, is at the baseline
-``insertion``         order, target, image, fraction      value when only that fraction is shown
-``rank_correlation``  randomised, target, image           of the map with the map of the network
+``insertion``          order, target, image, fraction     value when only that fraction is shown
+``rank_correlation``   randomised, target, image          of the map with the map of the network
                                                           whose last layers are random
-====================  ==================================  =====================================
+``class_correlation``  target, image                      of the map of a class with the map of
+                                                          another, drawn for each image; NaN for
+                                                          what is no class
+=====================  =================================  =====================================
 
 ``order`` is ``attribution`` or, as control, ``random``. A map is faithful if deletion falls faster
 and insertion rises faster than at random (Petsiuk et al., BMVC 2018), and about *this* model only
 if it changes as its weights are taken away from the last layer down (Adebayo et al., NeurIPS 2018).
 ``randomised`` names the first module, in the order of the forward pass, that is random. A branch
-weight does not depend on what comes after its unit, so there the correlation stays 1 at first.
+weight does not depend on what comes after its unit, so there the correlation stays 1 at first. The
+map of a class is about that class only if the map of another differs (Sixt et al., ICML 2020).
 """
 
 from __future__ import annotations
@@ -26,23 +30,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy
 import torch
+import xarray as xr
 from torch import Tensor, nn
 
 from skviz.attribution.baselines import make_baselines
 from skviz.attribution.maps import attribute, find_targets
 from skviz.attribution.probe import Probe
+from skviz.attribution.targets import ClassLogit
 from skviz.capture.tape import Frame, Listener
-from skviz.errors import AttributionError
 from skviz.models import device as devices
-from skviz.studies.setting import at_rest
+from skviz.studies.setting import as_scenes, at_rest, category_index
 from skviz.studies.untrained import calibrate, reinitialise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import xarray as xr
-
     from skviz.attribution.targets import Target
+    from skviz.scenes.cutouts import Objects
+    from skviz.scenes.source import Scenes
 
 __all__ = ["faithfulness"]
 
@@ -51,10 +56,11 @@ ORDERS = ("attribution", "random")
 
 def faithfulness(
     model: nn.Module,
-    images: Tensor,
+    images: Tensor | Objects | Scenes,
     *,
     target: Any = "predicted",
     method: str = "integrated_gradients",
+    scales: Sequence[float] | None = None,
     baseline: str | float | Tensor = "mean",
     points: int = 16,
     groups: int = 8,
@@ -66,8 +72,8 @@ def faithfulness(
 
     Parameters
     ----------
-    model, images, target, method, baseline, seed, device
-        As `skviz.attribute` takes them; images (image, 3, H, W) only.
+    model, images, target, method, scales, baseline, seed, device
+        As `skviz.attribute` takes them.
     points
         Of the deletion and insertion curves, after the first.
     groups
@@ -80,28 +86,108 @@ def faithfulness(
     xarray.Dataset
         As the module's documentation lists it.
     """
-    if not isinstance(images, Tensor):
-        raise AttributionError("faithfulness takes images (image, 3, H, W); render scenes first")
     where = devices.resolve(device)
-    settings = {"method": method, "baseline": baseline, "seed": seed, "device": device, **options}
+    asked = target if isinstance(target, list) else [target]
+    settings = {"method": method, "seed": seed, "device": device, **options}
     with at_rest(model, where):
-        images = images.to(where)
-        targets = find_targets(model, target if isinstance(target, list) else [target], images)
-        ds = attribute(model, images, target=targets, **settings)
-        baselines = make_baselines(baseline, images, distribution=method == "gradient_shap")
-        generator = torch.Generator().manual_seed(seed)
-        maps = torch.from_numpy(ds["attribution"].values).to(where)  # (T, image, H, W)
-        ranks = torch.stack([maps, torch.rand(maps.shape, generator=generator).to(where)])
-        start = baselines[0].expand_as(images)
-        found = curves(Probe(model, targets), images, start, ranks, points)
-        for name, values in found.items():
-            ds[name] = (("order", "target", "image", "fraction"), values.cpu().numpy())
-        ds = ds.assign_coords(order=list(ORDERS), fraction=np.linspace(0, 1, points + 1))
-        if groups:
-            names, correlation = randomise(model, images, maps, targets, groups, settings)
-            ds["rank_correlation"] = (("randomised", "target", "image"), correlation)
-            ds = ds.assign_coords(randomised=names)
-    return ds
+        ds = attribute(model, images, target=asked, baseline=baseline, scales=scales, **settings)
+
+        def tested(
+            shown: Tensor,
+            maps: xr.DataArray,
+            truth: Tensor | None = None,
+            mask: Tensor | None = None,
+            backgrounds: Tensor | None = None,
+        ) -> xr.Dataset:
+            targets = find_targets(model, asked, shown, truth)
+            starts = make_baselines(
+                baseline, shown, backgrounds=backgrounds, distribution=method == "gradient_shap"
+            )
+            again = settings | {"baseline": starts} | ({} if mask is None else {"mask": mask})
+            return tests(model, shown, maps.values, targets, starts[0], points, groups, again)
+
+        if isinstance(images, Tensor):
+            return ds.merge(tested(images.to(where), ds["attribution"]))
+        scenes = as_scenes(model, images)
+        here, truth = scenes.ready(where), category_index(model, scenes)
+        behind = None if here.layers is None else here.layers.backgrounds
+        parts = [
+            tested(
+                here.render(scale), ds["attribution"].sel(scale=scale), truth, here.mask(scale),
+                behind,
+            )
+            for scale in ds["scale"].values.tolist()
+        ]  # fmt: skip
+        found = xr.concat(parts, ds["scale"]).transpose(..., "scale")
+        return ds.merge(found.assign_coords(image=ds["image"]))
+
+
+def tests(
+    model: nn.Module,
+    images: Tensor,
+    found: np.ndarray,
+    targets: Sequence[Target],
+    start: Tensor,
+    points: int,
+    groups: int,
+    settings: dict[str, Any],
+) -> xr.Dataset:
+    """Test maps (T, image, H, W) of targets of images (image, 3, H, W) that were found.
+
+    `start` is what takes the place of pixels, and `settings` are of `attribute`.
+    """
+    each = ("target", "image")
+    generator = torch.Generator().manual_seed(settings["seed"])
+    maps = torch.from_numpy(found).to(images.device)
+    ranks = torch.stack([maps, torch.rand(maps.shape, generator=generator).to(images.device)])
+    values = curves(Probe(model, targets), images, start.expand_as(images), ranks, points)
+    made: dict[str, Any] = {
+        name: (("order", *each, "fraction"), each_value.cpu().numpy())
+        for name, each_value in values.items()
+    }
+    coords: dict[str, Any] = {
+        "order": list(ORDERS), "fraction": np.linspace(0, 1, points + 1),
+        "target": [target.label for target in targets],
+    }  # fmt: skip
+    made["class_correlation"] = (each, of_others(model, images, found, targets, settings))
+    if groups:
+        names, correlation = randomise(model, images, found, targets, groups, settings)
+        made["rank_correlation"] = (("randomised", *each), correlation)
+        coords["randomised"] = names
+    return xr.Dataset(made, coords)
+
+
+def of_others(
+    model: nn.Module,
+    images: Tensor,
+    maps: np.ndarray,
+    targets: Sequence[Target],
+    settings: dict[str, Any],
+) -> np.ndarray:
+    """Correlate the maps of classes with those of another class of each image, (T, image)."""
+    found = np.full(maps.shape[:2], np.nan)
+    with torch.no_grad():
+        logits = model(images[:1])
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
+        return found
+    generator = torch.Generator().manual_seed(settings["seed"])
+    for place, target in enumerate(targets):
+        if isinstance(target, ClassLogit):
+            own, count = target.classes.cpu(), logits.shape[1]
+            other = (own + torch.randint(1, count, own.shape, generator=generator)) % count
+            there = attributed(model, images, [ClassLogit("another", other)], settings)
+            found[place] = rank_correlation(maps[[place]], there)[0]
+    return found
+
+
+def attributed(
+    model: nn.Module, images: Tensor, targets: Sequence[Target], settings: dict[str, Any]
+) -> np.ndarray:
+    """Attribute for a comparison; whether the maps keep their sum is nobody's claim."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* misses completeness")
+        ds = attribute(model, images, target=list(targets), **settings | {"check": "warn"})
+    return ds["attribution"].values
 
 
 def curves(
@@ -149,7 +235,7 @@ def curves(
 def randomise(
     model: nn.Module,
     images: Tensor,
-    maps: Tensor,
+    maps: np.ndarray,
     targets: Sequence[Target],
     groups: int,
     settings: dict[str, Any],
@@ -168,12 +254,8 @@ def randomise(
         random += [changed.get_submodule(name) for name in part]
         reinitialise(changed, random, seed=settings["seed"])
         calibrate(changed, random, images.split(32))
-        with warnings.catch_warnings():
-            # What a random network's maps sum to is nobody's claim.
-            warnings.filterwarnings("ignore", ".* misses completeness")
-            there = attribute(changed, images, target=list(targets), **settings | {"check": "warn"})
         names.append(str(part[0]))
-        found.append(rank_correlation(maps.cpu().numpy(), there["attribution"].values))
+        found.append(rank_correlation(maps, attributed(changed, images, targets, settings)))
     return names, np.stack(found)
 
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skviz import stats
 from skviz.capture.names import branch_names
 from skviz.plot import labels, style
 
@@ -35,7 +34,7 @@ def still(ds: xr.Dataset, *, scale: float, unit: str) -> style.InlineFigure:
     InlineFigure
         Of text width.
     """
-    root = stats.root(ds).isel(image=0)
+    root = ds.isel(image=0)
     now = int(np.abs(root["scale"].values - scale).argmin())
     made = style.figure("text", 2.35)
     cells = made.add_gridspec(2, 3, width_ratios=(0.55, 1.2, 1.1))
@@ -61,7 +60,7 @@ def still(ds: xr.Dataset, *, scale: float, unit: str) -> style.InlineFigure:
         f"{root['category'].item()} at scales {root['scale'].values[0]:g} and "
         f"{root['scale'].values[now]:g}: branch weights of every SK unit (black marks: at the "
         f"smaller scale), and those of {unit} over all scales. Mean over channels; "
-        f"{labels.sample(stats.root(ds))}.",
+        f"{labels.sample(ds)}.",
         weights=root["weight"].to_dataset(),
     )
     return made

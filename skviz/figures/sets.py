@@ -167,14 +167,13 @@ class FigureSet:
         scenes = place(cut_outs, canvas=canvas_of(model), seed=options.pop("seed", 0))
         if run == "images":
             return model, scenes.render(options.pop("scale", 1.0))
-        given = scenes.render(options.pop("scale", 1.0)) if run == "faithfulness" else scenes
         if "target" in options:
             options["target"] = [
                 targets.branch(**each) if isinstance(each, dict) else each
                 for each in options["target"]
             ]
         try:
-            made = getattr(skviz, run)(model, given, device=self.device, **options)
+            made = getattr(skviz, run)(model, scenes, device=self.device, **options)
         except TypeError as error:
             raise SkvizError(f"study {name!r} cannot be run: {error}") from error
         return SAID[run](made) if run in SAID else made

@@ -51,12 +51,11 @@ def three_scales(
     SkvizError
         If the sweep lacks a scale or a unit.
     """
-    root = stats.root(ds)
-    names = [str(name) for name in root["unit"].values]
+    names = [str(name) for name in ds["unit"].values]
     unit = unit or names[len(names) // 2]
     units = list(units or labels.spread(names, 4))
-    labels.held(root, scales, (unit, *units))
-    pictures, image = labels.example(root, example)
+    labels.held(ds, scales, (unit, *units))
+    pictures, image = labels.example(ds, example)
     looks = style.looks(scales, "{:g}×".format)
     weight = labels.largest_kernel(ds, unit)
     profile = weight.isel(image=image).sel(scale=list(scales)).to_dataset()
@@ -69,13 +68,13 @@ def three_scales(
         _name(ax, look["label"], look["color"], beside=wide)
     quiet = {key: look | {"marker": ""} for key, look in looks.items()}
     marks.lines(upper, profile, "channel", "scale", quiet)
-    scene = style.short(str(root["image"].values[image]))
+    scene = style.short(str(ds["image"].values[image]))
     upper.set(xlabel="channel", ylabel=f"weight of {weight.attrs['branch']}")
     upper.margins(x=0.01)
     _bars(lower, found, looks)
     for ax, title in (
         (upper, f"{labels.units(names)[unit]}, {scene}"),
-        (lower, f"mean over {root.sizes['image']} images"),
+        (lower, f"mean over {ds.sizes['image']} images"),
     ):
         ax.set_title(title, fontsize=style.small(), loc="left", pad=3)
     style.describe(

@@ -45,20 +45,19 @@ def scale_response(
     SkvizError
         If there is one scale only.
     """
-    root = stats.root(ds)
-    if root.sizes["scale"] < 2:
+    if ds.sizes["scale"] < 2:
         raise SkvizError("a response needs at least two scales; sweep over more")
     found = stats.estimate(stats.attention_difference(ds))
     if ax is not None:
         _responses(ax, found)
         return [ax]
-    units = root.sizes["unit"]
+    units = ds.sizes["unit"]
     made = style.figure("column", 2.5 + 0.045 * min(units, style.MANY))
     top, bottom = made.subplots(2, 1, sharex=True, height_ratios=(1, 0.2))
     _responses(top, found)
     top.tick_params(labelbottom=False)
     top.set_xlabel("")
-    _thumbnails(root, example, bottom)
+    _thumbnails(ds, example, bottom)
     labels.legend_of_units(made, top)
     style.describe(
         made,
@@ -80,9 +79,9 @@ def _responses(ax: Axes, found: xr.Dataset) -> None:
     ax.set_ylabel("attention difference")
 
 
-def _thumbnails(root: xr.Dataset, example: int, ax: Axes) -> None:
-    pictures, _ = labels.example(root, example)
-    for scale in labels.apart(root["scale"].values.tolist(), _most()):
+def _thumbnails(ds: xr.Dataset, example: int, ax: Axes) -> None:
+    pictures, _ = labels.example(ds, example)
+    for scale in labels.apart(ds["scale"].values.tolist(), _most()):
         picture = pictures.sel(scale=scale).values  # (y, x, rgb)
         image = OffsetImage(picture, zoom=THUMBNAIL * 72 / picture.shape[0], dpi_cor=True)
         ax.add_artist(AnnotationBbox(image, (scale, 0.5), frameon=False, pad=0))
@@ -123,21 +122,20 @@ def expected_kernel(
     SkvizError
         If the sweep lacks a scale, or a unit's kernels are unknown.
     """
-    root = stats.root(ds)
-    chosen = list(scales or labels.spread(root["scale"].values.tolist(), 3))
-    labels.held(root, chosen)
+    chosen = list(scales or labels.spread(ds["scale"].values.tolist(), 3))
+    labels.held(ds, chosen)
     found = stats.estimate(stats.expected_kernel(ds).sel(scale=chosen))
-    found = found.assign(equal=root["kernel"].mean("branch"))
+    found = found.assign(equal=ds["kernel"].mean("branch"))
     made = (
         None
         if ax
-        else style.figure("column", 2.3 + 0.03 * max(0, min(root.sizes["unit"], style.MANY) - 6))
+        else style.figure("column", 2.3 + 0.03 * max(0, min(ds.sizes["unit"], style.MANY) - 6))
     )
     ax = ax or made.subplots()  # type: ignore[union-attr]
-    at = np.arange(root.sizes["unit"])
+    at = np.arange(ds.sizes["unit"])
     ax.hlines(found["equal"], at - 0.4, at + 0.4, color="0.6", linewidth=0.8)
     marks.lines(ax, found, "unit", "scale", style.looks(chosen, labels.scale), band=None)
-    labels.units_below(ax, root["unit"].values)
+    labels.units_below(ax, ds["unit"].values)
     ax.set_ylabel("expected kernel")
     if made is None:
         return [ax]
@@ -181,10 +179,9 @@ def class_curves(
     SkvizError
         If the sweep lacks a scale or a unit, or a unit's kernels are unknown.
     """
-    root = stats.root(ds)
-    chosen = list(units or labels.spread([str(u) for u in root["unit"].values], 3))
-    labels.held(root, scales, chosen)
-    order = list(dict.fromkeys(root["category"].values.tolist()))
+    chosen = list(units or labels.spread([str(u) for u in ds["unit"].values], 3))
+    labels.held(ds, scales, chosen)
+    order = list(dict.fromkeys(ds["category"].values.tolist()))
     difference = stats.attention_difference(ds).sel(unit=chosen, scale=list(scales))
     mean = difference.groupby("category").mean("image").sel(category=order)
     table = mean.to_dataset(name="attention_difference")
@@ -194,7 +191,7 @@ def class_curves(
     few = 250 / count  # less ink where there are many classes
     ink: dict[str, Any] = {"linewidth": min(0.9, 0.3 + few / 8), "markersize": min(2.0, few)}
     looks = {key: look | ink for key, look in style.looks(scales, labels.scale).items()}
-    names = labels.units(root["unit"].values)
+    names = labels.units(ds["unit"].values)
     for unit, ax in zip(chosen, axes, strict=True):
         marks.lines(ax, table, "category", "scale", looks, unit=unit)
         ax.set_title(f"{names[unit]}{_gains(mean.sel(unit=unit), scales)}",

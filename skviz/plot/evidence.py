@@ -150,11 +150,22 @@ def faithfulness(ds: xr.Dataset) -> Figure:
     -------
     Figure
         Of text width, a row per target. Means over images with 95 % intervals; dashed: pixels in
-        random order.
+        random order. How much the map of another class resembles that of a class, its caption says.
+
+    Raises
+    ------
+    SkvizError
+        If these are tests at several scales.
     """
+    if "scale" in ds.dims:
+        if ds.sizes["scale"] > 1:
+            raise SkvizError("these are tests at several scales; choose one: ds.sel(scale=[1.0])")
+        ds = ds.squeeze("scale")
     targets = [str(name) for name in ds["target"].values]
     kinds = ("deletion", "insertion", "rank_correlation")
     tables = {name: stats.estimate(ds[name]) for name in kinds if name in ds}
+    others = stats.estimate(ds["class_correlation"].dropna("target", how="all"))
+    alike = ", ".join(f"{e:+.2f} ({t})" for t, e in others["estimate"].to_series().items())
     if "rank_correlation" in tables:
         tables["rank_correlation"] = _from_trained(tables["rank_correlation"])
     made = style.figure("text", 0.4 + 1.45 * len(targets))
@@ -182,7 +193,8 @@ def faithfulness(ds: xr.Dataset) -> Figure:
         f"Tests of the attributions ({ds.attrs['method']}): value of the target as pixels are "
         "deleted or inserted in the order of attribution or at random, and rank correlation of "
         "the map with that of the network whose layers from the named one on are random: "
-        f"{tables['deletion'].attrs['method']} over {ds.sizes['image']} images.",
+        f"{tables['deletion'].attrs['method']} over {ds.sizes['image']} images."
+        + (f" Rank correlation with the map of another class: {alike}." if alike else ""),
         **tables,
     )
     return made

@@ -70,7 +70,7 @@ def largest_kernel(ds: xr.Dataset, unit: str) -> xr.DataArray:
         If no branch has it alone, or the sweep kept no channels.
     """
     weight = stats.channels(ds, unit).rename("weight")
-    branch = int(stats.largest(stats.kernels(stats.root(ds).sel(unit=[unit])))[0])
+    branch = int(stats.largest(stats.kernels(ds.sel(unit=[unit])))[0])
     name = branch_names(weight["kernel"].values.tolist())[branch]
     channels = np.arange(weight.sizes["channel"])
     found = weight.isel(branch=branch).drop_vars("kernel").assign_coords(channel=channels)

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 from torch import Tensor, nn
 
-from skviz import stats
 from skviz.models.nn import SKAttention, SKConv
 from skviz.plot import labels, marks, style
 from skviz.plot.diagram import effective_kernel, kernel_label
@@ -34,19 +33,18 @@ def branch_heatmap(ds: xr.Dataset) -> Figure:
         Of column width. All maps share one colour scale, centred where a branch weighs as much as
         the others, 1 / M; a branch that a unit does not have stays blank.
     """
-    root = stats.root(ds)
-    weight = root["weight"].mean("image", skipna=False)  # (scale, unit, branch)
+    weight = ds["weight"].mean("image", skipna=False)  # (scale, unit, branch)
     equal = 1 / weight.notnull().any("scale").sum("branch")  # (unit,)
     table = xr.Dataset({"offset": weight - equal, "weight": weight})
-    branches, names = root.sizes["branch"], labels.units(root["unit"].values)
+    branches, names = ds.sizes["branch"], labels.units(ds["unit"].values)
     narrow = style.inches("column") < 1.3 * branches
     made = style.figure("column", 1.1 + 0.45 * narrow + 0.17 * min(len(names), 20))
     axes = np.atleast_1d(made.subplots(1, branches, sharey=True))
     norm = marks.centred(float(np.nanmax(np.abs(table["offset"]))) or 1e-6)
-    for branch, (name, ax) in enumerate(zip(labels.branches(root["kernel"]), axes, strict=True)):
+    for branch, (name, ax) in enumerate(zip(labels.branches(ds["kernel"]), axes, strict=True)):
         image = marks.tiles(ax, table, "unit", "scale", norm=norm, branch=branch)
         ax.set_title(name)
-        labels.scale_columns(ax, root["scale"].values, branches)
+        labels.scale_columns(ax, ds["scale"].values, branches)
     high = made.bbox.height / made.dpi - 1.1 - 0.45 * narrow  # inches, also of a part of a panel
     labels.units_left(axes[0], list(names.values()), high)
     where = {"location": "bottom", "aspect": 30} if narrow else {"pad": 0.02, "aspect": 12}
@@ -82,18 +80,17 @@ def channel_raster(ds: xr.Dataset, *, units: Sequence[str] | None = None) -> Fig
     SkvizError
         If the sweep lacks a unit, or none of a unit's kernels is the largest.
     """
-    root = stats.root(ds)
-    chosen = list(units or labels.spread([str(u) for u in root["unit"].values], 3))
-    labels.held(root, units=chosen)
+    chosen = list(units or labels.spread([str(u) for u in ds["unit"].values], 3))
+    labels.held(ds, units=chosen)
     tables = {unit: _sorted_channels(ds, unit) for unit in chosen}
     made = style.figure("column", 2.5)
     axes = np.atleast_1d(made.subplots(1, len(chosen)))
     norm = marks.centred(max(1 - table.attrs["equal"] for table in tables.values()))
-    names = labels.units(root["unit"].values, 13 if len(chosen) > 2 else 24)
+    names = labels.units(ds["unit"].values, 13 if len(chosen) > 2 else 24)
     for (unit, table), ax in zip(tables.items(), axes, strict=True):
         image = marks.tiles(ax, table, "channel", "scale", norm=norm)
         ax.set_title(f"{names[unit]}\n{table.attrs['branch']}", fontsize=style.small())
-        labels.scale_columns(ax, root["scale"].values, len(chosen))
+        labels.scale_columns(ax, ds["scale"].values, len(chosen))
         ax.set_yticks([0, table.sizes["channel"] - 1], ["1", str(table.sizes["channel"])])
     axes[0].set_ylabel("channel (sorted)", labelpad=-4)
     marks.colour_bar(made, image, axes, "largest kernel's weight − 1/M", pad=0.02, aspect=20)

@@ -22,7 +22,6 @@ from matplotlib.font_manager import findfont, fontManager, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
 
-from skviz import stats
 from skviz.errors import SkvizError
 from skviz.plot import venues
 
@@ -229,14 +228,13 @@ def measured(ds: xr.Dataset) -> Any:
     SkvizError
         If nothing is left, or a unit has weights that are not numbers.
     """
-    shared = stats.root(ds)
-    if "problem" in shared:  # why an image was skipped
-        kept = (shared["problem"] == "").values
-        examples = kept[: shared.sizes.get("example", 0)]  # the first images, as pictures
+    if "problem" in ds:  # why an image was skipped
+        kept = (ds["problem"] == "").values
+        examples = kept[: ds.sizes.get("example", 0)]  # the first images, as pictures
         ds = along(ds, image=kept, example=examples)
-    if "scale" in shared.dims and not shared.indexes["scale"].is_monotonic_increasing:
-        ds = along(ds, scale=np.argsort(shared["scale"].values))
-    check(stats.root(ds))
+    if "scale" in ds.dims and not ds.indexes["scale"].is_monotonic_increasing:
+        ds = along(ds, scale=np.argsort(ds["scale"].values))
+    check(ds)
     return ds
 
 

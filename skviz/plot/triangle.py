@@ -7,7 +7,6 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from skviz import stats
 from skviz.errors import SkvizError
 from skviz.plot import labels, marks, style
 
@@ -38,10 +37,9 @@ def ternary(ds: xr.Dataset, *, ax: Axes | None = None) -> Figure | list[Axes]:
     SkvizError
         If no unit has three branches.
     """
-    root = stats.root(ds)
-    if root.sizes["branch"] < 3:
+    if ds.sizes["branch"] < 3:
         raise SkvizError("no unit of this sweep has three branches; see scale_response for two")
-    mean = root["weight"].mean("image", skipna=False)  # (scale, unit, branch)
+    mean = ds["weight"].mean("image", skipna=False)  # (scale, unit, branch)
     three = mean.notnull().sum("branch").isel(scale=0) == 3
     mean = mean.isel(unit=three.values, branch=slice(3))
     if not mean.sizes["unit"]:
@@ -61,7 +59,7 @@ def ternary(ds: xr.Dataset, *, ax: Axes | None = None) -> Figure | list[Axes]:
         return [ax]
     labels.legend_of_units(made, ax)
     cut = f", cut at a weight of {lowest:g} for the others" if lowest else ""
-    first, last = root["scale"].values[[0, -1]]
+    first, last = ds["scale"].values[[0, -1]]
     style.describe(
         made,
         "Mean branch weights of each SK unit with three branches, from the smallest scale of the "

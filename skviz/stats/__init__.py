@@ -12,7 +12,6 @@ from skviz.stats.measures import (
     kernels,
     largest,
     paired,
-    root,
     shift,
 )
 from skviz.stats.regression import explained
@@ -32,6 +31,5 @@ __all__ = [
     "main_effects",
     "over_networks",
     "paired",
-    "root",
     "shift",
 ]

@@ -3,7 +3,6 @@
 import xarray as xr
 
 from skviz.errors import SkvizError
-from skviz.stats.measures import root
 
 __all__ = ["channels"]
 
@@ -28,9 +27,8 @@ def channels(ds: xr.Dataset, unit: str) -> xr.DataArray:
     SkvizError
         If the sweep has no such unit, or did not keep its channels.
     """
-    shared = root(ds)
-    if unit not in shared["unit"].values:
-        names = [str(name) for name in shared["unit"].values]
+    if unit not in ds["unit"].values:
+        names = [str(name) for name in ds["unit"].values]
         raise SkvizError(f"the sweep holds no unit {unit!r}; its units are {names}")
     if "channel_weight" not in ds:
         raise SkvizError(
@@ -39,5 +37,5 @@ def channels(ds: xr.Dataset, unit: str) -> xr.DataArray:
         )
     mine = (ds["unit_of"] == unit).values
     weight = ds["channel_weight"].isel(channel=mine).dropna("branch", how="all")
-    kernel = shared["kernel"].sel(unit=unit)[: weight.sizes["branch"]]
+    kernel = ds["kernel"].sel(unit=unit)[: weight.sizes["branch"]]
     return weight.drop_vars(["unit_of", "index"]).rename("weight").assign_coords(kernel=kernel)

@@ -1,6 +1,6 @@
 """What a sweep says, in numbers with intervals.
 
-Everything here takes the tree that `skviz.sweep` makes (or its root Dataset) and gives labelled
+Everything here takes the Dataset that `skviz.sweep` makes and gives labelled
 arrays. Intervals are over images, the unit that was sampled, or over clusters of them.
 """
 
@@ -27,11 +27,6 @@ __all__ = [
 
 MARGIN, PART = 0.02, 0.25  # what is called the same: within the smaller of it and this part
 LEVEL = 0.05  # of tests
-
-
-def root(ds: xr.Dataset) -> xr.Dataset:
-    """Return what all units share: the root of the tree."""
-    return ds
 
 
 def kernels(ds: xr.Dataset) -> xr.DataArray:
@@ -63,7 +58,6 @@ def attention_difference(ds: xr.Dataset) -> xr.DataArray:
     SkvizError
         If a unit's kernels are unknown, or its largest or smallest is that of several branches.
     """
-    ds = root(ds)
     sizes, weight = kernels(ds), ds["weight"].drop_vars("kernel", errors="ignore")
     difference = weight.isel(branch=largest(sizes)) - weight.isel(branch=largest(-sizes))
     return difference.transpose("image", "scale", "unit").rename("attention difference")
@@ -92,7 +86,6 @@ def largest(sizes: xr.DataArray) -> xr.DataArray:
 
 def expected_kernel(ds: xr.Dataset) -> xr.DataArray:
     """Σ weight · kernel, (image, scale, unit), in pixels of the unit's feature map."""
-    ds = root(ds)
     return (ds["weight"] * kernels(ds)).sum("branch", min_count=1).rename("expected kernel")
 
 

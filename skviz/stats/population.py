@@ -17,8 +17,8 @@ AGREED = 0.1  # log-likelihoods that differ by less are of one fit
 
 def measured(ds: xr.Dataset) -> xr.Dataset:
     """Return the images of a study that were not skipped, in memory."""
-    root = stats.root(ds).drop_vars("thumbnail", errors="ignore").load()
-    return root.isel(image=(root["problem"] == "").values) if "problem" in root else root
+    ds = ds.drop_vars("thumbnail", errors="ignore").load()
+    return ds.isel(image=(ds["problem"] == "").values) if "problem" in ds else ds
 
 
 def by_category(ds: xr.Dataset) -> xr.Dataset:
@@ -66,11 +66,11 @@ def area_correlation(ds: xr.Dataset) -> xr.Dataset:
     SkvizError
         If no areas are known.
     """
-    root = measured(ds)
-    if "area" not in root or bool(root["area"].isnull().all()):
+    ds = measured(ds)
+    if "area" not in ds or bool(ds["area"].isnull().all()):
         raise SkvizError("the areas of the objects are unknown: sweep scenes with masks to a store")
-    values = stats.attention_difference(root)
-    result = scipy.stats.spearmanr(root["area"].values, values.values.reshape(len(values), -1))
+    values = stats.attention_difference(ds)
+    result = scipy.stats.spearmanr(ds["area"].values, values.values.reshape(len(values), -1))
     shape = values.shape[1:]
     # spearmanr gives a number for two columns, and a matrix for more.
     rho, p = (np.reshape(part if np.ndim(part) == 0 else part[0, 1:], shape) for part in result)

@@ -82,10 +82,9 @@ def summary(ds: xr.Dataset, *, size: int = 1024, bins: int = 40) -> xr.Dataset:
         ``mean``, ``variance`` and ``count`` (scale, unit); ``change`` and ``change_variance``, of
         the paired difference to the first scale; ``histogram`` (scale, unit, bin).
     """
-    root = stats.root(ds)
     levels, changes, counts = [], [], []
-    for start in range(0, root.sizes["image"], size):
-        part = root[["weight", "kernel"]].isel(image=slice(start, start + size)).load()
+    for start in range(0, ds.sizes["image"], size):
+        part = ds[["weight", "kernel"]].isel(image=slice(start, start + size)).load()
         values = stats.attention_difference(part).values.astype(np.float64)
         levels.append(Moments.of(values))
         changes.append(Moments.of(values - values[:, :1]))
@@ -102,6 +101,6 @@ def summary(ds: xr.Dataset, *, size: int = 1024, bins: int = 40) -> xr.Dataset:
             "change_variance": (dims, change.variance),
             "histogram": ((*dims, "bin"), sum(counts)),
         },
-        coords={"scale": root["scale"], "unit": root["unit"], "bin": (edges[1:] + edges[:-1]) / 2},
-        attrs=root.attrs,
+        coords={"scale": ds["scale"], "unit": ds["unit"], "bin": (edges[1:] + edges[:-1]) / 2},
+        attrs=ds.attrs,
     )

@@ -9,7 +9,6 @@ from torch import nn
 import skviz
 from skviz.attribution import faithfulness
 from skviz.attribution.trust import in_order, rank_correlation
-from skviz.errors import AttributionError
 from skviz.models.nn import SKNet
 
 IMAGES = torch.rand(3, 3, 24, 24, generator=torch.Generator().manual_seed(1))
@@ -105,7 +104,56 @@ def test_rank_correlation_is_spearmans():
     np.testing.assert_allclose(rank_correlation(a, b), expected)
 
 
-def test_scenes_must_be_rendered_first(network):
-    scenes = skviz.place(skviz.objects(family="fxemoji")[[0]], canvas=24)
-    with pytest.raises(AttributionError, match="render scenes first"):
-        faithfulness(network, scenes)
+def test_scenes_are_tested_as_their_pictures_are(network):
+    scenes = skviz.place(skviz.objects(family="fxemoji")[[0, 9]], canvas=24)
+    asked = {"target": [3, skviz.target.difference("stage2.0.sk")], "method": "input_x_gradient"}
+    options = asked | {"points": 3, "groups": 2}
+    ds = faithfulness(network, scenes, scales=[0.5, 1.0], baseline="background", **options)
+    backgrounds = scenes.layers.backgrounds
+    for scale in (0.5, 1.0):
+        images = scenes.render(scale)
+        own = faithfulness(network, images, baseline=backgrounds, **options)
+        for name in ("deletion", "insertion", "rank_correlation", "class_correlation"):
+            here = ds[name].sel(scale=scale).transpose(*own[name].dims)
+            np.testing.assert_allclose(here, own[name], rtol=1e-5, atol=1e-6)
+    assert ds["image"].values.tolist() == list(scenes.ids)
+    with pytest.raises(skviz.SkvizError, match=r"choose one: ds.sel\(scale=\[1.0\]\)"):
+        skviz.plot.faithfulness(ds)
+    figure = skviz.plot.faithfulness(ds.sel(scale=[1.0]))
+    mean = float(ds["class_correlation"].sel(scale=1.0, target="class 3").mean())
+    assert f"map of another class: {mean:+.2f} (class 3)." in skviz.caption(figure)
+
+
+def test_curves_beside_a_loop_over_pixels(network):
+    """A second implementation: one picture, one pixel after the other, as it is defined."""
+    ds = faithfulness(network, IMAGES[:2], target=2, method="saliency", points=4, groups=0)
+    for number, image in enumerate(IMAGES[:2]):
+        own = ds["attribution"].values[0, number].ravel()
+        order = sorted(range(len(own)), key=lambda pixel: -own[pixel])
+        grey = image.mean((1, 2))
+        for step in range(5):
+            deleted, inserted = image.clone(), grey[:, None, None].repeat(1, 24, 24)
+            for pixel in order[: round(len(order) * step / 4)]:
+                row, column = divmod(pixel, 24)
+                deleted[:, row, column] = grey
+                inserted[:, row, column] = image[:, row, column]
+            with torch.no_grad():
+                values = network(torch.stack([deleted, inserted]))[:, 2]
+            here = ds.isel(target=0, image=number, fraction=step).sel(order="attribution")
+            assert float(here["deletion"]) == pytest.approx(float(values[0]), abs=1e-5)
+            assert float(here["insertion"]) == pytest.approx(float(values[1]), abs=1e-5)
+
+
+def test_the_map_of_another_class(linear):
+    """Of two classes there is one other; what is no class has none."""
+    ds = faithfulness(linear, IMAGES, target=1, method="input_x_gradient", points=1, groups=0)
+    parts = (linear.fc.weight.detach().reshape(2, 1, 3, 24, 24) * IMAGES).sum(2).flatten(2)
+    for image in range(3):
+        expected = scipy.stats.spearmanr(*parts[:, image].numpy()).statistic
+        assert float(ds["class_correlation"][0, image]) == pytest.approx(expected, abs=1e-5)
+    branch = skviz.target.branch("stage1.0.sk", kernel=5)
+    torch.manual_seed(0)
+    net = SKNet((1,), (8,), num_classes=5, stem_channels=8, stem_stride=2, groups=1, L=8).eval()
+    ds = faithfulness(net, IMAGES, target=[branch, 4], method="saliency", points=1, groups=0)
+    assert np.isnan(ds["class_correlation"][0]).all()
+    assert (abs(ds["class_correlation"][1]) < 1 - 1e-6).all()

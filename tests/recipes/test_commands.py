@@ -8,9 +8,9 @@ from recipes import cards, train, train_objects
 from tests.processes import TINY
 
 
-def test_data_names_what_is_missing(tmp_path, capsys):
-    assert recipes_main.main(["data", "cifar10", "--source", str(tmp_path)]) == 1
-    assert "no data_batch_1.bin" in capsys.readouterr().err
+def test_what_is_missing_is_named(tmp_path, capsys):
+    assert recipes_main.main(["population", "--photographs", str(tmp_path)]) == 1
+    assert "does not hold the categories of Caltech-101" in capsys.readouterr().err
 
 
 def test_train_writes_weights_card_and_log(tmp_path, monkeypatch, capsys):

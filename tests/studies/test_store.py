@@ -147,8 +147,8 @@ def test_a_kept_result_is_checked_too(ds, tmp_path):
 
 
 def test_the_shipped_study_is_read():
-    ds = store.load(data_folder() / "studies" / "cifar10.zarr")
-    assert ds.sizes["image"] == 10_000
+    ds = store.load(data_folder() / "studies" / "caltech.zarr")
+    assert ds.sizes["image"] == 1608
     np.testing.assert_allclose(ds["weight"].sum("branch"), 1, atol=2 / 4095)
 
 
