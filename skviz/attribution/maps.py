@@ -87,8 +87,9 @@ def attribute(
         image. Many targets cost little more than one.
     method
         ``saliency``, ``input_x_gradient``, ``integrated_gradients`` (option ``steps``; by default
-        as many as completeness asks for), ``gradient_shap`` (``samples``, ``noise``),
-        ``smoothgrad`` (``samples``, ``noise``), ``occlusion`` (``window``, ``stride`` in pixels),
+        as many as completeness asks for, and where it does), ``gradient_shap`` (``samples``,
+        ``noise``), ``smoothgrad`` (``samples``, ``noise``), ``occlusion`` (``window``, ``stride``
+        in pixels),
         ``feature_ablation`` (the object, and all else), ``grad_cam`` (``unit``, and ``kernel`` or
         ``branch``), ``deep_lift``, ``guided_backprop``.
     scales
@@ -321,7 +322,7 @@ def _check(ds: xr.Dataset, check: str) -> None:
         return
     worst = ds.isel(error.fillna(torch.inf).argmax(...))
     instead = {
-        "integrated_gradients": "Take more steps= (1024 are tried where none are given)",
+        "integrated_gradients": "Take more steps=, or leave it out, and they go where needed",
         "gradient_shap": "Take more samples=, or use 'integrated_gradients'",
     }.get(method, "Use 'integrated_gradients'")
     message = (

@@ -67,6 +67,37 @@ def test_a_small_change_is_missed_by_as_much_as_a_large_one(factor):
     assert float(ds["completeness_error"].item()) < 1e-4
 
 
+class Bend(torch.nn.Module):
+    """The mean of the left half times relu(left + right − bend), and a step of the mean."""
+
+    bend = 0.7031
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.rows += len(x)
+        left, right = (half.mean((1, 2, 3)) for half in x.chunk(2, 3))
+        step = torch.sigmoid(1000 * (left - self.bend))
+        return torch.stack([left * (left + right - self.bend).relu(), step], 1)
+
+
+def test_steps_are_put_where_they_are_needed():
+    """Of both the integral is known."""
+    model, images = Bend(), torch.ones(1, 3, 4, 4, dtype=torch.double)
+    ds = skviz.attribute(model, images, target=[0, 1], baseline=0.0)
+    start = model.bend / 2
+    right = (1 - start**2) / 2  # of the place on the line
+    left = 3 * right - model.bend * (1 - start)
+    found = ds["attribution"].isel(image=0)
+    halves = [found[:, :, :2].sum(("y", "x")), found[:, :, 2:].sum(("y", "x"))]
+    np.testing.assert_allclose(halves, [[left, 1], [right, 0]], atol=0.01)
+    assert model.rows < 400  # equal parts as short as the shortest would be 256, of four each
+    with pytest.raises(AttributionError, match="misses completeness"):
+        skviz.attribute(model, images, target=[0, 1], baseline=0.0, steps=model.rows // 4)
+
+
 def test_too_few_steps_are_refused(shipped):
     with pytest.raises(AttributionError, match=r"target 'predicted class', image \d.*more steps"):
         skviz.attribute(shipped.model, shipped.images, steps=1)
