@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from skviz.studies.comparison import controls
     from skviz.studies.effects import effect, swap
     from skviz.studies.experiment import factorial
+    from skviz.studies.exported import to_onnx
     from skviz.studies.fields import receptive_field
     from skviz.studies.observation import readings
     from skviz.studies.sweeps import sweep
@@ -81,6 +82,7 @@ __all__ = [
     "swap",
     "sweep",
     "target",
+    "to_onnx",
     "untrained",
     "wrap",
 ]
@@ -113,6 +115,7 @@ ENTRY_POINTS = {
     "shift": "stats",
     "swap": "studies.effects",
     "sweep": "studies.sweeps",
+    "to_onnx": "studies.exported",
     "untrained": "studies.untrained",
     "wrap": "models.wrapped",
 }

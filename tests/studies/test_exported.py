@@ -1,0 +1,169 @@
+"""``to_onnx``: the graph gives what the model gives, and takes what `intervene` takes."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+
+import skviz
+from skviz.errors import ModelError, UnitError
+from skviz.models.nn import SKAttention
+from skviz.studies import exported
+
+
+class Graph:
+    """What onnxruntime gives, by name."""
+
+    def __init__(self, path: Path) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        self.session = onnxruntime.InferenceSession(path, options)
+        self.told = json.loads(onnx.load(path).metadata_props[0].value)
+        self.names = [one.name for one in self.session.get_outputs()]
+
+    def __call__(self, images: Tensor, **given: Tensor) -> dict[str, np.ndarray]:
+        feed = {"images": images.numpy()}
+        for name, weights in given.items():
+            feed |= {f"switch.{name}": np.array([True]), f"given.{name}": weights.numpy()}
+        return dict(zip(self.names, self.session.run(None, feed), strict=True))
+
+
+@pytest.fixture(scope="module")
+def graph(small_net, tmp_path_factory) -> Graph:
+    path = tmp_path_factory.mktemp("graph") / "small.onnx"
+    assert skviz.to_onnx(small_net, path, torch.rand(2, 3, 32, 32)) == path
+    return Graph(path)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_it_gives_the_answer_and_the_weights(graph, small_net, few, count):
+    images = skviz.place(few, canvas=32).render(1.0)[:count]
+    with torch.no_grad(), skviz.record(small_net) as recording:
+        logits = small_net(images)
+    found = graph(images)
+    assert graph.names == ["logits", *(f"weights.{name}" for name in recording.weights)]
+    np.testing.assert_allclose(found["logits"], logits, atol=1e-5)
+    for name, weights in recording.weights.items():
+        np.testing.assert_allclose(found[f"weights.{name}"], weights, atol=1e-5)
+        assert float(weights.std()) > 0.01  # else equal weights would do
+
+
+def forced(weights: Tensor) -> Tensor:
+    return torch.tensor([0.0, 1.0, 0.0])[: weights.shape[1], None].expand(1, -1, 1)
+
+
+def ablated(weights: Tensor) -> Tensor:
+    return torch.cat([torch.zeros_like(weights[:, :1]), weights[:, 1:]], 1) / weights[:, 1:].sum(
+        1, keepdim=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        (forced, skviz.force(branch=1)),
+        (ablated, skviz.ablate(branch=0)),
+        (lambda weights: weights.flip(0), lambda weights: weights.flip(0)),
+        (lambda weights: weights[:1], lambda weights: weights[:1].expand_as(weights)),
+        (lambda weights: torch.full_like(weights[:1, :, :1], 1 / weights.shape[1]), "uniform"),
+    ],
+    ids=["force", "ablate", "swap", "of one image", "uniform"],
+)
+def test_it_takes_what_intervene_takes(graph, small_net, given, asked):
+    images = torch.rand(4, 3, 32, 32) * torch.tensor([0.05, 0.3, 1, 3])[:, None, None, None]
+    with torch.no_grad(), skviz.record(small_net) as recording:
+        plain = small_net(images)
+    for name, weights in recording.weights.items():
+        with (
+            torch.no_grad(),
+            skviz.record(small_net) as changed,
+            skviz.intervene(small_net, {name: asked}),
+        ):
+            logits = small_net(images)
+        found = graph(images, **{name: given(weights)})
+        np.testing.assert_allclose(found["logits"], logits, atol=1e-5)
+        for other, expected in changed.weights.items():
+            np.testing.assert_allclose(found[f"weights.{other}"], expected, atol=1e-5)
+        assert float((logits - plain).abs().max()) > 1e-3  # the switch is none that does nothing
+
+
+def test_it_says_what_it_is(graph, small_net):
+    units = skviz.find_units(small_net, torch.rand(1, 3, 32, 32))
+    assert [unit["name"] for unit in graph.told["units"]] == list(units.names)
+    assert [tuple(unit["kernels"]) for unit in graph.told["units"]] == [u.kernels for u in units]
+    assert graph.told["canvas"] == 32
+    assert 0 < graph.told["error"] < 1e-5
+    assert graph.told["provenance"]["model_sha256"]
+
+
+class Blocks(nn.Module):
+    """A unit that runs twice, after something that a child of this changes."""
+
+    def __init__(self, change: Callable[[Tensor], Tensor] = torch.relu) -> None:
+        super().__init__()
+        self.first, self.sk = nn.Conv2d(3, 8, 3), SKAttention(8, kernels=(3, 5))
+        self.head, self.change = nn.Linear(8, 4), change
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.sk(self.sk(self.change(self.first(x))))
+        return self.head(x.mean((2, 3)))
+
+
+def test_each_call_of_a_unit_has_weights_of_its_own(tmp_path):
+    model, images = Blocks().eval(), torch.rand(3, 3, 16, 16)
+    found = Graph(skviz.to_onnx(model, tmp_path / "twice.onnx", images))(images)
+    with torch.no_grad(), skviz.record(model) as recording:
+        model(images)
+    assert set(recording.weights) == {"sk@0", "sk@1"}
+    for name, weights in recording.weights.items():
+        np.testing.assert_allclose(found[f"weights.{name}"], weights, atol=1e-5)
+
+
+def counting() -> Callable[[Tensor], Tensor]:
+    calls = []
+
+    def change(x: Tensor) -> Tensor:
+        calls.append(1)
+        return x * (1 + len(calls) / 10)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x * 2 if float(x.mean()) > 9 else x, "cannot be exported: .*data-dependent"),
+        (counting(), "computes something else than the model: logits is off by"),
+    ],
+    ids=["another path", "another number each time"],
+)
+def test_what_is_no_graph_is_refused_and_the_file_stays(tmp_path, capfd, change, message):
+    path = tmp_path / "kept.onnx"
+    path.write_bytes(b"before")
+    model = Blocks(change)
+    with pytest.raises(ModelError, match=message):
+        skviz.to_onnx(model, path, torch.rand(2, 3, 16, 16))
+    assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"before"]
+    assert all(module.training for module in model.modules())
+    assert capfd.readouterr() == ("", "")
+
+
+def test_other_refusals(small_net, tmp_path, monkeypatch):
+    path, images = tmp_path / "x.onnx", torch.rand(2, 3, 16, 16)
+    with pytest.raises(UnitError, match="no Selective-Kernel unit"):
+        skviz.to_onnx(nn.Conv2d(3, 4, 3), path, images)
+    with pytest.raises(UnitError, match="no unit is called"):
+        skviz.to_onnx(small_net, path, torch.rand(2, 3, 32, 32), units=["stage9"])
+    many = skviz.wrap(Blocks().eval(), forward=lambda model, x: {"logits": model(x)}, canvas=16)
+    with pytest.raises(ModelError, match=r"gives one tensor, but the model gives dict; .*forward="):
+        skviz.to_onnx(many, path)
+    monkeypatch.setattr(exported, "find_spec", lambda name: name != "onnxscript")
+    with pytest.raises(ModelError, match=r'onnxscript is missing; pip install "skviz\[live\]"'):
+        skviz.to_onnx(small_net, path)
+    assert not list(tmp_path.iterdir())
