@@ -18,7 +18,8 @@ ALLOWED = {
     "cli": {"capture", "figures", "models", "scenes", "stats", "studies"},
     "errors": set(),
     "explorer": {
-        "attribution", "capture", "figures", "models", "plot", "scenes", "stats", "studies",
+        "assets", "attribution", "capture", "figures", "models", "plot", "scenes", "stats",
+        "studies",
     },
     "face": set(),
     "figures": {"assets", "attribution", "face", "models", "plot", "scenes", "stats", "studies"},

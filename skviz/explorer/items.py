@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 
     from skviz.scenes.source import Scenes
 
-__all__ = ["NATURAL", "OWN", "YOURS", "Item", "Setting", "backgrounds", "items", "photograph"]
+__all__ = [
+    "NATURAL",
+    "OWN",
+    "SETTING",
+    "YOURS",
+    "Item",
+    "Setting",
+    "backgrounds",
+    "items",
+    "photograph",
+]
 
 OWN = "its own"
 NATURAL = "natural"
@@ -61,6 +71,9 @@ class Setting:
     def named(self) -> dict[str, Any]:
         """What travels to the browser."""
         return asdict(self) | {"position": list(self.position)}
+
+
+SETTING = tuple(field.name for field in fields(Setting))
 
 
 @dataclass(frozen=True)

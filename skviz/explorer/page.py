@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import html
 import json
 import re
@@ -12,22 +13,23 @@ from typing import TYPE_CHECKING, Any
 from skviz.errors import SkvizError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["CSS", "JAVASCRIPT", "write"]
 
 HERE = Path(__file__).parent
-MODULES = ("state", "parts", "charts", "controls", "own", "view")  # each needs only those before it
+VIEW = ("state", "parts", "charts", "controls", "own", "live", "view")  # each needs those before it
+WORKER = ("scenes", "cutting", "worker")
 
 
-def _joined() -> str:
+def joined(modules: Sequence[str]) -> str:
     """Return the modules as one: notebooks and pages take one piece of text."""
-    whole = "\n".join((HERE / "js" / f"{name}.js").read_text("utf-8") for name in MODULES)
+    whole = "\n".join((HERE / "js" / f"{name}.js").read_text("utf-8") for name in modules)
     alone = re.sub(r"^import \{[^}]*\} from .*;\n", "", whole, flags=re.MULTILINE)
     return re.sub(r"^export (?!default)", "", alone, flags=re.MULTILINE)
 
 
-JAVASCRIPT = _joined()
+JAVASCRIPT = joined(VIEW)
 CSS = (HERE / "explorer.css").read_text("utf-8")
 
 PAGE = """<!DOCTYPE html>
@@ -36,7 +38,7 @@ PAGE = """<!DOCTYPE html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; \
-script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:">
+script-src 'unsafe-inline'{allowed}; style-src 'unsafe-inline'; img-src data: blob:">
 <title>{title}</title>
 <style>:root {{ color-scheme: light dark }}
 body {{ margin: 1em; font: 15px/1.45 system-ui, sans-serif }}
@@ -46,16 +48,15 @@ main > p {{ max-width: 44em; margin: .4em 0 1.2em }}
 </head>
 <body>
 <main>
-<h1>{title}</h1>
+<h1>{heading}</h1>
 <p>A Selective-Kernel unit looks at the same picture through kernels of several sizes and weighs
 them against each other, channel by channel. Move the slider: the object grows, and the bars show
-how much weight each unit gives to each kernel. What you see was measured, scale by scale, and
-stored in this page.</p>
+how much weight each unit gives to each kernel. {how}</p>
 <div id="explorer"></div>
 <noscript>This page draws with JavaScript, which is switched off.</noscript>
 </main>
 <script type="application/json" id="state">{state}</script>
-<script type="module">
+{live}<script type="module">
 {javascript}
 standalone(document.getElementById("explorer"), document.getElementById("state").textContent);
 </script>
@@ -64,7 +65,17 @@ standalone(document.getElementById("explorer"), document.getElementById("state")
 """
 
 
-def write(path: Path, state: Mapping[str, Any], title: str) -> Path:
+STORED = "What you see was measured, scale by scale, and stored in this page."
+LIVE = """The network itself is in this page, and runs on your
+computer: take the object by a corner, move it, choose another. Nothing is sent anywhere."""
+QUESTION = "Does this network look with a larger kernel when the object grows?"
+# Blobs are what this page makes of itself: its worker, and the runtime within.
+ALLOWED = " 'wasm-unsafe-eval' blob:; worker-src blob:; connect-src blob:"
+
+
+def write(
+    path: Path, state: Mapping[str, Any], title: str, packed: Mapping[str, bytes] | None = None
+) -> Path:
     """Write a page that shows a state of the explorer; its slider works without kernel.
 
     Parameters
@@ -75,11 +86,23 @@ def write(path: Path, state: Mapping[str, Any], title: str) -> Path:
         The values of the explorer's traits: bytes, and what JSON knows.
     title
         Any text.
+    packed
+        What `skviz.explorer.live.packed` gives, for a page with the network in it.
     """
+    live = [
+        f'<script type="text/plain" id="{name}">{_text(content)}</script>\n'
+        for name, content in (packed or {}).items()
+    ]
+    if packed:
+        live.append(f'<script type="text/plain" id="worker">{joined(WORKER)}</script>\n')
     page = PAGE.format(
         title=html.escape(title),
+        heading=QUESTION if packed else html.escape(title),
         css=CSS,
         javascript=JAVASCRIPT,
+        how=LIVE if packed else STORED,
+        allowed=ALLOWED if packed else "",
+        live="".join(live),
         # No text may end the element or open a comment.
         state=json.dumps(state, default=_encoded).replace("<", "\\u003c"),
     )
@@ -91,7 +114,12 @@ def write(path: Path, state: Mapping[str, Any], title: str) -> Path:
     return path
 
 
+def _text(content: bytes) -> str:
+    """Write bytes as text."""
+    return base64.b64encode(content).decode()
+
+
 def _encoded(value: Any) -> Any:
     if isinstance(value, bytes):
-        return {"base64": base64.b64encode(value).decode()}
+        return {"gzip": _text(gzip.compress(value, mtime=0))}
     raise TypeError(f"{type(value).__name__} cannot be written to a page")

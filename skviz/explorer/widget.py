@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import fields
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,15 +13,15 @@ from skviz.errors import SkvizError
 from skviz.explorer import page
 from skviz.explorer.attributions import TARGETS, UNIT
 from skviz.explorer.code import picked
-from skviz.explorer.items import NATURAL, OWN, Setting
+from skviz.explorer.items import NATURAL, OWN, SETTING, Setting
 from skviz.explorer.kept import Kept
+from skviz.explorer.saving import file_of, saved
 from skviz.explorer.still import still
 from skviz.explorer.worker import Worker
-from skviz.figures.saving import FORMATS, save_figure
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import xarray as xr
 
@@ -34,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Explorer"]
 
-SETTING = tuple(field.name for field in fields(Setting))
 # Not echoed: the hand may have moved on by the time an echo is back.
 HELD = {"sync": True, "echo_update": False}
 HEARD = {"kind": "heard"}  # a sign of life for the browser, before what may take long
@@ -220,7 +216,7 @@ class Explorer(Kept):
                 case "refine":
                     self._ask_for_maps(fine=True)
                 case "save":
-                    name, whole = self._file(content["format"])
+                    name, whole = file_of(self, content["format"])
                     self.send({"kind": "file", "name": name}, [whole])
                 case "picture":
                     shape = (content["height"], content["width"], -1)
@@ -285,7 +281,14 @@ class Explorer(Kept):
         """Draw the present view for paper, if it is measured; `save` writes it."""
         return still(self.ds, scale=self.scale, unit=self.unit)
 
-    def save(self, path: str | os.PathLike[str], **options: Any) -> Path:
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        live: bool = False,
+        objects: int | Sequence[str] = 24,
+        **options: Any,
+    ) -> Path:
         """Write the present view: as a page whose slider needs no kernel, or as a figure.
 
         Parameters
@@ -293,6 +296,11 @@ class Explorer(Kept):
         path
             Ending in ``.html`` for a page in one file, or as `skviz.save_figure` wants it. The
             folder is made if need be.
+        live
+            Put the network into the page, some 9 MB, where it runs without kernel, server or
+            connection; needs ``pip install "skviz[live]"`` to be written.
+        objects
+            Of a live page: how many can be chosen there, or which, by name.
         options
             Of `skviz.save_figure`.
 
@@ -307,28 +315,7 @@ class Explorer(Kept):
             For another ending, if what is asked for is not measured yet, or if the file cannot be
             written.
         """
-        path = Path(path)
-        if path.suffix in FORMATS:
-            return save_figure(self.figure(), path, **options)
-        if path.suffix != ".html":
-            endings = ", ".join((".html", *FORMATS))
-            raise SkvizError(f"cannot write {path.name}: the ending must be one of {endings}")
-        if options:
-            raise SkvizError(f"a page has no options, got {', '.join(options)}")
-        shown = {"grid": self._shown.payload}
-        state = {name: getattr(self, name) for name in STORED} | shown
-        family, _, name = self.item.rpartition("/")
-        title = f"{name}{f' ({family})' * bool(family)} in the network {self.network}"
-        return page.write(path, state, title)
-
-    def _file(self, ending: str) -> tuple[str, bytes]:
-        """Return a name for a file of the present view, and what is in it."""
-        stem = re.sub(r"[^\w.-]+", "-", f"{self.item}-{self._shown.nearest(self.scale):g}").strip(
-            "-."
-        )
-        with TemporaryDirectory() as folder:
-            path = self.save(Path(folder, f"{stem}{ending}"))
-            return path.name, path.read_bytes()
+        return saved(self, Path(path), live=live, objects=objects, options=options)
 
     def __repr__(self) -> str:
         return f"<skviz.Explorer of {self.network!r}: {self.item} at scale {self.scale:g}>"
@@ -344,7 +331,3 @@ class Explorer(Kept):
         """Stop computing and take leave of the browser."""
         self._worker.cancel()
         super().close()
-
-
-# What a page keeps of the state.
-STORED = (*SETTING, "scale", "unit", "method", "target", "choices", "maps")

@@ -12,11 +12,12 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from skviz.capture import units_of
 from skviz.capture.recording import record
 from skviz.capture.watching import Watch, Watching
 from skviz.errors import ModelError
@@ -92,9 +93,7 @@ def to_onnx(
     with at_rest(model, torch.device("cpu")), torch.inference_mode(mode=False), torch.no_grad():
         images = shown[: min(len(shown), 4)].ready(torch.device("cpu")).render(1.0).float()
         images = torch.cat([images, torch.rand(2, *images.shape[1:])])
-        with record(model) as recording:
-            model(images)
-        chosen = choose(recording.units, units)
+        chosen = choose(units_of(model, images), units)
         return _written(model, Path(path), images, chosen, shown)
 
 
@@ -102,7 +101,7 @@ def _written(
     model: nn.Module, path: Path, images: Tensor, units: list[Unit], scenes: Scenes
 ) -> Path:
     """Export, compare, and only then put the file in its place."""
-    import onnx  # noqa: PLC0415
+    import onnx
 
     switched = _Switched(model, units)
     names = [name for unit in units for name in unit.call_names]
@@ -126,12 +125,13 @@ def _written(
                 input_names=["images", *inputs],
                 output_names=["logits", *(f"weights.{name}" for name in names)],
             )  # fmt: skip
-    except Exception as error:
-        cause = error.__cause__ or error
+    except Exception as refusal:
+        cause = refusal.__cause__ or refusal
         reason = next((line for line in str(cause).splitlines() if line.strip()), "")
         raise ModelError(
             f"the model cannot be exported: {type(cause).__name__}: {reason.strip()[:300]}"
-        ) from error
+        ) from refusal
+    assert program is not None
     proto = program.model_proto
     for value in proto.graph.input:
         if value.name.startswith("given."):  # what broadcasts is as good
@@ -212,7 +212,7 @@ def _error(
 
     Weights are compared as they are, logits as a share of the largest.
     """
-    import onnxruntime  # noqa: PLC0415
+    import onnxruntime  # type: ignore[import-untyped]
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # it would advise against optional inputs

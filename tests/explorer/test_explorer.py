@@ -1,6 +1,7 @@
 """The explorer from Python; what a hand does with it is in tests/browser."""
 
 import base64
+import gzip
 import io
 import json
 import re
@@ -204,7 +205,8 @@ def test_the_page_holds_what_was_measured(explorer, tmp_path):
     text = explorer.save(tmp_path / "new" / "page.html").read_text()
     assert not re.search(r"(src|href)=.?https?:", text)
     state = json.loads(re.search(r'id="state">(.*?)</script>', text, re.DOTALL)[1])
-    assert base64.b64decode(state["grid"]["weights"]["base64"]) == explorer.grid["weights"]
+    weights = gzip.decompress(base64.b64decode(state["grid"]["weights"]["gzip"]))
+    assert weights == explorer.grid["weights"]
     program = [*state["grid"]["code"], f'ds["weight"].sel(scale=1.0, unit="{explorer.unit}")']
     assert "\n".join(program) == explorer.python
 
@@ -408,3 +410,22 @@ def test_a_worker_runs_the_latest_of_each_kind_and_the_urgent_first():
     assert len(done) < 30
     assert errors == [({"number": 1}, "no")]
     assert worker.wait()
+
+
+@pytest.mark.parametrize(
+    ("setting", "asked", "message"),
+    [
+        ({}, {"path": "x.pdf"}, r"x\.pdf is no page that could be live"),
+        ({"protocol": "zoom"}, {}, "a live page rescales objects; this view is by 'zoom'"),
+        ({}, {"objects": ["noto/unicorn"]}, "there is no item 'noto/unicorn'"),
+    ],
+)
+def test_what_cannot_be_a_live_page_is_refused(small_net, few, tmp_path, setting, asked, message):
+    explorer = skviz.explore(small_net, few, scales=[1.0, 1.2], canvas=32)
+    for name, value in setting.items():
+        setattr(explorer, name, value)
+    explorer.wait(60)
+    path = tmp_path / asked.pop("path", "x.html")
+    with pytest.raises(SkvizError, match=message):
+        explorer.save(path, live=True, **asked)
+    assert not list(tmp_path.iterdir())

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import playwright
+import pytest
 
 from skviz.explorer import page
 
@@ -19,13 +20,19 @@ def test_what_is_seen_is_what_is_said():
     assert int(re.search(r"pass (\d+)", done.stdout)[1]) > 12
 
 
-def test_one_piece_of_javascript_holds_every_module_after_what_it_needs():
-    names = {path.stem for path in page.HERE.glob("js/*.js")}
-    assert names == set(page.MODULES)
-    for number, name in enumerate(page.MODULES):
+@pytest.mark.parametrize("modules", [page.VIEW, page.WORKER])
+def test_one_piece_of_javascript_holds_every_module_after_what_it_needs(modules):
+    for number, name in enumerate(modules):
         text = (page.HERE / "js" / f"{name}.js").read_text()
-        assert set(re.findall(r'from "\./(\w+)\.js"', text)) <= set(page.MODULES[:number])
-    assert "import " not in re.sub(r"//.*", "", page.JAVASCRIPT)
-    assert re.findall(r"^export .*", page.JAVASCRIPT, re.MULTILINE) == ["export default {render};"]
-    given = re.findall(r"^(?:const|function) (\w+)", page.JAVASCRIPT, re.MULTILINE)
+        assert set(re.findall(r'from "\./(\w+)\.js"', text)) <= set(modules[:number])
+    whole = page.joined(modules)
+    assert not re.findall(r"^import ", whole, re.MULTILINE)
+    exported = re.findall(r"^export .*", whole, re.MULTILINE)
+    assert exported == (["export default {render};"] if modules is page.VIEW else [])
+    given = re.findall(r"^(?:const|function) (\w+)", whole, re.MULTILINE)
     assert len(given) == len(set(given))  # no module hides another's
+
+
+def test_every_module_is_somewhere():
+    names = {path.stem for path in page.HERE.glob("js/*.js")}
+    assert names == {*page.VIEW, *page.WORKER}

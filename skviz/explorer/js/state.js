@@ -12,6 +12,14 @@ export const bytes = (view) => new Uint8Array(view.buffer, view.byteOffset, view
 export const nearest = (values, value) =>
   values.reduce((best, v, i) => (Math.abs(v - value) < Math.abs(values[best] - value) ? i : best), 0);
 
+/** Unpack what a page holds as text. */
+export async function unpacked(text) {
+  const raw = atob(text);
+  const zipped = new Uint8Array(raw.length);
+  for (let i = 0; i < raw.length; i++) zipped[i] = raw.charCodeAt(i);
+  return new Uint8Array(await new Response(new Blob([zipped]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer());
+}
+
 /** Turn what `skviz.explorer.model.measure` gives into pictures and weights that can be asked for. */
 export function decode(payload, images = payload.images, floats = payload.weights) {
   const {scales, canvas: side} = payload;

@@ -4,11 +4,12 @@
 // grid (another place, another object) is asked of the kernel, one question at a time, the latest.
 
 import {SETTING, captionOf, clamp, close, decode, ghostOf, look, mapCaption, mapOf, nearest, painted, placed, program, same,
-  sentence, trouble} from "./state.js";
+  sentence, trouble, unpacked} from "./state.js";
 import {classesPart, legendPart, node, onKeys, paint, pictureOf, scenePart, unitsPart} from "./parts.js";
 import {curvePart, profilePart} from "./charts.js";
 import {controlsPart} from "./controls.js";
 import {ownPart} from "./own.js";
+import {worker} from "./live.js";
 
 const COLOURS = ["#56a3dc", "#cc5a17", "#17a07a", "#c86fa3", "#8f7fd6", "#b08c1e"];
 const SETTLED = 400; // milliseconds without a move after which the kernel is told of the scale
@@ -26,7 +27,7 @@ export function render({model, el}) {
   const get = (name) => model.get(name);
   const wish = () => Object.fromEntries([...SETTING, "scale", "unit", "method", "target"].map((name) => [name, get(name)]));
   let [grid, point, shown, pinned, view] = [null, null, null, null, null];
-  let kernel = model.standalone ? "none" : "live";
+  let kernel = model.page ? "none" : "live";
   let [asked, flight, refused] = [0, null, null]; // questions off the grid
   let [telling, waiting, silent] = [null, null, false];
   let branches = new Set();
@@ -166,8 +167,8 @@ export function render({model, el}) {
   const live = (...parts) => (model.standalone ? [] : parts);
   const root = node("div", {class: "skviz", "data-lm-suppress-shortcuts": "true"}, ...live(controls.node, own.node), problem, body,
     node("div", {class: "bar foot"}, status, pin, ...live(node("button", {onclick: own.toggle}, "Your picture…")), python,
-      ...live(saves, busy)), code,
-    ...live(node("style", {}, `.${get("key")} { display: none }`))); // the figure that stands in for this
+      ...(model.page ? [] : [saves]), ...live(busy)), code,
+    ...(model.page ? [] : [node("style", {}, `.${get("key")} { display: none }`)])); // the figure that stands in for this
   el.replaceChildren(root);
 
   function drawMaps() {
@@ -191,7 +192,10 @@ export function render({model, el}) {
     const name = wrong?.name ?? (!view || view.why ? "computing" : kernel === "none" ? "stored" : "live");
     root.dataset.state = name;
     root.classList.toggle("stale", !view || Boolean(view.why));
-    status.textContent = {gone: "no kernel", silent: "no answer", failed: "failed", computing: "computing …"}[name] ?? name;
+    status.textContent = {gone: "no kernel", silent: "no answer", failed: "failed", computing: "computing …",
+      live: get("speed") ? `live, ${Math.round(get("speed"))} ms` : "live",
+      stored: get("unavailable") ? `stored; live unavailable: ${get("unavailable")}` : get("live") ? "stored; the network starts …" : "stored"}[name];
+    status.title = get("agrees") == null ? "" : `weights agree with torch to ${get("agrees").toExponential(0)}`;
     problem.hidden = !wrong;
     again.hidden = kernel !== "live";
     back.hidden = !view?.why;
@@ -280,7 +284,7 @@ export function render({model, el}) {
   const from = (handler) => () => { heard(); handler(); };
   const heardOf = [["change:grid", from(take)], ["change:failure", from(failed)], ["msg:custom", receive], ["comm_live_update", disconnected],
     ...["maps", "choices", "progress"].map((name) => [`change:${name}`, from(draw)]),
-    ...[...SETTING, "scale", "unit", "method", "target"].map((name) => [`change:${name}`, draw])];
+    ...[...SETTING, "scale", "unit", "method", "target", "unavailable", "agrees"].map((name) => [`change:${name}`, draw])];
   for (const [event, handler] of heardOf) model.on(event, handler);
   take();
   return () => {
@@ -290,19 +294,33 @@ export function render({model, el}) {
   };
 }
 
-/** Draw a view that was written to a page, with no kernel to ask. */
-export function standalone(el, text) {
-  const revive = (_, value) => (value?.base64 === undefined ? value
-    : new DataView(Uint8Array.from(atob(value.base64), (c) => c.charCodeAt(0)).buffer));
-  const state = {...JSON.parse(text, revive), progress: 1, failure: {}};
+/** Draw a view that was written to a page; behind it is nothing, or the network in a worker. */
+export async function standalone(el, text) {
+  const jobs = [];
+  const state = JSON.parse(text, function revive(key, value) {
+    if (value?.gzip !== undefined) jobs.push(unpacked(value.gzip).then((found) => { this[key] = found; }));
+    return value;
+  });
+  await Promise.all(jobs);
+  Object.assign(state, {progress: 1, failure: {}});
   state.scale = state.grid.scales[nearest(state.grid.scales, state.scale)];
+  const behind = state.live ? worker(state) : null;
   const listeners = {};
-  const set = (name, value) => {
-    state[name] = value;
-    (listeners[`change:${name}`] ?? []).forEach((listener) => listener());
+  const fire = (event, ...what) => (listeners[event] ?? []).forEach((listener) => listener(...what));
+  const model = {
+    page: true, standalone: !behind, fire,
+    get: (name) => state[name],
+    set(name, value) {
+      state[name] = value;
+      fire(`change:${name}`);
+    },
+    on: (event, listener) => (listeners[event] ??= []).push(listener),
+    off() {},
+    send: (content, _, buffers) => behind?.asked(content, buffers),
+    save_changes: () => behind?.told(),
   };
-  const on = (event, listener) => (listeners[event] ??= []).push(listener);
-  render({el, model: {standalone: true, get: (name) => state[name], set, on, off() {}, send() {}, save_changes() {}}});
+  render({el, model});
+  behind?.start(model);
 }
 
 export default {render};

@@ -1,0 +1,200 @@
+// A network in a worker of a page: what a kernel answers in a notebook, computed by onnxruntime.
+//
+// One thing at a time: a question about the scene under the hand goes before the grid of all scales.
+
+import {compose, extent, renderable} from "./scenes.js";
+import {cutOut} from "./cutting.js";
+
+const TOP = 5; // classes shown
+const OWN = "its own";
+const YOURS = "your pictures";
+let [ort, session, told, question, grid] = [null, null, null, null, null];
+let running = false;
+let items = new Map();
+
+/** Take apart what Python packed: pictures one after the other, backgrounds in 12 bits. */
+function unpack(packed, pictures) {
+  let at = 0;
+  const take = (count) => packed.subarray(at, (at += count));
+  items = new Map(pictures.items.map((item) => {
+    const rgba = take(4 * item.height * item.width); // (channel, y, x)
+    const area = item.height * item.width;
+    const planes = Float32Array.from(rgba, (value, i) => (i < 3 * area ? (value / 255) * (rgba[3 * area + (i % area)] / 255) : value / 255));
+    return [item.name, {...item, object: {planes, height: item.height, width: item.width}}];
+  }));
+  const size = 3 * told.canvas ** 2;
+  told.names = pictures.backgrounds;
+  return pictures.backgrounds.map(() => {
+    const [high, low] = [take(size), take(size / 2)];
+    return Float32Array.from(high, (value, i) => (16 * value + ((low[i >> 1] >> (4 * (i & 1))) & 15)) / 4095);
+  });
+}
+
+/** Take a picture of the user's own among the things to be seen. */
+function add({name, width, height}, [rgba, mask]) {
+  const {background, ...made} = cutOut(new Uint8Array(rgba), new Uint8Array(mask), width, height, told.canvas);
+  const item = {name: `${YOURS}/${name}`, category: name, family: YOURS, background: `${YOURS}/${name}`, protocols: ["rescale"]};
+  const at = told.names.indexOf(item.background);
+  const place = at < 0 ? told.names.push(item.background) - 1 : at;
+  told.pictures[place] = background;
+  items.set(item.name, {...item, ...made});
+  postMessage({kind: "item", item});
+}
+
+/** A scene of a setting: its picture at any scale, and where the object is. */
+function sceneOf(setting) {
+  const item = items.get(setting.item);
+  const {canvas} = told;
+  const centre = item.centre.map((at, axis) => at + canvas * setting.position[axis]);
+  const name = setting.background === OWN ? item.background : setting.background;
+  const background = told.pictures[told.names.indexOf(name)];
+  const [before, after] = item.extent ??= extent(item.object, item.reference);
+  return {
+    frame: [centre, before, after],
+    scales: renderable(told.scales, [before, after], centre, canvas),
+    draw: (scale) => compose(item.object, background, canvas, centre, scale * item.reference),
+  };
+}
+
+/** What stands in the place of the weights of every call of a unit, and whether it does. */
+function given({intervention, only}) {
+  return Object.fromEntries(told.units.flatMap((unit) => {
+    const [branch, equal] = [unit.branches.indexOf(intervention), intervention === "uniform"];
+    const on = (equal || branch >= 0) && (!only || only === unit.unit);
+    const weights = Float32Array.from(unit.branches, (_, i) => (equal ? 1 / unit.branches.length : Number(i === branch)));
+    return [[`switch.${unit.weights}`, new ort.Tensor("bool", [on], [1])],
+      [`given.${unit.weights}`, new ort.Tensor("float32", weights, [1, weights.length, ...unit.ones])]];
+  }));
+}
+
+/** Run the network on one picture. */
+async function run(image, setting) {
+  const {canvas, units} = told;
+  const out = await session.run({images: new ort.Tensor("float32", image, [1, 3, canvas, canvas]), ...given(setting)});
+  const most = Math.max(...units.map((unit) => unit.branches.length));
+  const all = units.reduce((sum, unit) => sum + unit.channels, 0);
+  const weights = new Float32Array(most * all).fill(NaN); // (branch, channel of all units)
+  let first = 0;
+  for (const unit of units) {
+    const {data, dims} = out[`weights.${unit.weights}`];
+    const places = data.length / (dims[1] * dims[2]);
+    for (let branch = 0; branch < dims[1]; branch++) {
+      for (let channel = 0; channel < dims[2]; channel++) {
+        let sum = 0;
+        for (let i = 0; i < places; i++) sum += data[(branch * dims[2] + channel) * places + i];
+        weights[branch * all + first + channel] = sum / places;
+      }
+    }
+    first += unit.channels;
+  }
+  const logits = Array.from(out.logits.data);
+  const highest = Math.max(...logits);
+  const chances = logits.map((logit) => Math.exp(logit - highest));
+  const total = chances.reduce((sum, one) => sum + one, 0);
+  const order = [...chances.keys()].sort((a, b) => chances[b] - chances[a]).slice(0, TOP);
+  return {weights, classes: order, probabilities: order.map((i) => chances[i] / total)};
+}
+
+/** What `skviz.explorer.model.View.payload` gives, of results at some scales. */
+function payloadOf(setting, scene, scales, found) {
+  const {canvas, units, categories} = told;
+  const images = new Uint8Array(scales.length * 3 * canvas ** 2);
+  const weights = new Float32Array(found.length * found[0].weights.length);
+  const area = canvas ** 2;
+  found.forEach((one, index) => {
+    one.image.forEach((value, i) => {
+      images[3 * (index * area + (i % area)) + Math.floor(i / area)] = Math.round(255 * Math.min(1, Math.max(0, value)));
+    });
+    weights.set(one.weights, index * one.weights.length);
+  });
+  const seen = new Set(found.flatMap((one) => one.classes));
+  const {category} = items.get(setting.item);
+  const truth = categories ? categories.indexOf(category) : -1;
+  return {
+    scales, canvas, images, weights, units, setting, frame: scene.frame, truth: truth < 0 ? null : truth,
+    classes: found.map((one) => one.classes), probabilities: found.map((one) => one.probabilities),
+    names: Object.fromEntries([...seen].map((i) => [i, categories ? categories[i] : `class ${i}`])),
+  };
+}
+
+const measured = async (setting, scene, scale) => {
+  const image = scene.draw(scale);
+  return {image, ...(await run(image, setting))};
+};
+
+/** Answer what was asked last: first the question, then the next scale of the grid. */
+async function work() {
+  if (running) return;
+  running = true;
+  while (question || grid) {
+    const job = question ?? grid;
+    const {setting, number} = job;
+    try {
+      if (job === question) {
+        question = null;
+        const start = performance.now();
+        const scene = sceneOf(setting);
+        if (!scene.scales.length) throw new Error("At no scale does the object lie on its canvas there.");
+        const found = await measured(setting, scene, job.scale);
+        postMessage({kind: "point", number, ms: performance.now() - start, point: payloadOf(setting, scene, [job.scale], [found])});
+      } else {
+        job.scene ??= sceneOf(setting);
+        job.found ??= [];
+        const {scene, found} = job;
+        found.push(await measured(setting, scene, scene.scales[found.length]));
+        const done = found.length / scene.scales.length;
+        if (grid === job) postMessage(done < 1 ? {kind: "progress", done} : {kind: "grid", grid: payloadOf(setting, scene, scene.scales, found)});
+        if (grid === job && done === 1) grid = null;
+      }
+    } catch (error) {
+      if (grid === job) grid = null;
+      postMessage({kind: "failed", failure: {text: String(error.message ?? error), setting, ...(number ? {number} : {})}});
+    }
+    await new Promise((then) => { setTimeout(then); }); // for what was asked meanwhile
+  }
+  running = false;
+}
+
+/** Start the network; compare it with what torch gave, at three scales of the first view. */
+async function start({code, glue, wasm, graph, packed, state}) {
+  told = state;
+  const address = (part, type) => URL.createObjectURL(new Blob([part], {type}));
+  ort = await import(address(code, "text/javascript"));
+  ort.env.wasm.numThreads = 1;
+  ort.env.wasm.wasmPaths = {mjs: address(glue, "text/javascript"), wasm: address(wasm, "application/wasm")};
+  session = await ort.InferenceSession.create(graph, {executionProviders: ["wasm"], logSeverityLevel: 3});
+  told.pictures = unpack(packed, state);
+  const {setting, scales, weights} = state.stored;
+  const scene = sceneOf(setting);
+  let [largest, took] = [0, []];
+  for (const index of [0, scales.length >> 1, scales.length - 1]) {
+    const begin = performance.now();
+    const found = await measured(setting, scene, scales[index]);
+    took.push(performance.now() - begin);
+    found.weights.forEach((weight, i) => {
+      const other = weights[index * found.weights.length + i];
+      if (Number.isNaN(weight) !== Number.isNaN(other)) largest = Infinity;
+      if (!Number.isNaN(weight)) largest = Math.max(largest, Math.abs(weight - other));
+    });
+  }
+  if (!(largest <= state.close)) throw new Error(`weights differ by ${largest.toPrecision(2)} from what torch gave`);
+  postMessage({kind: "ready", error: largest, ms: Math.min(...took)});
+}
+
+onmessage = ({data}) => {
+  if (data.kind === "start") start(data).catch((error) => postMessage({kind: "unavailable", text: String(error.message ?? error)}));
+  else if (data.kind === "ping") postMessage({kind: "heard"});
+  else if (data.kind === "cancel") grid = null;
+  else if (data.kind === "picture") {
+    try {
+      add(data, data.buffers);
+    } catch (error) {
+      postMessage({kind: "failed", failure: {text: String(error.message ?? error)}});
+    }
+  }
+  else {
+    if (data.kind === "point") question = data;
+    else if (data.kind === "grid") grid = data;
+    work();
+  }
+};

@@ -1,0 +1,144 @@
+"""What goes into a page that computes: the network as a graph, its runtime, and pictures."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skviz.assets import read_bytes
+from skviz.errors import SkvizError
+from skviz.explorer.code import SCALES, chain, measured
+from skviz.explorer.items import OWN, Item, Setting, backgrounds
+from skviz.studies.exported import to_onnx
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from skviz.explorer.grid import Subject
+    from skviz.explorer.model import Model, View
+
+__all__ = ["chosen", "packed"]
+
+PROTOCOL = "rescale"
+CLOSE = 5e-4  # by which a page's weights may differ from torch's; three digits are shown
+ITEM = ("name", "category", "family", "protocols")
+STEPS = 4095  # of a background that is stored
+
+
+def chosen(model: Model, view: View, objects: int | Sequence[str]) -> list[Item]:
+    """Choose what the page can show: some by name, or so many, evenly from all.
+
+    Raises
+    ------
+    SkvizError
+        If the view is of something that the page cannot show, or there is no such object.
+    """
+    setting = view.setting
+    if setting.protocol != PROTOCOL:
+        raise SkvizError(f"a live page rescales objects; this view is by {setting.protocol!r}")
+    every = [item for item in model.items.values() if PROTOCOL in item.protocols]
+    if isinstance(objects, int):
+        step = max(1, len(every) // max(1, objects))
+        names = [item.name for item in every[::step]][:objects]
+    else:
+        names = [model.check("item", name) for name in objects]
+    return [item for item in every if item.name in {setting.item, *names}]
+
+
+def packed(
+    model: Model, view: View, objects: int | Sequence[str]
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return what the page is told, and what is stored in it, zipped."""
+    subject, setting = view.subject, view.setting
+    canvas, items = subject.canvas, chosen(model, view, objects)
+    if canvas % 2:
+        raise SkvizError(f"a live page needs a canvas of even side, not {canvas}")
+    stored: dict[str, Tensor] = {}
+    pictures, told = [], []
+    for item in items:
+        scenes = item.scenes(Setting(PROTOCOL, item=item.name), canvas)
+        layers = scenes.ready().layers
+        if layers is None:
+            raise SkvizError(f"{item.name} has no object that can be moved; leave it out")
+        premultiplied = layers.objects[0]  # (4, h, w)
+        straight = premultiplied.clone()
+        straight[:3] /= premultiplied[3:].clamp(min=1e-6)
+        pictures.append((straight * 255).round().byte().numpy().tobytes())
+        name = item.background or item.name
+        stored[name] = layers.backgrounds[0]
+        plain = chain(item.origin, item.placed(canvas).made[len(item.thing.made) :])
+        against = f".against(backgrounds={item.background!r})" if item.background else ""
+        told.append(
+            {
+                "name": item.name, "category": item.category, "family": item.family,
+                "protocols": [PROTOCOL], "background": name,
+                "height": straight.shape[1], "width": straight.shape[2],
+                "centre": layers.centre[0].tolist(), "reference": float(layers.reference[0]),
+                "code": {"scenes": f"scenes = {plain}", "background": against},
+            }
+        )  # fmt: skip
+    first = items[0].scenes(Setting(PROTOCOL, item=items[0].name), canvas)
+    named = backgrounds()
+    for name in named:
+        if name != OWN and name not in stored:
+            stored[name] = first.against(name).layers.backgrounds[0]
+    code = measured(subject.model, "", SCALES, {})
+    live = {
+        "canvas": canvas,
+        "units": _units(subject),
+        "categories": getattr(getattr(subject.model, "card", None), "categories", None),
+        "items": told,
+        "backgrounds": list(stored),
+        "own": OWN,
+        "close": CLOSE,
+        "code": {"model": code[2], "scales": SCALES, "grid": code[4].removeprefix("scales = ")},
+    }
+    listed = [{key: one[key] for key in ITEM} for one in told]
+    choices = model.choices() | {
+        "items": listed, "backgrounds": named, "networks": [setting.network], "methods": [],
+    }  # fmt: skip
+    pictures += [_in_12_bits(picture) for picture in stored.values()]
+    files = {
+        "ort": gzip.compress(read_bytes("web/ort.wasm.min.mjs")),
+        "glue": gzip.compress(read_bytes("web/ort-wasm-simd-threaded.mjs")),
+        "wasm": read_bytes("web/ort-wasm-simd-threaded.wasm.gz"),
+        "graph": _graph(subject, view),
+        "packed": gzip.compress(b"".join(pictures)),
+    }
+    return {"live": live, "choices": choices}, files
+
+
+def _units(subject: Subject) -> list[dict[str, Any]]:
+    """Describe units as the view has it, and what the graph calls their weights."""
+    calls = [(unit, name) for unit in subject.units for name in unit.call_names]
+    return [
+        described | {"unit": unit.name, "weights": name, "ones": [1] * (1 + 2 * unit.spatial)}
+        for described, (unit, name) in zip(subject.described(), calls, strict=True)
+    ]
+
+
+def _graph(subject: Subject, view: View) -> bytes:
+    """Export the network; in a browser onnxruntime knows no optional inputs."""
+    import onnx
+
+    with TemporaryDirectory() as folder:
+        path = to_onnx(subject.model, Path(folder, "x.onnx"), view.scenes, units=subject.units)
+        proto = onnx.load(path)
+    inputs = {value.name for value in proto.graph.input}
+    kept = [value for value in proto.graph.initializer if value.name not in inputs]
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend(kept)
+    return gzip.compress(proto.SerializeToString())
+
+
+def _in_12_bits(picture: Tensor) -> bytes:
+    """Store a background (3, S, S): high bytes, then the rest of two values in one byte."""
+    values = (picture.double() * STEPS).round().numpy().astype(np.uint16).ravel()
+    low = (values & 15).astype(np.uint8)
+    return (values >> 4).astype(np.uint8).tobytes() + (low[::2] | low[1::2] << 4).tobytes()

@@ -1,0 +1,173 @@
+"""A page with the network in it, opened from disk without a connection: its numbers are torch's."""
+
+import base64
+import gzip
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+import skviz
+
+LIVE = re.compile(r"live, \d+ ms")
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    some = skviz.objects(family="noto").where(category=["bus", "penguin", "tractor"])
+    explorer = skviz.explore(skviz.load("objects"), some, scales=[0.5, 0.8, 1.0, 1.5])
+    explorer.wait()
+    path = explorer.save(tmp_path_factory.mktemp("live") / "page.html", live=True)
+    assert 5e6 < path.stat().st_size < 10e6
+    return path
+
+
+@pytest.fixture
+def page(path: Path, browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(offline=True)
+    opened = context.new_page()
+    errors: list[object] = []
+    asked: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(error))
+    opened.on("request", lambda request: asked.append(request.url))
+    opened.goto(path.as_uri())
+    expect(opened.locator(".status")).to_have_text(LIVE, timeout=30000)
+    yield opened
+    assert errors == []
+    assert {url.partition(":")[0] for url in asked} == {"file", "blob"}
+    context.close()
+
+
+def numbers(page: Page) -> list[list[float]]:
+    """The mean weight of the largest kernel in every unit, and its change, as they are read."""
+    expect(page.locator(".status")).to_have_text(LIVE, timeout=30000)
+    expect(page.locator(".skviz")).not_to_have_class(re.compile("stale"))
+    expect(page.locator("progress")).to_have_js_property("value", 1, timeout=30000)
+    return [
+        [float(text.replace("−", "-")) for text in page.locator(f".unit .{kind}").all_inner_texts()]
+        for kind in ("value", "change")
+    ]
+
+
+def picture(page: Page) -> np.ndarray:
+    """The scene as it is seen, (y, x, rgb)."""
+    script = """(canvas) => [...canvas.getContext('2d').getImageData(0, 0, 96, 96).data]"""
+    flat = page.get_by_label("the scene as the network sees it").evaluate(script)
+    return np.array(flat).reshape(96, 96, 4)[..., :3]
+
+
+def measured(page: Page) -> dict[str, Any]:
+    """Run the Python that the page gives; return its names."""
+    page.get_by_role("button", name="Python").click()
+    code = page.get_by_label("Python of this view").input_value()
+    page.get_by_role("button", name="Python").click()
+    found: dict[str, Any] = {}
+    exec(code.rsplit("\n", 1)[0], found)
+    found["scale"] = float(re.search(r"sel\(scale=([\d.]+)", code)[1])
+    return found
+
+
+def agrees(page: Page) -> None:
+    """What the page says is what its Python gives."""
+    seen, shown = numbers(page), picture(page)
+    found = measured(page)
+    weight = found["ds"]["weight"].isel(image=0, branch=1)  # (scale, unit)
+    now, first = weight.sel(scale=found["scale"]), weight.isel(scale=0)
+    np.testing.assert_allclose(seen, [now, now - first], atol=6e-4)  # of three digits
+    scene = found["scenes"].render(found["scale"])[0].permute(1, 2, 0) * 255
+    assert float(abs(torch.from_numpy(shown) - scene).max()) <= 1.01
+    assert max(abs(np.array(seen[0]) - 0.5)) > 0.02  # else a blank page would do
+
+
+def test_it_says_how_well_it_agrees(page):
+    said = page.locator(".status").get_attribute("title")
+    assert float(re.fullmatch(r"weights agree with torch to (\S+)", said)[1]) <= 3e-4
+    agrees(page)
+
+
+def test_another_object_moved_on_another_background(page):
+    page.get_by_label("Object", exact=True).select_option("penguin")
+    agrees(page)
+    page.get_by_label("Background").select_option("procedural 3")
+    frame = page.get_by_role("application")
+    frame.focus()
+    for key in ("ArrowLeft",) * 5 + ("Shift+ArrowDown", "-"):
+        page.keyboard.press(key)
+    agrees(page)
+    assert page.get_by_label("Object", exact=True).input_value() == "penguin"
+
+
+@pytest.mark.parametrize("only", ["", "stage2.0.sk"])
+@pytest.mark.parametrize("weights", ["3×3", "uniform"])
+def test_weights_can_be_forced(page, weights, only):
+    page.get_by_label("Weights").select_option(weights)
+    numbers(page)
+    page.get_by_label("in", exact=True).select_option(only)
+    seen = numbers(page)
+    found = measured(page)
+    weight = found["ds"]["weight"].isel(image=0, branch=1)
+    np.testing.assert_allclose(seen[0], weight.sel(scale=found["scale"]), atol=6e-4)
+    forced = {"3×3": 0.0, "uniform": 0.5}[weights]
+    assert [value == forced for value in seen[0]].count(True) >= (1 if only else 6)
+
+
+def test_a_picture_of_ones_own_stays_and_is_cut_out_as_skviz_does(page, tmp_path):
+    across, down = np.meshgrid(np.arange(150), np.arange(110))
+    rgb = np.stack([across + 40, 2 * down, 200 - across], -1).clip(0, 255).astype(np.uint8)
+    rgb[30:81, 50:95] = [250, 220, 40]
+    mask = np.zeros((110, 150), np.uint8)
+    mask[30:81, 50:95] = 255
+    for name, array in (("mine", rgb), ("mask", mask)):
+        Image.fromarray(array).save(tmp_path / f"{name}.png")
+    page.get_by_role("button", name="Your picture…").click()
+    page.get_by_label("Picture…").set_input_files(tmp_path / "mine.png")
+    expect(page.get_by_role("button", name="Explore it")).to_be_enabled()
+    page.get_by_label("Mask file…").set_input_files(tmp_path / "mask.png")
+    page.wait_for_timeout(300)
+    page.get_by_role("button", name="Explore it").click()
+    expect(page.get_by_label("Object", exact=True)).to_have_value("mine")
+    seen, shown = numbers(page), picture(page)
+    own = skviz.photographs({"mine": (rgb, mask)}).cut_out(canvas=96)
+    ds = skviz.sweep(skviz.load("objects"), own, scales=[0.5, 1.0], progress=False)
+    weight = ds["weight"].isel(image=0, branch=1)
+    np.testing.assert_allclose(seen[0], weight.sel(scale=1.0), atol=1e-3)
+    scene = own.render(1.0)[0].permute(1, 2, 0) * 255
+    assert float(abs(torch.from_numpy(shown) - scene).max()) <= 1.01
+
+
+def test_an_unmarked_picture_is_refused_in_words(page, tmp_path):
+    Image.new("RGB", (60, 60), "red").save(tmp_path / "red.png")
+    page.get_by_role("button", name="Your picture…").click()
+    page.get_by_label("Picture…").set_input_files(tmp_path / "red.png")
+    page.get_by_role("button", name="Explore it").click()
+    expect(page.locator(".problem")).to_contain_text("Nothing is marked")
+
+
+def test_a_network_that_gives_other_numbers_than_torch_is_not_shown(path, browser, tmp_path):
+    page = path.read_text()
+    state = re.search(r'id="state">([^<]*)<', page)[1]
+    other = json.loads(state)
+    weights = np.frombuffer(
+        gzip.decompress(base64.b64decode(other["grid"]["weights"]["gzip"])), "<f4"
+    )
+    wrong = gzip.compress((weights + np.float32(0.004)).tobytes())
+    other["grid"]["weights"]["gzip"] = base64.b64encode(wrong).decode()
+    (tmp_path / "page.html").write_text(page.replace(state, json.dumps(other)))
+    context = browser.new_context(offline=True)
+    opened = context.new_page()
+    opened.goto((tmp_path / "page.html").as_uri())
+    said = "stored; live unavailable: weights differ by 0.00"
+    expect(opened.locator(".status")).to_contain_text(said, timeout=30000)
+    slider = opened.get_by_label("scale of the object")
+    slider.focus()
+    opened.keyboard.press("End")
+    expect(opened.locator(".readout")).to_have_text("1.50")
+    expect(opened.get_by_label("Object", exact=True)).to_be_disabled()
+    context.close()
