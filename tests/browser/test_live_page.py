@@ -31,7 +31,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def page(path: Path, browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(offline=True)
+    context = browser.new_context(offline=True, reduced_motion="reduce")
     opened = context.new_page()
     errors: list[object] = []
     asked: list[str] = []
@@ -118,6 +118,24 @@ def test_weights_can_be_forced(page, weights, only):
     assert [value == forced for value in seen[0]].count(True) >= (1 if only else 6)
 
 
+def test_an_address_opens_what_was_seen(page):
+    page.get_by_label("Object", exact=True).select_option("tractor")
+    page.get_by_label("Background").select_option("procedural 2")
+    frame = page.get_by_role("application")
+    frame.focus()
+    page.keyboard.press("ArrowUp")
+    page.get_by_label("Weights").select_option("5×5")
+    page.get_by_label("in", exact=True).select_option("stage1.0.sk")
+    seen = numbers(page)
+    expect(page).to_have_url(re.compile(r"#.*only=stage1\.0\.sk"))
+    address = page.evaluate("location.href")
+    page.goto("about:blank")
+    page.goto(address)
+    expect(page.get_by_label("Object", exact=True)).to_have_value("tractor", timeout=30000)
+    expect(page.get_by_label("Weights")).to_have_value("5×5")
+    assert numbers(page) == seen
+
+
 def test_a_picture_of_ones_own_stays_and_is_cut_out_as_skviz_does(page, tmp_path):
     across, down = np.meshgrid(np.arange(150), np.arange(110))
     rgb = np.stack([across + 40, 2 * down, 200 - across], -1).clip(0, 255).astype(np.uint8)
@@ -160,7 +178,7 @@ def test_a_network_that_gives_other_numbers_than_torch_is_not_shown(path, browse
     wrong = gzip.compress((weights + np.float32(0.004)).tobytes())
     other["grid"]["weights"]["gzip"] = base64.b64encode(wrong).decode()
     (tmp_path / "page.html").write_text(page.replace(state, json.dumps(other)))
-    context = browser.new_context(offline=True)
+    context = browser.new_context(offline=True, reduced_motion="reduce")
     opened = context.new_page()
     opened.goto((tmp_path / "page.html").as_uri())
     said = "stored; live unavailable: weights differ by 0.00"

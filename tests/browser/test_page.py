@@ -48,7 +48,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def page(path: Path, browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(offline=True)
+    context = browser.new_context(offline=True, reduced_motion="reduce")
     opened = context.new_page()
     errors: list[object] = []
     opened.on("pageerror", lambda error: errors.append(error))
@@ -159,3 +159,35 @@ def test_the_python_of_the_page_follows_the_slider(page):
     page.locator("input.scale").focus()
     page.keyboard.press("ArrowRight")
     expect(text).to_have_value(re.compile(r"scale=1\.5, "))
+
+
+def test_the_object_grows_by_itself_until_it_is_touched(path, browser):
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    page.goto(path.as_uri())
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    expect(page.locator(".readout")).to_have_text("1.50")
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+    page.get_by_role("button", name="Play").click()
+    expect(page.locator(".readout")).to_have_text("0.50")
+    page.locator("input.scale").focus()
+    page.keyboard.press("End")
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+    expect(page.locator(".readout")).to_have_text("1.50")
+    context.close()
+
+
+def test_what_is_shown_is_in_the_address(page, path):
+    page.locator("input.scale").focus()
+    page.keyboard.press("ArrowLeft")
+    page.locator(".unit", has_text="stage1.0").click()
+    expect(page).to_have_url(re.compile(r"#.*scale=0\.50&unit=stage1\.0\.sk"))
+    address = page.evaluate("location.href")
+    page.goto("about:blank")
+    page.goto(address)
+    expect(page.locator(".readout")).to_have_text("0.50")
+    expect(page.locator("h4").nth(1)).to_have_text("stage1.0.sk")
+    page.goto("about:blank")
+    page.goto(path.as_uri() + "#scale=7&unit=<b>&item=unicorn&intervention=9×9&position=a")
+    expect(page.locator(".status")).to_have_text("stored")
+    expect(page.locator(".readout")).to_have_text("1.00")

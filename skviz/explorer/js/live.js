@@ -5,7 +5,7 @@ import {SETTING, unpacked} from "./state.js";
 /** What stands behind a view (see `standalone` in view.js) whose network is in the page. */
 export function worker(state) {
   const {live} = state;
-  let [behind, view, last] = [null, null, null];
+  let [behind, view, last, first] = [null, null, null, {}];
   const setting = () => Object.fromEntries(SETTING.map((name) => [name, view.get(name)]));
   const post = (content, buffers = []) => behind?.postMessage(content, buffers);
   const unavailable = (text) => {
@@ -15,7 +15,11 @@ export function worker(state) {
   };
   const hear = ({data}) => {
     if (data.kind === "unavailable") return unavailable(data.text);
-    if (data.kind === "ready") view.set("agrees", data.error);
+    if (data.kind === "ready") {
+      view.set("agrees", data.error);
+      Object.entries(first).forEach(([name, value]) => view.set(name, value));
+      view.save_changes();
+    }
     if (data.ms) view.set("speed", data.ms);
     if (data.kind === "progress") view.set("progress", data.done);
     if (data.kind === "failed") {
@@ -41,8 +45,8 @@ export function worker(state) {
     return null;
   };
   return {
-    async start(model) {
-      view = model;
+    async start(model, wanted) {
+      [view, first] = [model, wanted];
       last = JSON.stringify(setting());
       try {
         const [code, glue, wasm, graph, packed] = await Promise.all(["ort", "glue", "wasm", "graph", "packed"]

@@ -10,8 +10,10 @@ import {curvePart, profilePart} from "./charts.js";
 import {controlsPart} from "./controls.js";
 import {ownPart} from "./own.js";
 import {worker} from "./live.js";
+import {readAddress, writeAddress} from "./address.js";
 
 const COLOURS = ["#56a3dc", "#cc5a17", "#17a07a", "#c86fa3", "#8f7fd6", "#b08c1e"];
+const LAP = 2500; // milliseconds in which the object grows
 const SETTLED = 400; // milliseconds without a move after which the kernel is told of the scale
 const PATIENCE = 4000; // milliseconds without a sign of the kernel after which the view says so
 const KEYS = {ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 5, PageDown: -5, Home: -1e6, End: 1e6};
@@ -135,6 +137,7 @@ export function render({model, el}) {
     return key in KEYS;
   });
   const readout = node("output", {class: "readout"});
+  const play = node("button", {class: "play", "aria-pressed": false, onclick: () => (playing ? stop() : grow())}, "Play");
   const limits = node("p", {class: "hint", hidden: true});
   const said = node("p", {class: "sentence", "aria-live": "polite"});
   const heading = node("h4");
@@ -161,7 +164,7 @@ export function render({model, el}) {
   const saves = node("span", {class: "saves", role: "group", "aria-label": "save"}, "Save", ...["pdf", "svg", "png", "html"].map(save));
   const body = node("div", {class: "body"},
     node("div", {class: "left"}, node("div", {class: "pictures"}, scene.node, map.node, kept.node, keptMap.node),
-      node("div", {class: "slide"}, node("span", {}, "scale"), slider, readout), limits, classes.node),
+      node("div", {class: "slide"}, node("span", {}, "scale"), slider, readout, play), limits, classes.node),
     node("div", {class: "middle"}, node("h4", {}, "Branch weights, unit by unit"), legend.node, units.node, said),
     node("div", {class: "right"}, heading, curve.node, profile.node));
   const live = (...parts) => (model.standalone ? [] : parts);
@@ -170,6 +173,25 @@ export function render({model, el}) {
       ...(model.page ? [] : [saves]), ...live(busy)), code,
     ...(model.page ? [] : [node("style", {}, `.${get("key")} { display: none }`)])); // the figure that stands in for this
   el.replaceChildren(root);
+
+  // The object grows, from where it is smallest; any other hand on the view stops it.
+  let playing = null;
+  const stop = () => {
+    clearInterval(playing);
+    playing = null;
+    play.setAttribute("aria-pressed", false);
+    play.textContent = "Play";
+  };
+  const grow = () => {
+    let at = 0;
+    const step = () => (at < scales().length ? act.rescale(scales()[at++]) : stop());
+    playing = setInterval(step, Math.max(40, LAP / scales().length));
+    play.setAttribute("aria-pressed", true);
+    play.textContent = "Stop";
+    step();
+  };
+  const touched = ({target}) => { if (playing && target !== play) stop(); };
+  for (const kind of ["pointerdown", "keydown"]) window.addEventListener(kind, touched, true);
 
   function drawMaps() {
     map.node.hidden = !get("method");
@@ -287,7 +309,11 @@ export function render({model, el}) {
     ...[...SETTING, "scale", "unit", "method", "target", "unavailable", "agrees"].map((name) => [`change:${name}`, draw])];
   for (const [event, handler] of heardOf) model.on(event, handler);
   take();
+  // At first sight of a page, once.
+  if (model.page && !location.hash && !matchMedia("(prefers-reduced-motion: reduce)").matches) grow();
   return () => {
+    stop();
+    for (const kind of ["pointerdown", "keydown"]) window.removeEventListener(kind, touched, true);
     for (const [event, handler] of heardOf) model.off(event, handler);
     clearTimeout(waiting);
     if (telling) tell();
@@ -303,7 +329,9 @@ export async function standalone(el, text) {
   });
   await Promise.all(jobs);
   Object.assign(state, {progress: 1, failure: {}});
-  state.scale = state.grid.scales[nearest(state.grid.scales, state.scale)];
+  const {scale, unit, ...setting} = readAddress(state);
+  state.scale = state.grid.scales[nearest(state.grid.scales, scale ?? state.scale)];
+  state.unit = unit ?? state.unit;
   const behind = state.live ? worker(state) : null;
   const listeners = {};
   const fire = (event, ...what) => (listeners[event] ?? []).forEach((listener) => listener(...what));
@@ -317,10 +345,14 @@ export async function standalone(el, text) {
     on: (event, listener) => (listeners[event] ??= []).push(listener),
     off() {},
     send: (content, _, buffers) => behind?.asked(content, buffers),
-    save_changes: () => behind?.told(),
+    save_changes() {
+      behind?.told();
+      writeAddress(model.get);
+    },
   };
   render({el, model});
-  behind?.start(model);
+  // The setting that was asked for when the network is there; until then what is stored.
+  behind?.start(model, {...setting, ...(scale ? {scale} : {})});
 }
 
 export default {render};
