@@ -28,6 +28,7 @@ __all__ = ["chosen", "packed"]
 PROTOCOL = "rescale"
 CLOSE = 5e-4  # by which a page's weights may differ from torch's; three digits are shown
 ITEM = ("name", "category", "family", "protocols")
+FEWEST, MIDDLE = 5, (0.1, 0.5, 0.9)  # objects of which quantiles are drawn, and which
 STEPS = 4095  # of a background that is stored
 
 
@@ -111,7 +112,31 @@ def packed(
         "graph": _graph(subject, view),
         "packed": gzip.compress(b"".join(pictures)),
     }
-    return {"live": live, "choices": choices}, files
+    return {"live": live, "choices": choices, "population": _population(model, view, items)}, files
+
+
+def _population(model: Model, view: View, items: list[Item]) -> dict[str, Any]:
+    """Measure all objects in their own places: [low, middle, high] by unit and scale."""
+    found = np.full((len(items), len(model.scales), len(view.subject.described())), np.nan)
+    for number, item in enumerate(items):
+        setting = Setting(PROTOCOL, network=view.setting.network, item=item.name)
+        one = model.view(setting)
+        for _ in one.measure():
+            pass
+        weight = one.ds["weight"].isel(image=0)  # (scale, unit, branch)
+        at = [model.scales.index(scale) for scale in one.scales]
+        for column, unit in enumerate(view.subject.described()):
+            found[number, at, column] = weight[:, column, unit["largest"]]
+    every = np.isfinite(found).all((0, 2))  # at which no object would leave its canvas
+    low_middle_high = np.quantile(found[:, every], MIDDLE, axis=0)  # (3, scale, unit)
+    units = {
+        unit["name"]: low_middle_high[:, :, column].T.round(4).tolist()
+        for column, unit in enumerate(view.subject.described())
+    }
+    scales = [scale for scale, kept in zip(model.scales, every, strict=True) if kept]
+    many = len(items) >= FEWEST and len(scales) > 1
+    named = {"network": view.setting.network, "protocol": PROTOCOL, "count": len(items)}
+    return named | {"scales": scales, "units": units if many else {}}
 
 
 def _units(subject: Subject) -> list[dict[str, Any]]:

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 __all__ = ["CSS", "JAVASCRIPT", "write"]
 
 HERE = Path(__file__).parent
-VIEW = ("state", "parts", "charts", "controls", "own", "live", "address", "view")  # each needs those before it
+VIEW = (
+    "state",
+    "parts",
+    "charts",
+    "controls",
+    "own",
+    "live",
+    "address",
+    "view",
+)  # each needs those before it
 WORKER = ("scenes", "cutting", "worker")
 
 

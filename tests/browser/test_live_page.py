@@ -16,12 +16,13 @@ from playwright.sync_api import Browser, Page, expect
 
 import skviz
 
+OBJECTS = ["bus", "penguin", "tractor", "bell", "fish"]
 LIVE = re.compile(r"live, \d+ ms")
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    some = skviz.objects(family="noto").where(category=["bus", "penguin", "tractor"])
+    some = skviz.objects(family="noto").where(category=OBJECTS)
     explorer = skviz.explore(skviz.load("objects"), some, scales=[0.5, 0.8, 1.0, 1.5])
     explorer.wait()
     path = explorer.save(tmp_path_factory.mktemp("live") / "page.html", live=True)
@@ -90,6 +91,25 @@ def test_it_says_how_well_it_agrees(page):
     said = page.locator(".status").get_attribute("title")
     assert float(re.fullmatch(r"weights agree with torch to (\S+)", said)[1]) <= 3e-4
     agrees(page)
+
+
+def test_the_band_behind_the_curve_is_what_all_objects_do(page):
+    said = page.locator(".hint", has_text="of them")
+    expect(said).to_contain_text("the median of the 5 objects of this page")
+    some = skviz.objects(family="noto").where(category=OBJECTS)
+    scales = [0.5, 0.8, 1.0, 1.5]
+    ds = skviz.sweep(skviz.load("objects"), skviz.place(some), scales=scales, progress=False)
+    median = ds["weight"].sel(unit="stage2.1.sk").isel(branch=1).median("image")
+    drawn = re.findall(r"([\d.]+),([\d.]+)", page.locator("path.middle").get_attribute("d"))
+    ticks = {
+        float(tick.text_content()): float(tick.get_attribute("y"))
+        for tick in page.locator("svg").first.locator("text[text-anchor=end]").all()
+    }
+    (low, bottom), (high, top) = min(ticks.items()), max(ticks.items())
+    found = [low + (bottom - 3.5 - float(y)) / (bottom - top) * (high - low) for _, y in drawn]
+    np.testing.assert_allclose(found, median, atol=1e-3)
+    page.get_by_label("Weights").select_option("3×3")
+    expect(page.locator("path.band")).to_have_count(0)
 
 
 def test_another_object_moved_on_another_background(page):

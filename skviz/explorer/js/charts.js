@@ -1,6 +1,6 @@
 // Curves over scales, and the weights of channels.
 
-import {axisOf, branchesOf, mainBranch, ranked, weightIn} from "./state.js";
+import {axisOf, bandOf, branchesOf, mainBranch, ranked, weightIn} from "./state.js";
 import {node} from "./parts.js";
 
 const CURVE = {width: 340, height: 178, left: 40, right: 26, top: 8, bottom: 30};
@@ -27,6 +27,7 @@ export function curvePart(act) {
   const now = node("line", {class: "now", y1: box.top, y2: box.height - box.bottom});
   const dots = node("g");
   chart.append(title, still, now, dots);
+  const note = node("p", {class: "hint"});
   let key = null;
   let range = [0, 1];
   let axis = axisOf([]);
@@ -45,12 +46,20 @@ export function curvePart(act) {
   const build = (view) => {
     const curves = view.grid ?? view.seen;
     const drawn = (unit) => branchesOf(unit, view.branches);
-    axis = axisOf([curves, view.pinned?.seen].filter(Boolean).flatMap((seen) =>
-      seen.units.flatMap((unit) => drawn(unit).flatMap((i) => unit.means.map((means) => means[i])))));
+    const all = bandOf(view.population, curves.setting, view.unit, drawn(view.unit));
+    axis = axisOf([...(all ?? []).flat(), ...[curves, view.pinned?.seen].filter(Boolean).flatMap((seen) =>
+      seen.units.flatMap((unit) => drawn(unit).flatMap((i) => unit.means.map((means) => means[i]))))]);
     range = act.range();
     const made = axis.ticks.flatMap((tick) => [rule(up(tick)), text(box.left - 5, up(tick) + 3.5, tick.toFixed(1), "end")]);
     made.push(rule(up(0.5), "half"), text(x(0.5), box.height - 3, "scale"));
     for (const tick of SCALES.filter((t) => t >= range[0] && t <= range[1])) made.push(text(at(tick), box.height - box.bottom + 13, tick));
+    if (all) {
+      const edge = (which) => all.map((at) => up(at[which]));
+      const places = view.population.scales.map(at);
+      made.push(node("path", {class: "band", d: line([...places, ...[...places].reverse()], [...edge(2), ...edge(0).reverse()])}),
+        node("path", {class: "middle", d: line(places, edge(1))}));
+    }
+    note.textContent = all ? `dashed: the median of the ${view.population.count} objects of this page, each in its own place; grey: eight in ten of them` : "";
     const draw = (seen, unit, kind) => drawn(unit).map((i) => node("path", {class: kind,
       style: kind === "other" ? null : `stroke: ${view.colour(unit.branches[i])}`,
       d: line(seen.scales.map(at), unit.means.map((means) => up(means[i])))}));
@@ -63,7 +72,7 @@ export function curvePart(act) {
     still.replaceChildren(...made);
   };
   return {
-    node: chart,
+    node: node("div", {}, chart, note),
     draw(view) {
       const next = [view.grid ?? view.seen, view.pinned?.seen, view.unit.name, [...view.branches].join()];
       if (!key || next.some((part, i) => part !== key[i])) build(view);

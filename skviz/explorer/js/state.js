@@ -158,6 +158,13 @@ export function mainBranch(unit, chosen) {
 export const branchesOf = (unit, chosen) => (chosen.size
   ? [...unit.branches.keys()].filter((i) => chosen.has(unit.branches[i])) : [unit.largest]);
 
+/** What many objects do, [low, middle, high] at every scale, where that is what the curve is of. */
+export function bandOf(population, setting, unit, branches) {
+  const comparable = population?.network === setting.network && setting.intervention === "natural"
+    && setting.protocol === population.protocol && String(branches) === String([unit.largest]);
+  return comparable ? population.units[unit.name] ?? null : null;
+}
+
 /** Where the object's frame is, in percent of the canvas. */
 export function frameOf({seen, index, why}, wish) {
   if (!seen.frame) return null;

@@ -246,7 +246,7 @@ export function render({model, el}) {
     limits.textContent = `Here from ${low.toFixed(2)} to ${high.toFixed(2)}: ` +
       (get("protocol") === "zoom" ? "a photograph is only enlarged." : "beyond, the object would leave its canvas.");
     const labels = [...new Set(seen.units.flatMap((unit) => unit.branches))];
-    Object.assign(view, {branches, labels, pinned, colour: colourOf, ghost: ghostOf(view, pinned),
+    Object.assign(view, {branches, labels, pinned, population: get("population"), colour: colourOf, ghost: ghostOf(view, pinned),
       look: (label) => ({style: `background-color: ${colourOf(label)}`, "data-look": (colours.get(label) ?? 0) % 3}),
       unit: seen.unit(get("unit")) ?? seen.units[Math.floor(seen.units.length / 2)]});
     view.found = get("method") ? mapOf(get("maps"), view, {...wish(), unit: view.unit.name}) : null;
