@@ -80,6 +80,7 @@ def throughput(images: int, rounds: int) -> None:
     ways["bare"] = lambda: bare(model, ready)
     ways["study"] = lambda: study(model, scenes)
     ways["memory"] = lambda: study(model, scenes, store=None)
+    ways["onnx"] = lambda: study(model, scenes, engine="onnx")
     ways["loop"] = lambda: loop(model, few)
     once = lambda: study(model, scenes[:1])  # noqa: E731
     for way in (*ways.values(), once):
@@ -92,10 +93,12 @@ def throughput(images: int, rounds: int) -> None:
             rate[name].append(count * len(SCALES) / seconds(ways[name]))
         fixed.append(seconds(once))
     print(f"bare model: {shown(rate['bare'])} images/s; once per study: {shown(fixed)} s")
-    for name in ("study", "memory", "loop"):
+    for name in ("study", "memory", "onnx", "loop"):
         ratios = [a / b for a, b in zip(rate[name], rate["bare"], strict=True)]
         print(f"{name} / bare: {shown(ratios)}")
-    print("study / loop:", shown([a / b for a, b in zip(rate["study"], rate["loop"], strict=True)]))
+    for name in ("study", "onnx"):
+        ratios = [a / b for a, b in zip(rate[name], rate["loop"], strict=True)]
+        print(f"{name} / loop: {shown(ratios)}")
 
 
 def workers(images: int, rounds: int) -> None:

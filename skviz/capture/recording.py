@@ -18,9 +18,15 @@ if TYPE_CHECKING:
     from skviz.capture import Unit, Units
     from skviz.capture.tape import Made
 
+
+def spatial_mean(weights: Tensor) -> Tensor:
+    """Average weights (image, branch, channel[, spatial…]) over positions."""
+    return weights.flatten(3).mean(3) if weights.dim() > 3 else weights
+
+
 _REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "channel_mean": lambda weights: weights.flatten(2).mean(2),  # (image, branch)
-    "spatial_mean": lambda weights: weights.flatten(3).mean(3) if weights.dim() > 3 else weights,
+    "spatial_mean": spatial_mean,
 }
 
 

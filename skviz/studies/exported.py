@@ -12,7 +12,9 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,7 @@ from skviz.capture import units_of
 from skviz.capture.recording import record
 from skviz.capture.watching import Watch, Watching
 from skviz.errors import ModelError
+from skviz.models import zoo
 from skviz.studies.setting import as_scenes, at_rest, canvas_of, choose, described
 
 if TYPE_CHECKING:
@@ -31,8 +34,9 @@ if TYPE_CHECKING:
     from skviz.capture.tape import Made
     from skviz.scenes.cutouts import Objects
     from skviz.scenes.source import Scenes
+    from skviz.studies.study import Study
 
-__all__ = ["to_onnx"]
+__all__ = ["answer", "to_onnx"]
 
 CLOSE = 1e-5
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
@@ -95,6 +99,50 @@ def to_onnx(
         images = torch.cat([images, torch.rand(2, *images.shape[1:])])
         chosen = choose(units_of(model, images), units)
         return _written(model, Path(path), images, chosen, shown)
+
+
+# By study, and by model with the units and weights that it had.
+_asked: WeakKeyDictionary[Study, Any] = WeakKeyDictionary()
+_known: WeakKeyDictionary[nn.Module, tuple[list[Unit], str, Any]] = WeakKeyDictionary()
+
+
+def answer(study: Study, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Run a study's model on the CPU as a graph, exported and compared on its first images.
+
+    Parameters
+    ----------
+    study
+        Its graph is kept; another study of the same model uses it if the weights are the same.
+    images
+        (image, 3, H, W).
+
+    Returns
+    -------
+    tuple of Tensor and list
+        The model's answer, and the weights of every call of every unit.
+    """
+    session = _asked.get(study)
+    if session is None:
+        key = (study.units, zoo.weights_hash(study.model))
+        known = _known.get(study.model)
+        session = known[2] if known and known[:2] == key else None
+        if session is None:
+            with TemporaryDirectory() as folder:
+                path = to_onnx(study.model, Path(folder, "x.onnx"), images, units=study.units)
+                session = _session(path.read_bytes(), torch.get_num_threads())
+            _known[study.model] = (*key, session)
+        _asked[study] = session
+    logits, *weights = session.run(None, {"images": images.float().numpy()})
+    return torch.from_numpy(logits), [torch.from_numpy(each) for each in weights]
+
+
+def _session(file: bytes, threads: int = 0) -> Any:
+    import onnxruntime  # type: ignore[import-untyped]
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # it would advise against optional inputs
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
 
 def _written(
@@ -212,11 +260,7 @@ def _error(
 
     Weights are compared as they are, logits as a share of the largest.
     """
-    import onnxruntime  # type: ignore[import-untyped]
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # it would advise against optional inputs
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    session = _session(file)
     drawn = [torch.rand(w.shape, generator=torch.Generator().manual_seed(0)) for w in like]
     drawn = [weights / weights.sum(1, keepdim=True) for weights in drawn]
     largest = 0.0

@@ -25,12 +25,15 @@ unit.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 
-from skviz.capture.recording import record
+from skviz.capture.recording import record, spatial_mean
+from skviz.errors import SkvizError
+from skviz.models import device as devices
+from skviz.studies.exported import answer
 from skviz.studies.keeping import EXAMPLES, Variable
 from skviz.studies.setting import SCALES, answers, judge, labels
 from skviz.studies.study import Options, run
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
 __all__ = ["SCALES", "Weights", "sweep"]
 
 EACH = "image scale"
+ENGINES = ("torch", "onnx")
 WHITE = 255  # where there is no picture
 
 
@@ -66,16 +70,21 @@ class Weights:
         Keep how much of each picture is object.
     pictures
         Keep the first scenes as they were shown.
+    engine
+        What runs the model: ``"torch"``, or ``"onnx"``, see `skviz.studies.exported.answer`.
     """
 
     channels: bool = True
     coverage: bool = False
     pictures: bool = True
+    engine: str = "torch"
 
     @property
     def options(self) -> dict[str, Any]:
-        """What decides what is kept."""
-        return {"channels": self.channels}
+        """What decides what is kept, and what computes it."""
+        return {"channels": self.channels} | (
+            {} if self.engine == "torch" else {"engine": self.engine}
+        )
 
     def variables(self, study: Study) -> dict[str, Variable]:
         """Say what is kept."""
@@ -117,18 +126,23 @@ class Weights:
 
     def __call__(self, model: nn.Module, batch: Batch) -> dict[str, np.ndarray]:
         """Run the model on a batch."""
-        with (
-            torch.inference_mode(),
-            record(model, batch.units, reduce="spatial_mean") as recording,
-        ):
-            logits = model(batch.images)
-        row = self.of_units(list(recording.weights.values())) | self.of_answers(logits, batch)
+        logits, weights = self.run(model, batch)
+        row = self.of_units(weights) | self.of_answers(logits, batch)
         if self.coverage:
             row["coverage"] = share(batch)
         if self.pictures:
             shown = batch.images[:EXAMPLES].clamp(0, 1)
             row["thumbnail"] = (shown * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         return row
+
+    def run(self, model: nn.Module, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        """Return the model's answer, and the weights of every call, (image, branch, channel)."""
+        if self.engine == "onnx":
+            logits, weights = answer(batch.study, batch.images)
+            return logits, [spatial_mean(each) for each in weights]
+        with torch.inference_mode(), record(model, batch.units, reduce=spatial_mean) as recording:
+            logits = model(batch.images)
+        return logits, list(recording.weights.values())
 
     def of_answers(self, logits: Tensor, batch: Batch) -> dict[str, np.ndarray]:
         """Say what the model answers."""
@@ -188,6 +202,7 @@ def sweep(
     channels: bool | None = None,
     on_error: str = "stop",
     client: Client | None = None,
+    engine: Literal["torch", "onnx"] = "torch",
 ) -> xr.Dataset:
     """Record the branch weights of a model for every scene at every scale.
 
@@ -209,6 +224,10 @@ def sweep(
         Keep the weight of every channel; by default in memory, and not in a store.
     batch, device, progress, store, chunk, on_error, client
         See `skviz.studies.study.Options`.
+    engine
+        What runs the model. ``"onnx"`` exports it (half a minute, `skviz.to_onnx`) and runs it by
+        onnxruntime on the CPU, faster than PyTorch does; weights are the same to 1e-5, which is
+        tried at first.
 
     Returns
     -------
@@ -223,10 +242,14 @@ def sweep(
         cannot be read (`DataError`), the store holds another study (`DataError`), or the model has
         no such unit (`UnitError`).
     """
+    if engine not in ENGINES:
+        raise SkvizError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
+    if engine == "onnx" and devices.resolve(device).type != "cpu":
+        raise SkvizError("the engine 'onnx' runs on the CPU; give device='cpu'")
     return run(
         model,
         scenes,
         scales,
-        Weights(channels=store is None if channels is None else channels),
+        Weights(store is None if channels is None else channels, engine=engine),
         Options(units, batch, device, progress, store, chunk, on_error, client),
     )

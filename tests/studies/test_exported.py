@@ -1,5 +1,6 @@
 """``to_onnx``: the graph gives what the model gives, and takes what `intervene` takes."""
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import skviz
-from skviz.errors import ModelError, UnitError
+from skviz.errors import DataError, ModelError, SkvizError, UnitError
 from skviz.models.nn import SKAttention
 from skviz.studies import exported
 
@@ -167,3 +168,42 @@ def test_other_refusals(small_net, tmp_path, monkeypatch):
     with pytest.raises(ModelError, match=r'onnxscript is missing; pip install "skviz\[live\]"'):
         skviz.to_onnx(small_net, path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_study_may_run_on_the_graph(small_net, few, tmp_path):
+    scenes, path = skviz.place(few, canvas=32), tmp_path / "s.zarr"
+    asked = {"scales": [0.5, 1.0, 1.5], "progress": False}
+    plain = skviz.sweep(small_net, scenes, **asked)
+    found = skviz.sweep(small_net, scenes, engine="onnx", device="cpu", **asked)
+    assert found.attrs["engine"] == "onnx"
+    for name in ("weight", "spread", "channel_weight", "probability"):
+        np.testing.assert_allclose(found[name], plain[name], atol=1e-5)
+        assert float(plain[name].std()) > 1e-4
+    np.testing.assert_array_equal(found["prediction"], plain["prediction"])
+    skviz.sweep(small_net, scenes, engine="onnx", device="cpu", store=path, **asked)
+    with pytest.raises(DataError, match="another study"):  # no store holds some of both
+        skviz.sweep(small_net, scenes, store=path, **asked)
+    for wrong, message in (
+        ({"engine": "jax"}, "engine must be one of torch, onnx, got 'jax'"),
+        ({"engine": "onnx", "device": "meta"}, "device"),
+    ):
+        with pytest.raises(SkvizError, match=message):
+            skviz.sweep(small_net, scenes, **asked | wrong)
+
+
+def test_a_graph_is_made_anew_for_other_units_and_weights_that_changed(small_net, few):
+    """What is remembered of a model must not be what it was before."""
+    model = copy.deepcopy(small_net)
+    scenes = skviz.place(few[:2], canvas=32)
+    asked = {"scales": [1.0], "progress": False, "device": "cpu"}
+    some = skviz.sweep(model, scenes, engine="onnx", units="stage2.0.sk", **asked)
+    first = skviz.sweep(model, scenes, engine="onnx", **asked)
+    np.testing.assert_allclose(some["weight"][..., 0, :], first["weight"][..., 1, :], atol=1e-6)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.3)
+    again = skviz.sweep(model, scenes, engine="onnx", **asked)
+    np.testing.assert_allclose(
+        again["weight"], skviz.sweep(model, scenes, **asked)["weight"], atol=1e-5
+    )
+    assert float(abs(again["weight"] - first["weight"]).max()) > 1e-3
