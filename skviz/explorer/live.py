@@ -93,7 +93,7 @@ def packed(
     live = {
         "canvas": canvas,
         "units": _units(subject),
-        "categories": getattr(getattr(subject.model, "card", None), "categories", None),
+        "categories": getattr(getattr(subject.model, "card", None), "categories", None) or None,
         "items": told,
         "backgrounds": list(stored),
         "own": OWN,

@@ -83,6 +83,7 @@ class View:
         best, chances = ([few[few == few].tolist() for few in found[name]] for name in CLASSES)
         classes = [[int(each) for each in few] for few in best]
         card, truth = getattr(self.subject.model, "card", None), self.study.truth
+        known = card.categories if card else ()
         seen = {each for few in classes for each in few}
         return {
             "scales": self.scales,
@@ -92,7 +93,7 @@ class View:
             "units": self.subject.described(),
             "classes": classes,
             "probabilities": chances,
-            "names": {str(i): card.categories[i] if card else f"class {i}" for i in seen},
+            "names": {str(i): known[i] if known else f"class {i}" for i in seen},
             "truth": None if truth is None else int(truth[0]),
             "frame": frame(self.scenes),
             "setting": self.setting.named,

@@ -67,7 +67,10 @@ how much weight each unit gives to each kernel. {how}</p>
 <script type="application/json" id="state">{state}</script>
 {live}<script type="module">
 {javascript}
-standalone(document.getElementById("explorer"), document.getElementById("state").textContent);
+const explorer = document.getElementById("explorer");
+standalone(explorer, document.getElementById("state").textContent).catch((error) => {{
+  explorer.textContent = `This page needs a browser of 2023 or later: ${{error.message}}`;
+}});
 </script>
 </body>
 </html>

@@ -24,6 +24,7 @@ from skviz.capture.recording import record
 from skviz.capture.watching import Watch, Watching
 from skviz.errors import ModelError
 from skviz.models import zoo
+from skviz.models.wrapped import Wrapped
 from skviz.studies.setting import as_scenes, at_rest, canvas_of, choose, described
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ def _written(
              "weights": unit.call_names}
             for unit in units
         ],
-        "categories": getattr(getattr(model, "card", None), "categories", None),
+        "categories": getattr(getattr(model, "card", None), "categories", None) or None,
         "canvas": images.shape[-1],
         "provenance": described(model, scenes, [1.0]),
         "error": error,
@@ -241,15 +242,21 @@ class _Switched(nn.Module):
 
     def __init__(self, model: nn.Module, units: list[Unit]) -> None:
         super().__init__()
-        self.model, self.units = model, units
+        self.units = units
+        # No child: a wrapper's modules have other names than its attributes.
+        self.whole = (model,)
+        self.inner = model.inner if isinstance(model, Wrapped) else model
+        for name, buffer in model.named_buffers(recurse=False):
+            self.register_buffer(name, buffer)
 
     def forward(
         self, images: Tensor, switch: list[Tensor], given: list[Tensor]
     ) -> tuple[Tensor, ...]:
         pairs = iter(zip(switch, given, strict=True))
         switches = [_Switch(unit, [next(pairs) for _ in unit.call_names]) for unit in self.units]
-        with _Switching(self.model, switches):
-            logits = self.model(images)
+        (model,) = self.whole
+        with _Switching(model, switches):
+            logits = model(images)
         return logits, *(weights for one in switches for weights in one.used)
 
 

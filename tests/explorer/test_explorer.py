@@ -429,3 +429,11 @@ def test_what_cannot_be_a_live_page_is_refused(small_net, few, tmp_path, setting
     with pytest.raises(SkvizError, match=message):
         explorer.save(path, live=True, **asked)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_wrapped_model_that_names_no_classes(small_net, few):
+    explorer = skviz.explore(skviz.wrap(small_net, canvas=32), few[:1], scales=[1.0, 1.2])
+    explorer.wait(60)
+    assert explorer.problem == ""
+    assert explorer.grid["names"]
+    assert all(name.startswith("class ") for name in explorer.grid["names"].values())

@@ -126,6 +126,19 @@ def test_each_call_of_a_unit_has_weights_of_its_own(tmp_path):
         np.testing.assert_allclose(found[f"weights.{name}"], weights, atol=1e-5)
 
 
+def test_a_wrapped_model_normalises_in_the_graph(small_net, tmp_path):
+    model = skviz.wrap(small_net, mean=[0.5, 0.4, 0.3], std=[0.1, 0.2, 0.3], canvas=32)
+    images = torch.rand(3, 3, 32, 32)
+    graph = Graph(skviz.to_onnx(model, tmp_path / "wrapped.onnx"))
+    assert graph.told["categories"] is None
+    with torch.no_grad(), skviz.record(model) as recording:
+        np.testing.assert_allclose(graph(images)["logits"], model(images), atol=1e-5)
+    for name, weights in recording.weights.items():
+        np.testing.assert_allclose(graph(images)[f"weights.{name}"], weights, atol=1e-5)
+    with torch.no_grad():
+        assert float((model(images) - small_net(images)).abs().max()) > 1e-2
+
+
 def counting() -> Callable[[Tensor], Tensor]:
     calls = []
 
