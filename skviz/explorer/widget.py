@@ -235,7 +235,7 @@ class Explorer(Kept):
         Parameters
         ----------
         name
-            Any text.
+            Any text; a number is added if there is such a photograph.
         picture, mask
             As `skviz.scenes.pictures` takes them.
 
@@ -246,11 +246,14 @@ class Explorer(Kept):
         SceneError
             If the mask covers the whole picture, or has another size.
         """
-        item, self.photographs[name] = self._model.add(name, picture, mask)
+        title, number = name, 1
+        while title in self.photographs:  # what is shown of one must not pass for another
+            number += 1
+            title = f"{name} {number}"
+        item, self.photographs[title] = self._model.add(title, picture, mask)
         self.choices = self._model.choices()
         self.position, self.background = [0.0, 0.0], OWN
         self.protocol, self.item = "rescale", item.name
-        self._ask()  # also if a picture of this name was there before
 
     # What can be taken away: always of one moment.
 

@@ -178,6 +178,10 @@ def test_a_picture_of_ones_own_stays_and_is_cut_out_as_skviz_does(page, tmp_path
     np.testing.assert_allclose(seen[0], weight.sel(scale=1.0), atol=1e-3)
     scene = own.render(1.0)[0].permute(1, 2, 0) * 255
     assert float(abs(torch.from_numpy(shown) - scene).max()) <= 1.01
+    page.get_by_role("button", name="Your picture…").click()
+    page.get_by_role("button", name="Explore it").click()  # another one, not the same anew
+    expect(page.get_by_label("Object", exact=True)).to_have_value("mine 2")
+    assert numbers(page)[0] == seen[0]
 
 
 def test_an_unmarked_picture_is_refused_in_words(page, tmp_path):

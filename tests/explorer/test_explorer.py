@@ -437,3 +437,19 @@ def test_a_wrapped_model_that_names_no_classes(small_net, few):
     assert explorer.problem == ""
     assert explorer.grid["names"]
     assert all(name.startswith("class ") for name in explorer.grid["names"].values())
+
+
+def test_a_second_picture_of_one_name_does_not_pass_for_the_first(small_net):
+    explorer = skviz.explore(small_net, scales=[0.8, 1.0], canvas=32)
+    mask = torch.zeros(1, 40, 40)
+    mask[:, 10:30, 10:30] = 1
+    explorer.add_photograph("cat", torch.rand(3, 40, 40), mask)
+    explorer.wait(60)
+    first = explorer.ds["weight"].copy()
+    explorer.add_photograph("cat", torch.rand(3, 40, 40), mask)
+    with pytest.raises(SkvizError, match="what is measured is of item 'your pictures/cat'"):
+        explorer.ds  # noqa: B018 (it is not measured yet)
+    explorer.wait(60)
+    assert list(explorer.photographs) == ["cat", "cat 2"]
+    assert explorer.item == "your pictures/cat 2"
+    assert not first.equals(explorer.ds["weight"])

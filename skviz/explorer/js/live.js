@@ -28,10 +28,9 @@ export function worker(state) {
     }
     if (data.kind === "item") {
       const {items, ...others} = view.get("choices");
-      live.items = [...live.items.filter(({name}) => name !== data.item.name), data.item];
-      view.set("choices", {...others, items: [...items.filter(({name}) => name !== data.item.name), data.item]});
+      live.items.push(data.item);
+      view.set("choices", {...others, items: [...items, data.item]});
       Object.entries({item: data.item.name, position: [0, 0], background: live.own}).forEach(([name, value]) => view.set(name, value));
-      last = null; // also if a picture of this name was there before
       view.save_changes();
     }
     if (data.kind === "grid") {

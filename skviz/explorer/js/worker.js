@@ -33,10 +33,11 @@ function unpack(packed, pictures) {
 /** Take a picture of the user's own among the things to be seen. */
 function add({name, width, height}, [rgba, mask]) {
   const {background, ...made} = cutOut(new Uint8Array(rgba), new Uint8Array(mask), width, height, told.canvas);
-  const item = {name: `${YOURS}/${name}`, category: name, family: YOURS, background: `${YOURS}/${name}`, protocols: ["rescale"]};
-  const at = told.names.indexOf(item.background);
-  const place = at < 0 ? told.names.push(item.background) - 1 : at;
-  told.pictures[place] = background;
+  let [title, number] = [name, 1];
+  while (items.has(`${YOURS}/${title}`)) title = `${name} ${++number}`; // what is shown of one must not pass for another
+  const item = {name: `${YOURS}/${title}`, category: title, family: YOURS, background: `${YOURS}/${title}`, protocols: ["rescale"]};
+  told.names.push(item.background);
+  told.pictures.push(background);
   items.set(item.name, {...item, ...made});
   postMessage({kind: "item", item});
 }
