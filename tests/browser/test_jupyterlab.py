@@ -313,7 +313,7 @@ def test_the_page_that_is_saved_slides_from_disk(view, notebook, browser, model,
     path = tmp_path / "page.html"
     download.value.save_as(path)
     assert path.stat().st_size < 5e6
-    context = browser.new_context(offline=True)
+    context = browser.new_context(offline=True, reduced_motion="reduce")
     page = context.new_page()
     asked, errors = [], []
     page.on("request", lambda request: asked.append(request.url))
