@@ -130,6 +130,8 @@ class Listener:
             self._thread = threading.get_ident()
             self._resources.enter_context(eager())
             self.follow(self.modules)
+            if self.changes:
+                _here.changing.append(self)
             if self.alone:
                 _here.alone = self
             if self.within is None:
@@ -147,6 +149,7 @@ class Listener:
         for handle in self._handles:
             handle.remove()
         _here.forget(self)
+        _here.changing = [other for other in _here.changing if other is not self]
         if _here.alone is self:
             _here.alone = None
         self._handles = []
@@ -233,6 +236,7 @@ class _Here(threading.local):
         self.modes: dict[type, Any] = {_PythonMode: _PythonMode(), _AtenMode: _AtenMode()}
         self.entered: set[type] = set()
         self.alone: Listener | None = None
+        self.changing: list[Listener] = []  # that are entered, and change results
         self.changed: Any = None  # the tensor that a listener last put in the place of another
         self.failure: SkvizError | None = None  # that TorchScript would report as its own
 
@@ -313,6 +317,11 @@ class _AtenMode(TorchDispatchMode):
 def in_backward() -> bool:
     """Whether autograd is running, so that a forward pass is a recomputation (``checkpoint``)."""
     return bool(torch._C._current_graph_task_id() != -1)
+
+
+def is_changed() -> bool:
+    """Whether a context around this, in this thread, changes what models compute."""
+    return bool(_here.changing)
 
 
 _here = _Here()

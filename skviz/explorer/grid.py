@@ -90,11 +90,15 @@ class Subject:
             return stack.pop_all()
 
     def described(self) -> list[dict[str, Any]]:
-        """Describe the units, one entry for each call of a unit, in the order of the weights."""
+        """Describe the units, one entry for each call of a unit, in the order of the weights.
+
+        ``name`` is the call's, ``unit`` the unit's, which is what can be changed.
+        """
         calls = [unit for unit in self.units for _ in range(unit.calls)]
         return [
             {
                 "name": name,
+                "unit": unit.name,
                 "branches": branch_labels(unit),
                 "largest": unit.branches - 1 if unit.largest is None else unit.largest,
                 "channels": unit.channels or 1,

@@ -8,11 +8,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from skviz.assets import read_bytes
 from skviz.errors import SkvizError
 from skviz.explorer.code import SCALES, chain, measured
 from skviz.explorer.items import OWN, Item, Setting, backgrounds
+from skviz.scenes.drawing import compose
 from skviz.studies.exported import to_onnx
 
 if TYPE_CHECKING:
@@ -22,11 +24,14 @@ if TYPE_CHECKING:
 
     from skviz.explorer.grid import Subject
     from skviz.explorer.model import Model, View
+    from skviz.scenes.layers import Layers
 
 __all__ = ["chosen", "packed"]
 
 PROTOCOL = "rescale"
 CLOSE = 5e-4  # by which a page's weights may differ from torch's; three digits are shown
+DRAWN = 0.5 / 255  # by which its pictures may differ
+FIXED = 2**13  # what stands for 1 in pictures that bytes cannot hold
 ITEM = ("name", "category", "family", "protocols")
 FEWEST, MIDDLE = 5, (0.1, 0.5, 0.9)  # objects of which quantiles are drawn, and which
 STEPS = 4095  # of a background that is stored
@@ -45,8 +50,9 @@ def chosen(model: Model, view: View, objects: int | Sequence[str]) -> list[Item]
         raise SkvizError(f"a live page rescales objects; this view is by {setting.protocol!r}")
     every = [item for item in model.items.values() if PROTOCOL in item.protocols]
     if isinstance(objects, int):
-        step = max(1, len(every) // max(1, objects))
-        names = [item.name for item in every[::step]][:objects]
+        others = [item.name for item in every if item.name != setting.item]
+        count = min(max(objects - 1, 0), len(others))
+        names = [others[number * len(others) // count] for number in range(count)]
     else:
         names = [model.check("item", name) for name in objects]
     return [item for item in every if item.name in {setting.item, *names}]
@@ -62,16 +68,17 @@ def packed(
         raise SkvizError(f"a live page needs a canvas of even side, not {canvas}")
     stored: dict[str, Tensor] = {}
     pictures, told = [], []
-    for item in items:
-        scenes = item.scenes(Setting(PROTOCOL, item=item.name), canvas)
-        layers = scenes.ready().layers
+    views = [
+        model.view(Setting(PROTOCOL, network=setting.network, item=item.name)) for item in items
+    ]
+    for item, one in zip(items, views, strict=True):
+        layers, truth = one.scenes.ready().layers, one.study.truth
         if layers is None:
             raise SkvizError(f"{item.name} has no object that can be moved; leave it out")
-        premultiplied = layers.objects[0]  # (4, h, w)
-        straight = premultiplied.clone()
-        straight[:3] /= premultiplied[3:].clamp(min=1e-6)
-        pictures.append((straight * 255).round().byte().numpy().tobytes())
-        name = item.background or item.name
+        coded, fixed = _stored(layers, one.scales)
+        pictures.append(coded.numpy().astype("<i2" if fixed else "u1").tobytes())
+        # Not every name of a background is that of an item.
+        name = item.background or f"of {item.name}"
         stored[name] = layers.backgrounds[0]
         plain = chain(item.origin, item.placed(canvas).made[len(item.thing.made) :])
         against = f".against(backgrounds={item.background!r})" if item.background else ""
@@ -79,16 +86,17 @@ def packed(
             {
                 "name": item.name, "category": item.category, "family": item.family,
                 "protocols": [PROTOCOL], "background": name,
-                "height": straight.shape[1], "width": straight.shape[2],
+                "height": coded.shape[1], "width": coded.shape[2], "fixed": FIXED * fixed,
                 "centre": layers.centre[0].tolist(), "reference": float(layers.reference[0]),
+                "extent": layers.extent[0].T.tolist(),
+                "truth": None if truth is None else int(truth[0]),
                 "code": {"scenes": f"scenes = {plain}", "background": against},
             }
         )  # fmt: skip
-    first = items[0].scenes(Setting(PROTOCOL, item=items[0].name), canvas)
     named = backgrounds()
     for name in named:
         if name != OWN and name not in stored:
-            stored[name] = first.against(name).layers.backgrounds[0]
+            stored[name] = views[0].scenes.against(name).layers.backgrounds[0]
     code = measured(subject.model, "", SCALES, {})
     live = {
         "canvas": canvas,
@@ -112,30 +120,47 @@ def packed(
         "graph": _graph(subject, view),
         "packed": gzip.compress(b"".join(pictures)),
     }
-    return {"live": live, "choices": choices, "population": _population(model, view, items)}, files
+    return {"live": live, "choices": choices, "population": _population(model, views)}, files
 
 
-def _population(model: Model, view: View, items: list[Item]) -> dict[str, Any]:
+def _stored(layers: Layers, scales: Sequence[float]) -> tuple[Tensor, bool]:
+    """Return an object (rgba, y, x) as bytes, or premultiplied in `FIXED` point, and whether so.
+
+    All its pixels: a smaller picture of it would be drawn differently, by up to 9 of 255. What was
+    rotated is not made of whole 255ths, and goes beyond 0…1.
+    """
+    premultiplied, alpha = layers.objects[0], layers.objects[0, 3:].clamp(0, 1)
+    straight = torch.cat([premultiplied[:3] / alpha.clamp(min=1e-6), alpha]).clamp(0, 1)
+    coded = (straight * 255).round().byte()
+    rgb, alpha = (coded / 255).split([3, 1])
+    again, others = torch.cat([rgb * alpha, alpha])[None], (layers.backgrounds, layers.centre)
+    few = {scales[0], scales[len(scales) // 2], scales[-1]}
+    drawn = {scale: compose(again, *others, scale * layers.reference) for scale in few}
+    if all(float((drawn[scale] - layers.render(scale)).abs().max()) <= DRAWN for scale in few):
+        return coded, False
+    return (premultiplied * FIXED).round().clamp(-(2**15), 2**15 - 1).short(), True
+
+
+def _population(model: Model, views: list[View]) -> dict[str, Any]:
     """Measure all objects in their own places: [low, middle, high] by unit and scale."""
-    found = np.full((len(items), len(model.scales), len(view.subject.described())), np.nan)
-    for number, item in enumerate(items):
-        setting = Setting(PROTOCOL, network=view.setting.network, item=item.name)
-        one = model.view(setting)
+    described = views[0].subject.described()
+    found = np.full((len(views), len(model.scales), len(described)), np.nan)
+    for number, one in enumerate(views):
         for _ in one.measure():
             pass
         weight = one.ds["weight"].isel(image=0)  # (scale, unit, branch)
         at = [model.scales.index(scale) for scale in one.scales]
-        for column, unit in enumerate(view.subject.described()):
+        for column, unit in enumerate(described):
             found[number, at, column] = weight[:, column, unit["largest"]]
     every = np.isfinite(found).all((0, 2))  # at which no object would leave its canvas
     low_middle_high = np.quantile(found[:, every], MIDDLE, axis=0)  # (3, scale, unit)
     units = {
         unit["name"]: low_middle_high[:, :, column].T.round(4).tolist()
-        for column, unit in enumerate(view.subject.described())
+        for column, unit in enumerate(described)
     }
     scales = [scale for scale, kept in zip(model.scales, every, strict=True) if kept]
-    many = len(items) >= FEWEST and len(scales) > 1
-    named = {"network": view.setting.network, "protocol": PROTOCOL, "count": len(items)}
+    many = len(views) >= FEWEST and len(scales) > 1
+    named = {"network": views[0].setting.network, "protocol": PROTOCOL, "count": len(views)}
     return named | {"scales": scales, "units": units if many else {}}
 
 
@@ -143,7 +168,7 @@ def _units(subject: Subject) -> list[dict[str, Any]]:
     """Describe units as the view has it, and what the graph calls their weights."""
     calls = [(unit, name) for unit in subject.units for name in unit.call_names]
     return [
-        described | {"unit": unit.name, "weights": name, "ones": [1] * (1 + 2 * unit.spatial)}
+        described | {"weights": name, "ones": [1] * (1 + 2 * unit.spatial)}
         for described, (unit, name) in zip(subject.described(), calls, strict=True)
     ]
 

@@ -11,6 +11,7 @@ from skviz.errors import SkvizError
 from skviz.explorer import page
 from skviz.explorer.items import SETTING
 from skviz.explorer.live import packed
+from skviz.explorer.worker import asking
 from skviz.figures.saving import FORMATS, save_figure
 
 if TYPE_CHECKING:
@@ -49,8 +50,9 @@ def saved(
     title = f"{name}{f' ({family})' * bool(family)} in the network {explorer.network}"
     if not live:
         return page.write(path, state, title)
-    told, files = packed(explorer._model, view, objects)
-    page.write(path, state | told, title, files)
+    with asking:
+        told, files = packed(explorer._model, view, objects)
+    page.write(path, state | {"method": "", "maps": {}} | told, title, files)
     size = path.stat().st_size
     large = ", much for a phone; without live=True it is small" * (size > LARGE)
     print(f"{path}: {size / 1e6:.1f} MB, {len(told['live']['items'])} objects{large}")

@@ -4,10 +4,10 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-__all__ = ["Worker"]
+__all__ = ["Worker", "asking"]
 
 # Models are asked by one thread at a time, also where two explorers show the same one.
-_models = threading.Lock()
+asking = threading.Lock()
 Asked = Mapping[str, Any]
 
 
@@ -59,7 +59,7 @@ class Worker:
                 job, asked = self._jobs[kind]
             error = None
             try:
-                with _models:
+                with asking:
                     next(job)
                 continue
             except StopIteration:

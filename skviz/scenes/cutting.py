@@ -93,7 +93,8 @@ def cut_out(picture: Tensor, mask: Tensor, canvas: int, *, name: str, number: in
     Raises
     ------
     SceneError
-        If the mask covers the whole picture, or has another size.
+        If the mask covers the whole picture, or has another size, or marks so much at both ends of
+        a long picture that no square shows any of it.
     """
     check_sizes(picture, mask)
     side = min(picture.shape[-2:])
@@ -101,6 +102,10 @@ def cut_out(picture: Tensor, mask: Tensor, canvas: int, *, name: str, number: in
     part = (slice(None), slice(top, top + side), slice(left, left + side))
     image, alpha = picture[part], mask[part]
     inside = (alpha[0] > VISIBLE).nonzero()
+    if not len(inside):
+        raise SceneError(
+            "nothing of what is marked lies in the largest square about its middle; mark one object"
+        )
     (y, x), (bottom, right) = inside.amin(0).tolist(), (inside.amax(0) + 1).tolist()
     tight = torch.cat([image * alpha, alpha])[:, y:bottom, x:right]
     height, width = tight.shape[-2:]

@@ -16,11 +16,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from skviz.capture import units_of
 from skviz.capture.recording import record
+from skviz.capture.tape import is_changed
 from skviz.capture.watching import Watch, Watching
 from skviz.errors import ModelError
 from skviz.models import zoo
@@ -81,8 +83,9 @@ def to_onnx(
     Raises
     ------
     ModelError
-        If the model cannot be exported, the graph computes something else, or onnx, onnxscript or
-        onnxruntime is missing (``pip install "skviz[live]"``).
+        If the model cannot be exported, the graph computes something else, weights are changed by
+        `skviz.intervene` around this, or onnx, onnxscript or onnxruntime is missing
+        (``pip install "skviz[live]"``).
     UnitError
         If there is no such unit, or none.
 
@@ -93,10 +96,13 @@ def to_onnx(
     missing = [name for name in NEEDED if not find_spec(name)]
     if missing:
         raise ModelError(f'{", ".join(missing)} is missing; pip install "skviz[live]"')
+    _check_unchanged()
     side = canvas_of(model)
     shown = as_scenes(model, torch.rand(2, 3, side, side) if scenes is None else scenes)
     with at_rest(model, torch.device("cpu")), torch.inference_mode(mode=False), torch.no_grad():
-        images = shown[: min(len(shown), 4)].ready(torch.device("cpu")).render(1.0).float()
+        ready = shown[: min(len(shown), 4)].ready(torch.device("cpu"))
+        low, high = ready.bounds
+        images = ready.render(min(max(1.0, low), high)).float()
         images = torch.cat([images, torch.rand(2, *images.shape[1:])])
         chosen = choose(units_of(model, images), units)
         return _written(model, Path(path), images, chosen, shown)
@@ -113,7 +119,8 @@ def answer(study: Study, images: Tensor) -> tuple[Tensor, list[Tensor]]:
     Parameters
     ----------
     study
-        Its graph is kept; another study of the same model uses it if the weights are the same.
+        Its graph is kept; another study of the same model uses it if the weights are the same, and
+        it gives what the model gives on the first images of that study.
     images
         (image, 3, H, W).
 
@@ -122,12 +129,14 @@ def answer(study: Study, images: Tensor) -> tuple[Tensor, list[Tensor]]:
     tuple of Tensor and list
         The model's answer, and the weights of every call of every unit.
     """
+    _check_unchanged()
     session = _asked.get(study)
     if session is None:
         key = (study.units, zoo.weights_hash(study.model))
         known = _known.get(study.model)
         session = known[2] if known and known[:2] == key else None
-        if session is None:
+        # Weights alone do not say what a model does: it has hooks, and attributes.
+        if session is None or not _gives_the_same(session, study, images[:2]):
             with TemporaryDirectory() as folder:
                 path = to_onnx(study.model, Path(folder, "x.onnx"), images, units=study.units)
                 session = _session(path.read_bytes(), torch.get_num_threads())
@@ -135,6 +144,25 @@ def answer(study: Study, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         _asked[study] = session
     logits, *weights = session.run(None, {"images": images.float().numpy()})
     return torch.from_numpy(logits), [torch.from_numpy(each) for each in weights]
+
+
+def _check_unchanged() -> None:
+    if is_changed():
+        raise ModelError(
+            "weights or activations are changed by a context around this (skviz.intervene), which "
+            "a graph does not see; leave it, or take engine='torch'"
+        )
+
+
+def _gives_the_same(session: Any, study: Study, images: Tensor) -> bool:
+    """Whether a graph made before gives what the model gives now."""
+    with torch.inference_mode(), record(study.model, study.units) as recording:
+        expected = [study.model(images), *recording.weights.values()]
+    found = session.run(None, {"images": images.float().numpy()})
+    return all(
+        bool(np.abs(one - other.numpy()).max() <= CLOSE * max(1.0, float(other.abs().max())))
+        for one, other in zip(found, expected, strict=True)
+    )
 
 
 def _session(file: bytes, threads: int = 0) -> Any:

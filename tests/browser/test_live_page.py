@@ -5,6 +5,7 @@ import gzip
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ import pytest
 import torch
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
+from torch import Tensor, nn
 
 import skviz
+from skviz.errors import SkvizError
+from skviz.models.nn import SKAttention
 
 OBJECTS = ["bus", "penguin", "tractor", "bell", "fish"]
 LIVE = re.compile(r"live, \d+ ms")
@@ -30,20 +34,27 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def page(path: Path, browser: Browser) -> Iterator[Page]:
+@contextmanager
+def opened(browser: Browser, address: str) -> Iterator[Page]:
+    """A page without a connection, that asks for nothing and throws nothing."""
     context = browser.new_context(offline=True, reduced_motion="reduce")
-    opened = context.new_page()
+    page = context.new_page()
     errors: list[object] = []
     asked: list[str] = []
-    opened.on("pageerror", lambda error: errors.append(error))
-    opened.on("request", lambda request: asked.append(request.url))
-    opened.goto(path.as_uri())
-    expect(opened.locator(".status")).to_have_text(LIVE, timeout=30000)
-    yield opened
+    page.on("pageerror", lambda error: errors.append(error))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    yield page
     assert errors == []
     assert {url.partition(":")[0] for url in asked} == {"file", "blob"}
     context.close()
+
+
+@pytest.fixture
+def page(path: Path, browser: Browser) -> Iterator[Page]:
+    with opened(browser, path.as_uri()) as page:
+        expect(page.locator(".status")).to_have_text(LIVE, timeout=30000)
+        yield page
 
 
 def numbers(page: Page) -> list[list[float]]:
@@ -184,12 +195,111 @@ def test_a_picture_of_ones_own_stays_and_is_cut_out_as_skviz_does(page, tmp_path
     assert numbers(page)[0] == seen[0]
 
 
-def test_an_unmarked_picture_is_refused_in_words(page, tmp_path):
-    Image.new("RGB", (60, 60), "red").save(tmp_path / "red.png")
+@pytest.mark.parametrize(
+    ("marked", "said", "refused"),
+    [
+        ((), "Nothing is marked", "mask.* is empty"),
+        (((0, 8), (152, 160)), "Nothing of what is marked lies in", "nothing of what is marked"),
+    ],
+    ids=["nothing", "both ends of a long picture"],
+)
+def test_a_picture_that_shows_no_object_is_refused_in_words(page, tmp_path, marked, said, refused):
+    mask = np.zeros((60, 160), np.uint8)
+    for first, last in marked:
+        mask[:, first:last] = 255
+    Image.new("RGB", (160, 60), "red").save(tmp_path / "red.png")
+    Image.fromarray(mask).save(tmp_path / "mask.png")
     page.get_by_role("button", name="Your picture…").click()
     page.get_by_label("Picture…").set_input_files(tmp_path / "red.png")
+    expect(page.get_by_role("button", name="Explore it")).to_be_enabled()
+    page.get_by_label("Mask file…").set_input_files(tmp_path / "mask.png")
+    page.wait_for_timeout(300)
     page.get_by_role("button", name="Explore it").click()
-    expect(page.locator(".problem")).to_contain_text("Nothing is marked")
+    expect(page.locator(".problem")).to_contain_text(said)
+    expect(page.locator(".status")).to_have_text("failed")
+    with pytest.raises(SkvizError, match=refused):
+        skviz.photographs({"red": (np.zeros((60, 160, 3), np.uint8), mask)}).cut_out().render(1.0)
+
+
+def test_an_address_that_shows_nothing_is_answered_in_words(path, browser):
+    with opened(browser, f"{path.as_uri()}#position=0.5,0.5") as page:
+        expect(page.locator(".problem")).to_contain_text(
+            "At no scale does the object lie on its canvas there.", timeout=30000
+        )
+        page.get_by_role("button", name="Back to what is shown").click()
+        assert numbers(page)
+
+
+def test_what_is_cancelled_is_said_and_can_be_asked_again(page):
+    page.get_by_label("Object", exact=True).select_option("fish")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".problem")).to_contain_text("Stopped before it was done.")
+    expect(page.locator("progress")).to_have_js_property("value", 1)
+    page.get_by_role("button", name="Ask again").click()
+    agrees(page)
+
+
+def test_nothing_is_asked_of_a_network_that_does_not_run(path, browser, tmp_path):
+    """Its graph is damaged: what is stored stays, and no other picture is taken."""
+    text = path.read_text()
+    graph = re.search(r'id="graph">([^<]*)<', text)[1]
+    broken = base64.b64encode(gzip.compress(b"no graph at all")).decode()
+    (tmp_path / "page.html").write_text(text.replace(graph, broken))
+    with opened(browser, (tmp_path / "page.html").as_uri()) as page:
+        expect(page.get_by_role("button", name="Your picture…")).to_be_disabled()
+        expect(page.locator(".status")).to_contain_text("live unavailable", timeout=30000)
+        page.get_by_label("scale of the object").focus()
+        page.keyboard.press("End")
+        page.wait_for_timeout(4500)  # longer than the patience with somebody who could answer
+        expect(page.locator(".status")).to_contain_text("live unavailable")
+        expect(page.get_by_role("button", name="Your picture…")).to_be_disabled()
+
+
+class Twice(nn.Module):
+    """A unit that runs twice, and one with other kernels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Conv2d(3, 8, 3, stride=2), nn.Linear(8, 4)
+        self.sk, self.wide = SKAttention(8, kernels=(3, 5)), SKAttention(8, kernels=(5, 7))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.wide(self.sk(self.sk(self.first(x).relu())))
+        return self.head(x.mean((2, 3)))
+
+
+def test_a_unit_that_runs_twice_and_objects_that_were_turned(browser, tmp_path):
+    torch.manual_seed(1)
+    model = skviz.wrap(Twice().eval(), canvas=64)
+    some = skviz.objects(family="noto").where(category=OBJECTS)
+    scenes = skviz.place(some, canvas=64, rotation=30, reference=0.9)  # too large at scale 1
+    explorer = skviz.explore(model, scenes, scales=[0.3, 0.45, 0.6], canvas=64)
+    explorer.wait()
+    explorer.method = "saliency"
+    explorer.wait()
+    path = explorer.save(tmp_path / "page.html", live=True)
+    with opened(browser, path.as_uri()) as page:
+        plain = numbers(page)
+        expect(page.get_by_label("Attribution", exact=True)).to_be_hidden()
+        place = page.get_by_label("the scene as the network sees it")
+        flat = place.evaluate("(c) => [...c.getContext('2d').getImageData(0, 0, 64, 64).data]")
+        shown = np.array(flat).reshape(64, 64, 4)[..., :3]
+        scale = float(page.locator(".skviz").get_attribute("data-scale"))
+        scene = scenes[0].render(scale)[0].permute(1, 2, 0) * 255
+        assert float(abs(torch.from_numpy(shown) - scene).max()) <= 1.01
+        page.get_by_label("Weights").select_option("5×5")
+        offered = page.get_by_label("in", exact=True).locator("option").all_inner_texts()
+        assert offered == ["every unit", "sk", "wide"]
+        for only in ("sk", "wide"):
+            page.get_by_label("in", exact=True).select_option(only)
+            found = numbers(page)[0]
+            largest = {"sk": [1.0, 1.0], "wide": [0.0]}[only]
+            assert (found[:2] if only == "sk" else found[2:]) == largest
+        page.get_by_label("in", exact=True).select_option("sk")
+        page.get_by_label("Weights").select_option("7×7")  # which this unit does not have
+        expect(page.locator(".problem")).to_contain_text("No unit sk can be made 7×7.")
+        page.get_by_label("in", exact=True).select_option("")
+        assert numbers(page)[0][2] == 1.0 != plain[0][2]
 
 
 def test_a_network_that_gives_other_numbers_than_torch_is_not_shown(path, browser, tmp_path):
@@ -202,14 +312,10 @@ def test_a_network_that_gives_other_numbers_than_torch_is_not_shown(path, browse
     wrong = gzip.compress((weights + np.float32(0.004)).tobytes())
     other["grid"]["weights"]["gzip"] = base64.b64encode(wrong).decode()
     (tmp_path / "page.html").write_text(page.replace(state, json.dumps(other)))
-    context = browser.new_context(offline=True, reduced_motion="reduce")
-    opened = context.new_page()
-    opened.goto((tmp_path / "page.html").as_uri())
-    said = "stored; live unavailable: weights differ by 0.00"
-    expect(opened.locator(".status")).to_contain_text(said, timeout=30000)
-    slider = opened.get_by_label("scale of the object")
-    slider.focus()
-    opened.keyboard.press("End")
-    expect(opened.locator(".readout")).to_have_text("1.50")
-    expect(opened.get_by_label("Object", exact=True)).to_be_disabled()
-    context.close()
+    with opened(browser, (tmp_path / "page.html").as_uri()) as page:
+        said = "stored; live unavailable: weights differ by 0.00"
+        expect(page.locator(".status")).to_contain_text(said, timeout=30000)
+        page.get_by_label("scale of the object").focus()
+        page.keyboard.press("End")
+        expect(page.locator(".readout")).to_have_text("1.50")
+        expect(page.get_by_label("Object", exact=True)).to_be_disabled()

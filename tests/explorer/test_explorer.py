@@ -21,6 +21,7 @@ from skviz.errors import SkvizError, UnitError
 from skviz.explorer.attributions import QUICK
 from skviz.explorer.grid import Subject, frame, renderable
 from skviz.explorer.items import Setting, items
+from skviz.explorer.live import chosen, packed
 from skviz.explorer.worker import Worker
 
 SCALES = [0.5, 1.0, 1.5]
@@ -453,3 +454,35 @@ def test_a_second_picture_of_one_name_does_not_pass_for_the_first(small_net):
     assert list(explorer.photographs) == ["cat", "cat 2"]
     assert explorer.item == "your pictures/cat 2"
     assert not first.equals(explorer.ds["weight"])
+
+
+def test_a_live_page_keeps_backgrounds_apart_and_takes_objects_from_all(small_net):
+    """A photograph may have the name of a background."""
+    picture = np.full((40, 40, 3), 200, np.uint8)
+    mask = np.zeros((40, 40), np.uint8)
+    mask[12:28, 12:28] = 255
+    scenes = skviz.photographs({"forest": (picture, mask)}).cut_out(canvas=32)
+    explorer = skviz.explore(small_net, scenes, scales=SCALES)
+    explorer.wait()
+    told, files = packed(explorer._model, explorer._shown, 3)
+    live = told["live"]
+    assert live["items"][0]["background"] == "of forest"
+    assert {"forest", "of forest"} <= set(live["backgrounds"])
+    stored = gzip.decompress(files["packed"])
+    item = live["items"][0]
+    at = 4 * item["height"] * item["width"] * (2 if item["fixed"] else 1)
+    pictures = np.frombuffer(stored, np.uint8)[at:].reshape(len(live["backgrounds"]), -1)
+    high = dict(zip(live["backgrounds"], pictures[:, : 3 * 32 * 32], strict=True))
+    assert set(high["of forest"]) == {200}  # the photograph's own, one grey
+    assert high["forest"].std() > 10
+    explorer.close()
+    many = skviz.explore(small_net, skviz.objects(family="noto"), scales=[1.0], canvas=32)
+    many.wait()
+    names = list(many._model.items)
+    for count in (1, 5, 67, 1000):
+        found = [names.index(item.name) for item in chosen(many._model, many._shown, count)]
+        assert len(found) == min(count, len(names))
+        assert found[0] == 0
+        gaps = np.diff([*found, len(names)])
+        assert gaps.max() - gaps.min() <= 2
+    many.close()

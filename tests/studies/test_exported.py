@@ -220,3 +220,35 @@ def test_a_graph_is_made_anew_for_other_units_and_weights_that_changed(small_net
         again["weight"], skviz.sweep(model, scenes, **asked)["weight"], atol=1e-5
     )
     assert float(abs(again["weight"] - first["weight"]).max()) > 1e-3
+
+
+def test_a_graph_does_not_hide_what_is_around_it(small_net, few, tmp_path):
+    scenes = skviz.place(few[:2], canvas=32)
+    asked = {"scales": [1.0], "progress": False, "device": "cpu", "engine": "onnx"}
+    plain = skviz.sweep(small_net, scenes, **asked)
+    change = {"stage1.0.sk": skviz.force(branch=0)}
+    with (
+        skviz.intervene(small_net, change),
+        pytest.raises(ModelError, match="a graph does not see"),
+    ):
+        skviz.sweep(small_net, scenes, **asked)
+    with (
+        skviz.intervene(small_net, change),
+        pytest.raises(ModelError, match="a graph does not see"),
+    ):
+        skviz.to_onnx(small_net, tmp_path / "x.onnx")
+    after = skviz.sweep(small_net, scenes, **asked)
+    np.testing.assert_array_equal(after["weight"], plain["weight"])
+
+
+def test_a_graph_is_made_anew_for_a_model_that_does_something_else_with_the_same_weights(few):
+    """A hook of the user's own, say: parameters are the same, and the hash of them."""
+    model, scenes = Blocks().eval(), skviz.place(few[:2], canvas=16)
+    asked = {"scales": [1.0], "progress": False, "device": "cpu"}
+    first = skviz.sweep(model, scenes, engine="onnx", **asked)
+    handle = model.first.register_forward_hook(lambda _, __, out: out * 3)
+    again = skviz.sweep(model, scenes, engine="onnx", **asked)
+    eager = skviz.sweep(model, scenes, **asked)
+    handle.remove()
+    np.testing.assert_allclose(again["weight"], eager["weight"], atol=1e-5)
+    assert float(abs(again["weight"] - first["weight"]).max()) > 1e-3

@@ -22,7 +22,7 @@ export function readAddress(state, text = location.hash) {
     background: (name) => backgrounds.includes(name),
     protocol: (name) => items.some((item) => item.protocols.includes(name)),
     intervention: (name) => branches.includes(name),
-    only: (name) => units.some((unit) => unit.name === name),
+    only: (name) => units.some((unit) => unit.unit === name),
     unit: (name) => units.some((unit) => unit.name === name),
   };
   const found = Object.fromEntries(Object.entries(known).filter(([name, has]) => name in asked && has(asked[name]))
@@ -30,5 +30,5 @@ export function readAddress(state, text = location.hash) {
   const scale = scales.find((one) => close(Number(one.toFixed(2)), Number(asked.scale)));
   const position = asked.position?.split(",").map(Number);
   return {...found, ...(scale ? {scale} : {}),
-    ...(position?.length === 2 && position.every((at) => Math.abs(at) < 1) ? {position} : {})};
+    ...(position?.length === 2 && position.every((at) => Math.abs(at) <= 0.5) ? {position} : {})};
 }

@@ -13,6 +13,7 @@ export function controlsPart(get, act) {
     protocol: one.protocols.includes(get("protocol")) ? get("protocol") : one.protocols[0]});
   let seen = null; // its branches and units can be forced
   const labels = () => [...new Set((seen?.units ?? []).flatMap((unit) => unit.branches))];
+  const changeable = () => [...new Set((seen?.units ?? []).map((unit) => unit.unit))].filter(Boolean);
   const described = [
     ["Object", () => plain([...new Set(items().map((one) => one.category))].sort()), () => item().category, (category) => {
       const alike = items().filter((one) => one.category === category);
@@ -25,7 +26,7 @@ export function controlsPart(get, act) {
     ["Network", () => plain(get("choices").networks), () => get("network"), (network) => act.change({network, only: ""})],
     ["Weights", () => [["natural", "natural"], ...labels().map((label) => [label, `force ${label}`]), ["uniform", "uniform"]],
       () => get("intervention"), (intervention) => act.change(intervention === "natural" ? {intervention, only: ""} : {intervention})],
-    ["in", () => (get("intervention") === "natural" ? [] : [["", "every unit"], ...plain((seen?.units ?? []).map((unit) => unit.name))]),
+    ["in", () => (get("intervention") === "natural" ? [] : [["", "every unit"], ...plain(changeable())]),
       () => get("only"), (only) => act.change({only})],
     ["Attribution", () => [["", "none"], ...plain(get("choices").methods)], () => get("method"), (method) => act.change({method})],
     ["of", () => (get("method") ? Object.entries(TARGETS) : []), () => get("target"), (target) => act.change({target})],

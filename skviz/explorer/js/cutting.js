@@ -44,6 +44,17 @@ function pullPush(total, weight, height, width) {
   });
 }
 
+/** Where something is seen up to two pixels away, along an axis of a square. */
+function spread(seen, side, step) {
+  const made = new Float32Array(seen.length);
+  seen.forEach((value, i) => {
+    if (!value) return;
+    const at = step === 1 ? i % side : Math.floor(i / side);
+    for (let by = Math.max(-2, -at); by <= Math.min(2, side - 1 - at); by++) made[i + by * step] = 1;
+  });
+  return made;
+}
+
 /** The object of a picture, and its background: rgba bytes, and mask bytes, of the whole picture. */
 export function cutOut(rgba, mask, width, height, canvas) {
   const side = Math.min(width, height);
@@ -60,11 +71,11 @@ export function cutOut(rgba, mask, width, height, canvas) {
   const from = (i) => (top + Math.floor(i / side)) * width + left + (i % side);
   const alpha = Float32Array.from({length: area}, (_, i) => mask[from(i)] / 255);
   const image = Float32Array.from({length: 3 * area}, (_, i) => rgba[4 * from(i % area) + Math.floor(i / area)] / 255);
-  const seen = (y, x) => y >= 0 && x >= 0 && y < side && x < side && alpha[y * side + x] >= VISIBLE;
-  const known = alpha.map((_, i) => {
-    for (let y = -2; y <= 2; y++) for (let x = -2; x <= 2; x++) if (seen(Math.floor(i / side) + y, (i % side) + x)) return 0;
-    return 1;
-  });
+  if (!alpha.some((value) => value > VISIBLE)) {
+    throw new Error("Nothing of what is marked lies in the largest square about its middle; mark one object.");
+  }
+  const near = [1, side].reduce((seen, step) => spread(seen, side, step), alpha.map((value) => Number(value >= VISIBLE)));
+  const known = near.map((value) => 1 - value);
   if (!known.some(Boolean)) throw new Error("The mask covers the whole picture: nothing is left to fill it from.");
   const filled = pullPush(image.map((value, i) => value * known[i % area]), known, side, side);
   const whole = {planes: filled.map((value) => Math.min(1, Math.max(0, value))), height: side, width: side};

@@ -5,21 +5,24 @@ import {SETTING, unpacked} from "./state.js";
 /** What stands behind a view (see `standalone` in view.js) whose network is in the page. */
 export function worker(state) {
   const {live} = state;
-  let [behind, view, last, first] = [null, null, null, {}];
+  let [behind, view, last, first, ready] = [null, null, null, {}, false];
   const setting = () => Object.fromEntries(SETTING.map((name) => [name, view.get(name)]));
   const post = (content, buffers = []) => behind?.postMessage(content, buffers);
   const unavailable = (text) => {
     behind?.terminate();
-    behind = null;
+    [behind, ready] = [null, false];
+    view.set("progress", 1);
     view.set("unavailable", text);
   };
   const hear = ({data}) => {
     if (data.kind === "unavailable") return unavailable(data.text);
     if (data.kind === "ready") {
+      ready = true;
       view.set("agrees", data.error);
       Object.entries(first).forEach(([name, value]) => view.set(name, value));
       view.save_changes();
     }
+    if (!ready) return null; // nothing that it says is shown before it is known to be right
     if (data.ms) view.set("speed", data.ms);
     if (data.kind === "progress") view.set("progress", data.done);
     if (data.kind === "failed") {
@@ -61,7 +64,11 @@ export function worker(state) {
     },
     told() { // of what the controls say
       const now = JSON.stringify(setting());
-      if (!behind || now === last) return;
+      if (!ready) return;
+      if (now === last) { // nobody is to wait for an answer
+        view.fire("msg:custom", {kind: "heard"}, []);
+        return;
+      }
       last = now;
       view.set("failure", {});
       view.set("progress", 0);
@@ -72,7 +79,6 @@ export function worker(state) {
         last = null;
         this.told();
       } else post({...content, buffers});
-      if (content.kind === "cancel") view.set("progress", 1);
     },
   };
 }

@@ -148,6 +148,7 @@ export function render({model, el}) {
   const problem = node("div", {class: "problem", role: "alert", hidden: true}, words, again, back);
   const progress = node("progress", {max: 1, "aria-label": "computing"});
   const busy = node("span", {class: "busy"}, progress, node("button", {onclick: () => send({kind: "cancel"})}, "Cancel"));
+  const yours = node("button", {onclick: own.toggle}, "Your picture…");
   const pin = node("button", {"aria-pressed": false, onclick: () => {
     pinned = pinned ? null : {seen: view.seen, index: view.index, found: view.found};
     draw();
@@ -169,7 +170,7 @@ export function render({model, el}) {
     node("div", {class: "right"}, heading, curve.node, profile.node));
   const live = (...parts) => (model.standalone ? [] : parts);
   const root = node("div", {class: "skviz", "data-lm-suppress-shortcuts": "true"}, ...live(controls.node, own.node), problem, body,
-    node("div", {class: "bar foot"}, status, pin, ...live(node("button", {onclick: own.toggle}, "Your picture…")), python,
+    node("div", {class: "bar foot"}, status, pin, ...live(yours), python,
       ...(model.page ? [] : [saves]), ...live(busy)), code,
     ...(model.page ? [] : [node("style", {}, `.${get("key")} { display: none }`)])); // the figure that stands in for this
   el.replaceChildren(root);
@@ -225,6 +226,7 @@ export function render({model, el}) {
     progress.value = get("progress");
     busy.classList.toggle("idle", get("progress") >= 1 || kernel !== "live");
     controls.draw(view, kernel === "live");
+    yours.disabled = kernel !== "live";
     for (const part of saves.querySelectorAll("button")) part.disabled = name !== "live";
     body.hidden = pin.hidden = python.hidden = !view;
     if (kernel === "live" && (!view || view.why) && !wrong) question(get("scale"), Object.fromEntries(SETTING.map((key) => [key, get(key)])));
@@ -303,10 +305,17 @@ export function render({model, el}) {
     kernel = "gone";
     draw();
   };
+  const stopped = () => { // of a page: what is stored is still there
+    kernel = "none";
+    if (view?.why) act.back();
+    clearTimeout(waiting);
+    [silent, flight] = [false, null];
+    draw();
+  };
   const from = (handler) => () => { heard(); handler(); };
-  const heardOf = [["change:grid", from(take)], ["change:failure", from(failed)], ["msg:custom", receive], ["comm_live_update", disconnected],
+  const heardOf = [["change:grid", from(take)], ["change:failure", from(failed)], ["msg:custom", receive], ["comm_live_update", disconnected], ["change:unavailable", stopped],
     ...["maps", "choices", "progress"].map((name) => [`change:${name}`, from(draw)]),
-    ...[...SETTING, "scale", "unit", "method", "target", "unavailable", "agrees"].map((name) => [`change:${name}`, draw])];
+    ...[...SETTING, "scale", "unit", "method", "target", "agrees"].map((name) => [`change:${name}`, draw])];
   for (const [event, handler] of heardOf) model.on(event, handler);
   take();
   // At first sight of a page, once.

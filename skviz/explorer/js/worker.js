@@ -17,9 +17,10 @@ function unpack(packed, pictures) {
   let at = 0;
   const take = (count) => packed.subarray(at, (at += count));
   items = new Map(pictures.items.map((item) => {
-    const rgba = take(4 * item.height * item.width); // (channel, y, x)
     const area = item.height * item.width;
-    const planes = Float32Array.from(rgba, (value, i) => (i < 3 * area ? (value / 255) * (rgba[3 * area + (i % area)] / 255) : value / 255));
+    const rgba = item.fixed ? new Int16Array(take(8 * area).slice().buffer) : take(4 * area); // (channel, y, x)
+    const straight = (value, i) => (value / 255) * (i < 3 * area ? rgba[3 * area + (i % area)] / 255 : 1);
+    const planes = Float32Array.from(rgba, item.fixed ? (value) => value / item.fixed : straight);
     return [item.name, {...item, object: {planes, height: item.height, width: item.width}}];
   }));
   const size = 3 * told.canvas ** 2;
@@ -35,7 +36,8 @@ function add({name, width, height}, [rgba, mask]) {
   const {background, ...made} = cutOut(new Uint8Array(rgba), new Uint8Array(mask), width, height, told.canvas);
   let [title, number] = [name, 1];
   while (items.has(`${YOURS}/${title}`)) title = `${name} ${++number}`; // what is shown of one must not pass for another
-  const item = {name: `${YOURS}/${title}`, category: title, family: YOURS, background: `${YOURS}/${title}`, protocols: ["rescale"]};
+  const item = {name: `${YOURS}/${title}`, category: title, family: YOURS, background: `of ${YOURS}/${title}`, protocols: ["rescale"],
+    truth: told.categories?.includes(name) ? told.categories.indexOf(name) : null};
   told.names.push(item.background);
   told.pictures.push(background);
   items.set(item.name, {...item, ...made});
@@ -52,20 +54,29 @@ function sceneOf(setting) {
   const [before, after] = item.extent ??= extent(item.object, item.reference);
   return {
     frame: [centre, before, after],
-    scales: renderable(told.scales, [before, after], centre, canvas),
+    allowed: (scales) => {
+      const found = renderable(scales, [before, after], centre, canvas);
+      if (found.length) return found;
+      throw new Error(scales.length > 1 ? "At no scale does the object lie on its canvas there."
+        : `At scale ${scales[0]} the object would leave its canvas, or be smaller than a pixel.`);
+    },
     draw: (scale) => compose(item.object, background, canvas, centre, scale * item.reference),
   };
 }
 
 /** What stands in the place of the weights of every call of a unit, and whether it does. */
 function given({intervention, only}) {
-  return Object.fromEntries(told.units.flatMap((unit) => {
+  let any = intervention === "natural";
+  const made = Object.fromEntries(told.units.flatMap((unit) => {
     const [branch, equal] = [unit.branches.indexOf(intervention), intervention === "uniform"];
     const on = (equal || branch >= 0) && (!only || only === unit.unit);
+    any ||= on;
     const weights = Float32Array.from(unit.branches, (_, i) => (equal ? 1 / unit.branches.length : Number(i === branch)));
     return [[`switch.${unit.weights}`, new ort.Tensor("bool", [on], [1])],
       [`given.${unit.weights}`, new ort.Tensor("float32", weights, [1, weights.length, ...unit.ones])]];
   }));
+  if (!any) throw new Error(`No unit ${only || "of this network"} can be made ${intervention}.`);
+  return made;
 }
 
 /** Run the network on one picture. */
@@ -109,10 +120,9 @@ function payloadOf(setting, scene, scales, found) {
     weights.set(one.weights, index * one.weights.length);
   });
   const seen = new Set(found.flatMap((one) => one.classes));
-  const {category} = items.get(setting.item);
-  const truth = categories ? categories.indexOf(category) : -1;
+  const {truth} = items.get(setting.item);
   return {
-    scales, canvas, images, weights, units, setting, frame: scene.frame, truth: truth < 0 ? null : truth,
+    scales, canvas, images, weights, units, setting, frame: scene.frame, truth,
     classes: found.map((one) => one.classes), probabilities: found.map((one) => one.probabilities),
     names: Object.fromEntries([...seen].map((i) => [i, categories ? categories[i] : `class ${i}`])),
   };
@@ -135,21 +145,21 @@ async function work() {
         question = null;
         const start = performance.now();
         const scene = sceneOf(setting);
-        if (!scene.scales.length) throw new Error("At no scale does the object lie on its canvas there.");
-        const found = await measured(setting, scene, job.scale);
+        const found = await measured(setting, scene, ...scene.allowed([job.scale]));
         postMessage({kind: "point", number, ms: performance.now() - start, point: payloadOf(setting, scene, [job.scale], [found])});
       } else {
         job.scene ??= sceneOf(setting);
+        job.scales ??= job.scene.allowed(told.scales);
         job.found ??= [];
-        const {scene, found} = job;
-        found.push(await measured(setting, scene, scene.scales[found.length]));
-        const done = found.length / scene.scales.length;
-        if (grid === job) postMessage(done < 1 ? {kind: "progress", done} : {kind: "grid", grid: payloadOf(setting, scene, scene.scales, found)});
+        const {scene, scales, found} = job;
+        found.push(await measured(setting, scene, scales[found.length]));
+        const done = found.length / scales.length;
+        if (grid === job) postMessage(done < 1 ? {kind: "progress", done} : {kind: "grid", grid: payloadOf(setting, scene, scales, found)});
         if (grid === job && done === 1) grid = null;
       }
     } catch (error) {
       if (grid === job) grid = null;
-      postMessage({kind: "failed", failure: {text: String(error.message ?? error), setting, ...(number ? {number} : {})}});
+      postMessage({kind: "failed", failure: {text: String(error.message ?? error), setting, ...(number ? {number, scale: job.scale} : {})}});
     }
     await new Promise((then) => { setTimeout(then); }); // for what was asked meanwhile
   }
@@ -185,7 +195,10 @@ async function start({code, glue, wasm, graph, packed, state}) {
 onmessage = ({data}) => {
   if (data.kind === "start") start(data).catch((error) => postMessage({kind: "unavailable", text: String(error.message ?? error)}));
   else if (data.kind === "ping") postMessage({kind: "heard"});
-  else if (data.kind === "cancel") grid = null;
+  else if (data.kind === "cancel") {
+    postMessage(grid ? {kind: "failed", failure: {text: "Stopped before it was done.", setting: grid.setting}} : {kind: "progress", done: 1});
+    grid = null;
+  }
   else if (data.kind === "picture") {
     try {
       add(data, data.buffers);
