@@ -50,9 +50,11 @@ def chosen(model: Model, view: View, objects: int | Sequence[str]) -> list[Item]
         raise SkvizError(f"a live page rescales objects; this view is by {setting.protocol!r}")
     every = [item for item in model.items.values() if PROTOCOL in item.protocols]
     if isinstance(objects, int):
-        others = [item.name for item in every if item.name != setting.item]
-        count = min(max(objects - 1, 0), len(others))
-        names = [others[number * len(others) // count] for number in range(count)]
+        count = min(max(objects, 1), len(every))
+        names = [every[number * len(every) // count].name for number in range(count)]
+        if setting.item not in names:
+            at = [item.name for item in every].index(setting.item)
+            names[at * count // len(every)] = setting.item
     else:
         names = [model.check("item", name) for name in objects]
     return [item for item in every if item.name in {setting.item, *names}]
