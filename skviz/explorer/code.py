@@ -37,7 +37,11 @@ def chain(text: str, made: Made) -> str:
         if parameter.default not in (None, parameter.empty)
     }
     for call in made:
-        words = [f"{k}={v!r}" for k, v in call.items() if k != "function" and v != usual.get(k)]
+        words = [
+            f"{k}={_grid(v) if k == 'scales' else repr(v)}"
+            for k, v in call.items()
+            if k != "function" and v != usual.get(k)
+        ]
         function = call["function"]
         if function == "skviz.place":
             text = f"{function}({', '.join([text, *words])})"
@@ -53,13 +57,12 @@ def measured(
     changes: Changes,
 ) -> list[str]:
     """Return the lines that measure scenes, given the line that makes them."""
-    grid = "[step / 100 for step in range(50, 201, 5)]"
     return [
         "import skviz",
         "",
         _model(model),
         scenes,
-        f"scales = {grid if tuple(scales) == SCALES else list(scales)}",
+        f"scales = {_grid(scales)}",
         *_changed(changes),
         _indented(changes, "ds = skviz.sweep(model, scenes, scales=scales)"),
     ]
@@ -79,6 +82,11 @@ def attributed(changes: Changes, *, method: str, target: str, unit: str) -> list
 def picked(scale: float, unit: str) -> str:
     """Return the line that picks what is looked at, as the browser writes it."""
     return f'ds["weight"].sel(scale={float(scale)!r}, unit={json.dumps(unit, ensure_ascii=False)})'
+
+
+def _grid(scales: Sequence[float]) -> str:
+    usual = "[step / 100 for step in range(50, 201, 5)]"
+    return usual if tuple(scales) == SCALES else repr(list(scales))
 
 
 def _changed(changes: Changes) -> list[str]:

@@ -147,9 +147,12 @@ class Looked(Weights):
 
 
 def frame(scenes: Scenes) -> list[list[float]] | None:
-    """Return the object's centre (y, x) and its ends at scale 1 (before, after), in pixels."""
+    """Return the object's centre (y, x) and its ends at scale 1 (before, after), in pixels.
+
+    None where there is no such object, or where it is not what grows.
+    """
     layers = scenes.ready().layers
-    if layers is None:
+    if layers is None or layers.draw is not None:
         return None
     before, after = layers.extent[0].T.tolist()
     return [layers.centre[0].tolist(), before, after]

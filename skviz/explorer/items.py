@@ -12,6 +12,7 @@ import torch
 from skviz.errors import SceneError
 from skviz.explorer.code import chain
 from skviz.scenes.backgrounds import real_backgrounds
+from skviz.scenes.changes import CONTROL_SCENES
 from skviz.scenes.cutouts import Objects, objects, place
 from skviz.scenes.photographs import Photographs, photographs
 
@@ -95,7 +96,7 @@ class Item:
     family: str
     source: Objects | Photographs | Scenes
     index: int
-    protocols: tuple[str, ...] = ("rescale", "zoom")
+    protocols: tuple[str, ...] = ("rescale", "zoom", *CONTROL_SCENES)
 
     @cached_property
     def thing(self) -> Objects | Photographs | Scenes:
@@ -129,7 +130,7 @@ class Item:
         return f"procedural {self.index}" if isinstance(self.source, Objects) else ""
 
     def scenes(self, setting: Setting, canvas: int) -> Scenes:
-        """Return the one scene of a setting.
+        """Return the one scene of a setting; of a control, what is to be changed.
 
         Raises
         ------
@@ -174,7 +175,8 @@ def items(source: Objects | Scenes | Photographs) -> list[Item]:
             number = name.removeprefix(source.ids[index])  # of several with the same name
             made.append(Item(name, category + number, family, source, index))
         else:  # in the protocol that they were made for
-            made.append(Item(name, category, "scenes", source, index, (source.protocol,)))
+            more = tuple(CONTROL_SCENES) if source.protocol == "rescale" else ()
+            made.append(Item(name, category, "scenes", source, index, (source.protocol, *more)))
     return made
 
 

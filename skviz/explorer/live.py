@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["chosen", "packed"]
 
 PROTOCOL = "rescale"
+# What a page can draw.
+PROTOCOLS = (
+    PROTOCOL, "scrambled", "silhouette", "blur", "background", "position", "copies", "size"
+)  # fmt: skip
 CLOSE = 5e-4  # by which a page's weights may differ from torch's; three digits are shown
 DRAWN = 0.5 / 255  # by which its pictures may differ
 FIXED = 2**13  # what stands for 1 in pictures that bytes cannot hold
@@ -46,7 +50,7 @@ def chosen(model: Model, view: View, objects: int | Sequence[str]) -> list[Item]
         If the view is of something that the page cannot show, or there is no such object.
     """
     setting = view.setting
-    if setting.protocol != PROTOCOL:
+    if setting.protocol not in PROTOCOLS:
         raise SkvizError(f"a live page rescales objects; this view is by {setting.protocol!r}")
     every = [item for item in model.items.values() if PROTOCOL in item.protocols]
     if isinstance(objects, int):
@@ -87,10 +91,10 @@ def packed(
         told.append(
             {
                 "name": item.name, "category": item.category, "family": item.family,
-                "protocols": [PROTOCOL], "background": name,
+                "protocols": PROTOCOLS, "background": name,
                 "height": coded.shape[1], "width": coded.shape[2], "fixed": FIXED * fixed,
                 "centre": layers.centre[0].tolist(), "reference": float(layers.reference[0]),
-                "extent": layers.extent[0].T.tolist(),
+                "number": layers.numbers[0], "extent": layers.extent[0].T.tolist(),
                 "truth": None if truth is None else int(truth[0]),
                 "code": {"scenes": f"scenes = {plain}", "background": against},
             }

@@ -13,6 +13,7 @@ from skviz.explorer.attributions import TARGETS, explained
 from skviz.explorer.code import attributed, measured
 from skviz.explorer.grid import CLASSES, Looked, Subject, frame, renderable
 from skviz.explorer.items import YOURS, Item, Setting, backgrounds, items, photograph
+from skviz.scenes.changes import CONTROL_SCENES
 from skviz.scenes.photographs import photographs
 from skviz.scenes.source import CANVAS
 from skviz.studies.keeping import Memory
@@ -210,6 +211,8 @@ class Model:
         model, item = self.networks[setting.network], self.items[setting.item]
         canvas = self._canvas or canvas_of(model)
         scenes = item.scenes(setting, canvas)
+        if setting.protocol in CONTROL_SCENES:  # in the place of growth
+            scenes = scenes.changed(setting.protocol, renderable(scenes, self.scales))
         shown = list(scales) or renderable(scenes, self.scales)
         subject = self._subjects.get(setting.network)
         if subject is None:

@@ -28,7 +28,7 @@ VIEW = (
     "address",
     "view",
 )  # each needs those before it
-WORKER = ("scenes", "cutting", "worker")
+WORKER = ("scenes", "cutting", "changes", "worker")
 
 
 def joined(modules: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ import math
 import zlib
 from dataclasses import dataclass, replace
 from functools import partial, wraps
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -120,12 +120,14 @@ def exchanged(
     return made
 
 
-def changed(scenes: Scenes, name: str, scales: Sequence[float]) -> Scenes:
-    """Return the scenes of a control, for the same sweep; `CONTROL_SCENES` names them."""
+def changed(scenes: Scenes, name: str, scales: Sequence[float]) -> tuple[Changed, dict[str, Any]]:
+    """Return where the scenes of a control come from, and how; see `Scenes.changed`."""
+    if name not in CONTROL_SCENES:
+        raise SceneError(f"no control {name!r}; there are {', '.join(CONTROL_SCENES)}")
     if scenes.protocol != "rescale":
         raise SceneError(KNOWN)
     source = Changed(scenes.source, partial(controlled, name=name, scales=scales), name)
-    return scenes.on(source, step("changed", control=name, scales=scales))
+    return source, step("changed", control=name, scales=scales)
 
 
 def controlled(

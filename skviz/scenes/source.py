@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import torch
 
 from skviz.errors import SceneError
+from skviz.scenes import changes
 from skviz.scenes.backgrounds import named as named_background
 from skviz.scenes.chosen import Listed
 from skviz.scenes.made import step
@@ -170,6 +171,23 @@ class Scenes(Listed):
         if backgrounds.shape[1:] != made.shape[1:] or len(backgrounds) not in (1, len(self)):
             raise SceneError(f"backgrounds must be {tuple(made.shape)}, got {backgrounds.shape}")
         return self._in_memory(replace(self.layers, backgrounds=backgrounds.expand_as(made)), call)
+
+    def changed(self, control: str, scales: Sequence[float]) -> Self:
+        """Return the scenes of a control, for the same sweep.
+
+        Parameters
+        ----------
+        control
+            Of `skviz.scenes.changes.CONTROL_SCENES`; `skviz.controls` says what each is.
+        scales
+            Of the sweep. What something else does in the place of growth depends on its ends.
+
+        Raises
+        ------
+        SceneError
+            If there is no such control, or these scenes have no object that could be changed.
+        """
+        return self.on(*changes.changed(self, control, scales))
 
     def zoom(self, *, canvas: int = CANVAS) -> Self:
         """Enlarge the centre of each scene as it is at scale 1, as if it were a photograph."""

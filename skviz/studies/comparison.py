@@ -29,7 +29,7 @@ from skviz import stats
 from skviz.capture.interventions import intervene
 from skviz.capture.recording import record
 from skviz.errors import SkvizError
-from skviz.scenes.changes import CONTROL_SCENES, changed
+from skviz.scenes.changes import CONTROL_SCENES
 from skviz.studies.setting import as_scenes, at_rest, checked
 from skviz.studies.study import Options, Study, run
 from skviz.studies.sweeps import Weights
@@ -145,7 +145,7 @@ def controls(
         own = [1.0] * sum(unit.calls for unit in claim.units)
         keep(CLAIM, model, shown, own)
         for name in names:
-            keep(name, model, changed(shown, name, claim.grid), own)
+            keep(name, model, shown.changed(name, claim.grid), own)
         few = list(batches(claim, shown[:SAMPLE]))
         for seed in range(1, seeds + 1):
             network = untrained(model, batches(claim, shown), seed=seed)

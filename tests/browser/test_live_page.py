@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import skviz
 from skviz.errors import SkvizError
+from skviz.explorer.live import PROTOCOLS
 from skviz.models.nn import SKAttention
 
 OBJECTS = ["bus", "penguin", "tractor", "bell", "fish"]
@@ -133,6 +134,21 @@ def test_another_object_moved_on_another_background(page):
         page.keyboard.press(key)
     agrees(page)
     assert page.get_by_label("Object", exact=True).input_value() == "penguin"
+
+
+@pytest.mark.parametrize("control", PROTOCOLS[1:])
+def test_controls_are_drawn_as_skviz_draws_them(page, control):
+    page.get_by_label("Background").select_option("forest")
+    page.get_by_role("application").focus()
+    page.keyboard.press("Shift+ArrowRight")
+    page.get_by_label("Protocol").select_option(control)  # in the object's own place
+    agrees(page)
+    shown = picture(page)
+    page.get_by_label("scale of the object").focus()
+    page.keyboard.press("End")
+    agrees(page)
+    assert abs(picture(page) - shown).max() > 20  # something changes
+    assert page.get_by_role("application").is_visible() == (control in ("scrambled", "silhouette"))
 
 
 @pytest.mark.parametrize("only", ["", "stage2.0.sk"])

@@ -23,6 +23,7 @@ from skviz.explorer.grid import Subject, frame, renderable
 from skviz.explorer.items import Setting, items
 from skviz.explorer.live import chosen, packed
 from skviz.explorer.worker import Worker
+from skviz.scenes.changes import CONTROL_SCENES
 
 SCALES = [0.5, 1.0, 1.5]
 
@@ -486,3 +487,20 @@ def test_a_live_page_keeps_backgrounds_apart_and_takes_objects_from_all(small_ne
         gaps = np.diff([*found, len(names)])
         assert gaps.max() - gaps.min() <= 2
     many.close()
+
+
+@pytest.mark.parametrize("control", CONTROL_SCENES)
+def test_controls_can_be_looked_at_and_their_python_measures_the_same(small_net, control):
+    some = skviz.objects(family="noto")[:2]
+    explorer = skviz.explore(small_net, some, scales=SCALES, canvas=32)
+    explorer.background, explorer.protocol = "forest", control
+    explorer.wait()
+    found = {"skviz": skviz, "model": small_net}
+    exec("\n".join(explorer.python.splitlines()[3:-1]), found)
+    xr.testing.assert_allclose(found["ds"]["weight"], explorer.ds["weight"], atol=1e-6)
+    np.testing.assert_array_equal(found["ds"]["thumbnail"], explorer.ds["thumbnail"])
+    explorer.protocol = "rescale"
+    explorer.wait()
+    assert (found["ds"]["thumbnail"] != explorer.ds["thumbnail"]).any()
+    assert (frame(found["scenes"]) is None) == (control not in ("scrambled", "silhouette"))
+    explorer.close()

@@ -10,7 +10,7 @@ from PIL import Image
 
 import skviz
 from skviz.errors import DataError
-from skviz.scenes.changes import CONTROL_SCENES, changed
+from skviz.scenes.changes import CONTROL_SCENES
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def things(request: pytest.FixtureRequest, folder: Path) -> Any:
         "photographs": lambda: found,
         "zoomed": lambda: found.zoom(canvas=32),
         "cut out": lambda: found.cut_out(canvas=32),
-        "control": lambda: changed(found.cut_out(canvas=32), "blur", [0.5, 1.0]),
+        "control": lambda: found.cut_out(canvas=32).changed("blur", [0.5, 1.0]),
     }[request.param]()
 
 
@@ -85,10 +85,10 @@ def test_short_to_look_at(things: Any) -> None:
 @pytest.mark.parametrize("name", CONTROL_SCENES)
 def test_a_folder_with_masks_has_controls_like_objects_have(folder: Path, name: str) -> None:
     scenes = skviz.photographs(folder).cut_out(canvas=32)
-    control = changed(scenes, name, [0.5, 1.0])
+    control = scenes.changed(name, [0.5, 1.0])
     at_once = control.ready("cpu", [0.5, 1.0])  # file after file
     for scale in (0.5, 1.0):
-        in_memory = changed(scenes.loaded(), name, [0.5, 1.0]).render(scale)
+        in_memory = scenes.loaded().changed(name, [0.5, 1.0]).render(scale)
         torch.testing.assert_close(at_once.render(scale), in_memory, atol=1e-5, rtol=0)
     differ = [(at_once.render(s) - scenes.render(s)).abs().max() for s in (0.5, 1.0)]
     assert max(differ) > 0.05

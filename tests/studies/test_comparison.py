@@ -12,7 +12,7 @@ from skviz import stats
 from skviz.errors import SceneError, SkvizError
 from skviz.models.nn import SKNet
 from skviz.scenes import cutouts
-from skviz.scenes.changes import CONTROL_SCENES, changed
+from skviz.scenes.changes import CONTROL_SCENES
 from skviz.scenes.source import Scenes
 from skviz.studies.untrained import untrained
 
@@ -31,12 +31,12 @@ def network() -> SKNet:
 
 
 def made(name: str, source: Scenes) -> list[torch.Tensor]:
-    control = changed(source, name, GRID)
+    control = source.changed(name, GRID)
     return [control.render(scale) for scale in GRID]
 
 
 def test_scrambled_objects_keep_outline_area_and_colours(source):
-    control = changed(source, "scrambled", GRID)
+    control = source.changed("scrambled", GRID)
     assert torch.equal(control.layers.objects[:, 3], source.layers.objects[:, 3])
     assert not torch.equal(control.layers.objects, source.layers.objects)
     for before, after in zip(source.layers.objects, control.layers.objects, strict=True):
@@ -48,7 +48,7 @@ def test_scrambled_objects_keep_outline_area_and_colours(source):
 
 
 def test_silhouettes_have_one_colour_the_mean(source):
-    control = changed(source, "silhouette", GRID)
+    control = source.changed("silhouette", GRID)
     for before, after in zip(source.layers.objects, control.layers.objects, strict=True):
         inside = before[3] > 0.5
         colour = after[:3, inside] / after[3, inside]
@@ -85,7 +85,7 @@ def test_blur_is_as_strong_as_if_the_object_had_grown(scales):
     rgba[0, :, 16:48, 16:48] = inner.byte()  # at the border of a picture Pillow does otherwise
     noise = cutouts.Objects(rgba, ("noise",), ("test",))
     source = cutouts.place(noise, canvas=64, reference=0.5)  # 32 pixels at scale 1
-    control = changed(source, "blur", scales)
+    control = source.changed("blur", scales)
     for scale in scales:
         few = round(32 * scales[0] / scale)
         coarse = pillow(pillow(source.layers.objects[0], few), 64).clamp(0, 1)
@@ -128,7 +128,7 @@ def dots() -> Scenes:
 @pytest.mark.parametrize("where", ["", " scattered"])
 def test_copies_stay_as_large_and_cover_as_much_as_growth(dots, where):
     grid = [0.25, 0.5, 1.0]
-    control = changed(dots, "copies" + where, grid)
+    control = dots.changed("copies" + where, grid)
     if not where:
         torch.testing.assert_close(control.render(0.25), dots.render(0.25))
     for scale, count in ((0.25, 1), (0.5, 4), (1.0, 16)):
@@ -146,7 +146,7 @@ def test_copies_stay_as_large_and_cover_as_much_as_growth(dots, where):
 @pytest.mark.parametrize("where", ["", " scattered"])
 def test_size_grows_while_coverage_stays_at_half_or_less_with_a_margin(dots, where):
     grid = [0.5, 1.0, 2.0]
-    control = changed(dots, "size" + where, grid)
+    control = dots.changed("size" + where, grid)
     whole = torch.tensor([np.pi * (64 * 30 / 64) ** 2 / 96**2] * 2, dtype=torch.float32)
     for scale, count in ((0.5, 16), (1.0, 4), (2.0, 1)):
         images = control.render(scale)
@@ -162,7 +162,7 @@ def test_size_grows_while_coverage_stays_at_half_or_less_with_a_margin(dots, whe
 
 
 def test_a_place_is_the_same_in_every_batch(source):
-    control = changed(source, "copies scattered", GRID)
+    control = source.changed("copies scattered", GRID)
     parts = torch.cat([control[:1].render(1.8), control[1:].render(1.8)])
     torch.testing.assert_close(control.render(1.8), parts)
 

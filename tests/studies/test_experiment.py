@@ -10,7 +10,6 @@ from PIL import Image
 import skviz
 from skviz import stats
 from skviz.errors import SkvizError
-from skviz.scenes.changes import changed
 from skviz.scenes.crossed import Cell, drawn
 from skviz.scenes.source import Scenes
 
@@ -38,7 +37,7 @@ def test_cells_are_what_a_sweep_of_such_pictures_measures(small_net, scenes):
         covered = scenes.mask(size).mean((1, 2))
         np.testing.assert_allclose(here["coverage"], covered, atol=1e-4)
     # Four copies of half the size, as the control has them that grows to twice its size.
-    copies = changed(scenes, "copies", [0.5, 1.0]).render(1.0)
+    copies = scenes.changed("copies", [0.5, 1.0]).render(1.0)
     swept = skviz.sweep(small_net, copies)
     np.testing.assert_allclose(
         cell(ds, size=0.5, copies=4)["attention_difference"][0],

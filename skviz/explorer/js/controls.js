@@ -3,6 +3,7 @@
 import {node} from "./parts.js";
 
 const TARGETS = {predicted: "the predicted class", category: "the object's class", unit: "the unit's attention difference"};
+const GROWN = ["rescale", "zoom"]; // the others are controls: something else changes
 const plain = (names) => names.map((name) => [name, name.replaceAll("_", " ")]);
 
 /** Each selector has its label, what it offers, what is chosen, and what choosing does. */
@@ -22,7 +23,7 @@ export function controlsPart(get, act) {
     ["Drawn by", () => plain(items().filter((one) => one.category === item().category).map((one) => one.family)), () => item().family,
       (family) => show(items().find((one) => one.category === item().category && one.family === family))],
     ["Background", () => plain(get("choices").backgrounds), () => get("background"), (background) => act.change({background})],
-    ["Protocol", () => plain(item().protocols), () => get("protocol"), (protocol) => act.change({protocol, position: [0, 0]})],
+    ["Protocol", () => item().protocols.map((name) => [name, GROWN.includes(name) ? name : `control: ${name}`]), () => get("protocol"), (protocol) => act.change({protocol, position: [0, 0]})],
     ["Network", () => plain(get("choices").networks), () => get("network"), (network) => act.change({network, only: ""})],
     ["Weights", () => [["natural", "natural"], ...labels().map((label) => [label, `force ${label}`]), ["uniform", "uniform"]],
       () => get("intervention"), (intervention) => act.change(intervention === "natural" ? {intervention, only: ""} : {intervention})],

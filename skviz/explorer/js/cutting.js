@@ -1,6 +1,6 @@
 // A picture of the user's own, cut out as skviz.scenes.cutting does it; it never leaves the page.
 
-import {VISIBLE, resample} from "./scenes.js";
+import {VISIBLE, even, resample} from "./scenes.js";
 
 /** Average two by two; what hangs over the end is averaged alone. */
 function halved(planes, height, width) {
@@ -64,7 +64,6 @@ export function cutOut(rgba, mask, width, height, canvas) {
     [count, down, across] = [count + 1, down + Math.floor(i / width), across + (i % width)];
   });
   if (!count) throw new Error("Nothing is marked: paint over the object, or put a box around it.");
-  const even = (value) => (value % 1 === 0.5 ? 2 * Math.round(value / 2) : Math.round(value)); // as Python rounds
   const start = (middle, length) => Math.min(Math.max(even(middle / count - side / 2), 0), length - side);
   const [top, left] = [start(down, height), start(across, width)];
   const area = side * side;

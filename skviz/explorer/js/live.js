@@ -84,21 +84,22 @@ export function worker(state) {
 }
 
 /** The Python that measures the same, as `skviz.explorer.code` writes it. */
-function coded(live, {setting, units, scales}) {
+function coded(live, {setting, units, scales, changed: among}) {
   const item = live.items.find((one) => one.name === setting.item);
   const own = {scenes: "# scenes: your picture, skviz.photographs({name: (picture, mask)}).cut_out()", background: ""};
   const code = item.code ?? own;
   const float = (value) => (Number.isInteger(value) ? value.toFixed(1) : String(value));
   const [y, x] = setting.position;
   const background = setting.background === live.own ? code.background : `.against(backgrounds='${setting.background}')`;
-  const scenes = code.scenes + (y || x ? `.moved(y=${float(y)}, x=${float(x)})` : "") + background;
+  const listed = (scales) => (String(scales) === String(live.code.scales) ? live.code.grid : `[${scales.map(float).join(", ")}]`);
+  const scenes = code.scenes + (y || x ? `.moved(y=${float(y)}, x=${float(x)})` : "") + background
+    + (among ? `.changed(control='${setting.protocol}', scales=${listed(among)})` : "");
   const changed = units.filter((unit) => !setting.only || unit.unit === setting.only).map((unit) => {
     const branch = unit.branches.indexOf(setting.intervention);
     return setting.intervention === "uniform" ? `'${unit.unit}': 'uniform'` : branch < 0 ? null : `'${unit.unit}': skviz.force(branch=${branch})`;
   }).filter((one, i, all) => one && all.indexOf(one) === i);
   const natural = setting.intervention === "natural";
-  const grid = String(scales) === String(live.code.scales) ? live.code.grid : `[${scales.map(float).join(", ")}]`;
-  return ["import skviz", "", live.code.model, scenes, `scales = ${grid}`,
+  return ["import skviz", "", live.code.model, scenes, `scales = ${listed(scales)}`,
     ...(natural ? [] : [`with skviz.intervene(model, {${changed.join(", ")}}):`]),
     `${natural ? "" : "    "}ds = skviz.sweep(model, scenes, scales=scales)`];
 }

@@ -3,6 +3,9 @@
 export const VISIBLE = 0.02; // alpha below which a pixel is not part of the object
 const SLACK = 1e-3; // pixels by which rounding may put an object off its canvas
 
+/** The nearest whole number, as Python rounds. */
+export const even = (value) => (Math.abs(value % 1) === 0.5 ? 2 * Math.round(value / 2) : Math.round(value));
+
 /** Keys' cubic convolution kernel with a = −0.5, zero beyond 2. */
 function cubic(distance) {
   const d = Math.abs(distance);

@@ -4,6 +4,7 @@
 
 import {compose, extent, renderable} from "./scenes.js";
 import {cutOut} from "./cutting.js";
+import {DRAWN, REDRAWN} from "./changes.js";
 
 const TOP = 5; // classes shown
 const OWN = "its own";
@@ -36,7 +37,7 @@ function add({name, width, height}, [rgba, mask]) {
   const {background, ...made} = cutOut(new Uint8Array(rgba), new Uint8Array(mask), width, height, told.canvas);
   let [title, number] = [name, 1];
   while (items.has(`${YOURS}/${title}`)) title = `${name} ${++number}`; // what is shown of one must not pass for another
-  const item = {name: `${YOURS}/${title}`, category: title, family: YOURS, background: `of ${YOURS}/${title}`, protocols: ["rescale"],
+  const item = {name: `${YOURS}/${title}`, category: title, family: YOURS, background: `of ${YOURS}/${title}`, protocols: told.items[0].protocols, number: 0,
     truth: told.categories?.includes(name) ? told.categories.indexOf(name) : null};
   told.names.push(item.background);
   told.pictures.push(background);
@@ -52,16 +53,20 @@ function sceneOf(setting) {
   const name = setting.background === OWN ? item.background : setting.background;
   const background = told.pictures[told.names.indexOf(name)];
   const [before, after] = item.extent ??= extent(item.object, item.reference);
-  return {
-    frame: [centre, before, after],
-    allowed: (scales) => {
-      const found = renderable(scales, [before, after], centre, canvas);
-      if (found.length) return found;
-      throw new Error(scales.length > 1 ? "At no scale does the object lie on its canvas there."
-        : `At scale ${scales[0]} the object would leave its canvas, or be smaller than a pixel.`);
-    },
-    draw: (scale) => compose(item.object, background, canvas, centre, scale * item.reference),
+  const allowed = (scales) => {
+    const found = renderable(scales, [before, after], centre, canvas);
+    if (found.length) return found;
+    throw new Error(scales.length > 1 ? "At no scale does the object lie on its canvas there."
+      : `At scale ${scales[0]} the object would leave its canvas, or be smaller than a pixel.`);
   };
+  const drawn = DRAWN[setting.protocol];
+  const grid = setting.protocol === "rescale" ? null : allowed(told.scales); // of a control: in the place of growth
+  const object = REDRAWN[setting.protocol]?.(item.object, item.number) ?? item.object;
+  if (drawn) {
+    const scene = {...item, object, background, canvas, centre};
+    return {grid, frame: null, allowed: (scales) => (scales.length > 1 ? grid : scales), draw: (scale) => drawn(scene, scale, grid)};
+  }
+  return {grid, frame: [centre, before, after], allowed, draw: (scale) => compose(object, background, canvas, centre, scale * item.reference)};
 }
 
 /** What stands in the place of the weights of every call of a unit, and whether it does. */
@@ -122,7 +127,7 @@ function payloadOf(setting, scene, scales, found) {
   const seen = new Set(found.flatMap((one) => one.classes));
   const {truth} = items.get(setting.item);
   return {
-    scales, canvas, images, weights, units, setting, frame: scene.frame, truth,
+    scales, canvas, images, weights, units, setting, frame: scene.frame, changed: scene.grid, truth,
     classes: found.map((one) => one.classes), probabilities: found.map((one) => one.probabilities),
     names: Object.fromEntries([...seen].map((i) => [i, categories ? categories[i] : `class ${i}`])),
   };
