@@ -6,7 +6,6 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
-from captum.attr import DeepLift, GuidedBackprop
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -122,7 +121,7 @@ def deep_lift(job: Job) -> Tensor:
     It has no rule for a product of two activations, such as weight times branch, and sees no
     functional operations. Whether it holds is for the completeness error to say.
     """
-    return _by_captum(job, DeepLift(job.probe), job.baseline)
+    return _by_captum(job, "DeepLift", job.baseline)
 
 
 def guided_backprop(job: Job) -> Tensor:
@@ -143,11 +142,14 @@ def guided_backprop(job: Job) -> Tensor:
             "place, which it would silently leave as they are; use 'smoothgrad' or "
             "'integrated_gradients'"
         )
-    return _by_captum(job, GuidedBackprop(job.probe))
+    return _by_captum(job, "GuidedBackprop")
 
 
-def _by_captum(job: Job, method: Any, *baseline: Tensor) -> Tensor:
+def _by_captum(job: Job, name: str, *baseline: Tensor) -> Tensor:
     """Run a method of Captum's for every target."""
+    from captum import attr  # with all that it needs, which takes long
+
+    method = getattr(attr, name)(job.probe)
     inputs, given = job.images.clone().requires_grad_(), {"additional_forward_args": job.everyone}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Setting (forward, )?backward hooks")

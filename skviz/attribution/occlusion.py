@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from captum.attr import Occlusion
 
 from skviz.attribution.job import positive
 from skviz.errors import AttributionError
@@ -33,6 +32,8 @@ def occlusion(job: Job, *, window: int | None = None, stride: int | None = None)
     stride = max(1, window // 2) if stride is None else positive("stride", stride)
     if stride > window:
         raise AttributionError(f"a stride of {stride} leaves gaps between windows of {window}")
+    from captum.attr import Occlusion  # with all that it needs, which takes long
+
     with torch.no_grad():
         maps = Occlusion(job.probe).attribute(
             images,

@@ -15,8 +15,6 @@ from skviz.explorer.attributions import TARGETS, UNIT
 from skviz.explorer.code import picked
 from skviz.explorer.items import NATURAL, OWN, SETTING, Setting
 from skviz.explorer.kept import Kept
-from skviz.explorer.saving import file_of, saved
-from skviz.explorer.still import still
 from skviz.explorer.worker import Worker
 
 if TYPE_CHECKING:
@@ -216,6 +214,8 @@ class Explorer(Kept):
                 case "refine":
                     self._ask_for_maps(fine=True)
                 case "save":
+                    from skviz.explorer.saving import file_of
+
                     name, whole = file_of(self, content["format"])
                     self.send({"kind": "file", "name": name}, [whole])
                 case "picture":
@@ -282,6 +282,8 @@ class Explorer(Kept):
 
     def figure(self) -> InlineFigure:
         """Draw the present view for paper, if it is measured; `save` writes it."""
+        from skviz.explorer.still import still  # Matplotlib, which the first view does not need
+
         return still(self.ds, scale=self.scale, unit=self.unit)
 
     def save(
@@ -318,6 +320,8 @@ class Explorer(Kept):
             For another ending, if what is asked for is not measured yet, or if the file cannot be
             written.
         """
+        from skviz.explorer.saving import saved
+
         return saved(self, Path(path), live=live, objects=objects, options=options)
 
     def __repr__(self) -> str:

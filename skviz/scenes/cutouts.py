@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import repeat
 from typing import Any, Self
 
 import torch
@@ -78,8 +80,10 @@ def all_objects() -> Objects:
     """Read every shipped cut-out once."""
     names = names_in("objects", ".webp")
     parts = [name.removesuffix(".webp").split("/") for name in names]
+    with ThreadPoolExecutor() as pool:  # decoders let go of Python's lock
+        pictures = list(pool.map(read_image, names, repeat("RGBA")))
     return Objects(
-        torch.stack([read_image(name, "RGBA") for name in names]),
+        torch.stack(pictures),
         tuple(category for _, _, category in parts),
         tuple(family for _, family, _ in parts),
         (step("skviz.objects"),),
