@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from inspect import signature
 from typing import TYPE_CHECKING
 
@@ -101,9 +102,14 @@ def _indented(changes: Changes, line: str) -> str:
 def _model(model: nn.Module) -> str:
     card = getattr(model, "card", None)
     name = card.name if card else ""
-    if name in zoo.names() and zoo.weights_hash(zoo.load(name)) == zoo.weights_hash(model):
+    if name in zoo.names() and _shipped(name) == zoo.weights_hash(model):
         return f"model = skviz.load({name!r})"
     return "# model: the one given to skviz.explore"
+
+
+@cache
+def _shipped(name: str) -> str:
+    return zoo.weights_hash(zoo.load(name))
 
 
 def _change(what: Force | str) -> str:

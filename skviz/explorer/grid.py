@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch.nn.functional import pad
@@ -126,7 +126,9 @@ def renderable(scenes: Scenes, scales: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Looked(Weights):
-    """What a sweep keeps, and the most probable classes."""
+    """What a sweep keeps, and the most probable classes; a batch is one scene at several scales."""
+
+    shown: ClassVar[int | None] = None
 
     def variables(self, study: Study) -> dict[str, Variable]:
         """Say what is kept."""

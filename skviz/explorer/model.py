@@ -18,7 +18,7 @@ from skviz.scenes.photographs import photographs
 from skviz.scenes.source import CANVAS
 from skviz.studies.keeping import Memory
 from skviz.studies.setting import canvas_of, increasing
-from skviz.studies.study import Options, Study
+from skviz.studies.study import Batch, Options, Study
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from skviz.scenes.source import Scenes
 
 __all__ = ["Model", "View"]
+
+AT_ONCE = 8  # scales that are shown to a network together
 
 
 class View:
@@ -57,7 +59,7 @@ class View:
     @cached_property
     def study(self) -> Study:
         """What is measured."""
-        options = Options(list(self.subject.units), 1, str(self.subject.device))
+        options = Options(list(self.subject.units), AT_ONCE, str(self.subject.device))
         return Study(self.subject.model, self.scenes, self.scales, Looked(), options)
 
     def nearest(self, scale: float) -> float:
@@ -65,13 +67,26 @@ class View:
         return min(self.scales, key=lambda each: abs(each - scale))
 
     def measure(self) -> Iterator[float]:
-        """Measure; yield after each scale the share that is done."""
-        steps = self.study.compute(self.kept, self.kept.prepare(self.study))
-        for number in range(len(self.scales)):
+        """Measure; yield the share that is done: after the first scale, and after some more each.
+
+        As `Study.compute` does it, but several scales at once: here is one scene, not many.
+        """
+        study, count = self.study, len(self.scales)
+        self.kept.prepare(study)
+        here = study.ready(self.scenes)
+        kept = {name: variable.blank(count, 1) for name, variable in study.variables.items()}
+        for start in (0, *range(1, count, AT_ONCE)):
+            places = range(count)[start : start + (AT_ONCE if start else 1)]
+            images = torch.cat([here.render(self.scales[place]) for place in places])
+            batch = Batch(images, self.scales[start], here, [0] * len(images), study)
             with self.subject.changed(self.changes):
-                next(steps)
-            yield (number + 1) / len(self.scales)
-        next(steps, None)  # it is kept
+                found = study.measure(study.model, batch)
+            for row, place in enumerate(places):
+                for name, values in found.items():
+                    study.variables[name].put(kept[name], values[row : row + 1], place, [0])
+            yield places.stop / count
+        kept |= {"area": here.areas.float().cpu().numpy(), "content": here.content}
+        self.kept.write(0, kept)
 
     @cached_property
     def payload(self) -> Payload:

@@ -25,7 +25,7 @@ unit.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -78,6 +78,7 @@ class Weights:
     coverage: bool = False
     pictures: bool = True
     engine: str = "torch"
+    shown: ClassVar[int | None] = EXAMPLES  # of a batch, as pictures
 
     @property
     def options(self) -> dict[str, Any]:
@@ -131,7 +132,7 @@ class Weights:
         if self.coverage:
             row["coverage"] = share(batch)
         if self.pictures:
-            shown = batch.images[:EXAMPLES].clamp(0, 1)
+            shown = batch.images[: self.shown].clamp(0, 1)
             row["thumbnail"] = (shown * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         return row
 
