@@ -17,6 +17,8 @@ from skviz.scenes import cutouts
 from skviz.scenes.photographs import Photographs, photographs
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from skviz.scenes.source import Scenes
 
 __all__ = ["explore"]
@@ -34,6 +36,7 @@ def explore(
     attribution: str | None = None,
     units: Sequence[str] | None = None,
     canvas: int | None = None,
+    controls: xr.Dataset | None = None,
 ) -> Explorer:
     """Explore what a network's units do with an object: a slider for its scale, and much else.
 
@@ -52,6 +55,8 @@ def explore(
         Names as `skviz.find_units` gives them; by default all that are not degenerate.
     canvas
         Side of the scenes in pixels; by default the model's, or 96 if it names none.
+    controls
+        Of a network, as `skviz.controls` gives them: what else moves each unit as far as growth.
 
     Returns
     -------
@@ -62,7 +67,8 @@ def explore(
     Raises
     ------
     SkvizError
-        If there is nothing to show, no unit is found, or the scales are not increasing.
+        If there is nothing to show, no unit is found, the scales are not increasing, or the
+        controls are of another network.
     """
     shown: cutouts.Objects | Scenes | Photographs
     if objects is None:
@@ -76,6 +82,7 @@ def explore(
             scales=scales,
             units=units,
             canvas=canvas,
+            controls=controls,
         ),
         pictures=shown if isinstance(shown, Photographs) else None,
         method=attribution or "",

@@ -55,10 +55,11 @@ def chosen(model: Model, view: View, objects: int | Sequence[str]) -> list[Item]
     every = [item for item in model.items.values() if PROTOCOL in item.protocols]
     if isinstance(objects, int):
         count = min(max(objects, 1), len(every))
-        names = [every[number * len(every) // count].name for number in range(count)]
+        # What is alike lies together, so that each is of another category while there are any.
+        ordered = [i.name for i in sorted(every, key=lambda item: (item.category, item.family))]
+        names = [ordered[number * len(every) // count] for number in range(count)]
         if setting.item not in names:
-            at = [item.name for item in every].index(setting.item)
-            names[at * count // len(every)] = setting.item
+            names[ordered.index(setting.item) * count // len(every)] = setting.item
     else:
         names = [model.check("item", name) for name in objects]
     return [item for item in every if item.name in {setting.item, *names}]

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn.functional import interpolate
 
 from skviz.attribution.methods import METHODS
 from skviz.errors import SkvizError
@@ -13,6 +14,7 @@ from skviz.explorer.attributions import TARGETS, explained
 from skviz.explorer.code import attributed, measured
 from skviz.explorer.grid import CLASSES, Looked, Subject, frame, renderable
 from skviz.explorer.items import YOURS, Item, Setting, backgrounds, items, photograph
+from skviz.explorer.verdicts import verdicts
 from skviz.scenes.changes import CONTROL_SCENES
 from skviz.scenes.photographs import photographs
 from skviz.scenes.source import CANVAS
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Model", "View"]
 
+SMALL = 40  # pixels, of a thing among all others
 AT_ONCE = 8  # scales that are shown to a network together
 
 
@@ -143,7 +146,7 @@ class Model:
 
     Parameters
     ----------
-    networks, source, scales, units, canvas
+    networks, source, scales, units, canvas, controls
         See `skviz.explore`.
     """
 
@@ -155,6 +158,7 @@ class Model:
         scales: Sequence[float],
         units: Sequence[str] | None,
         canvas: int | None,
+        controls: xr.Dataset | None = None,
     ) -> None:
         self.networks, self.scales = dict(networks), increasing(scales)
         self.items = {item.name: item for item in items(source)}
@@ -162,6 +166,7 @@ class Model:
         self._subjects: dict[str, Subject] = {}
         if not self.networks or not self.items:
             raise SkvizError("there is nothing to explore: give at least one model and one object")
+        self.controls = {} if controls is None else verdicts(controls, self.networks)
 
     @cached_property
     def first(self) -> Setting:
@@ -214,6 +219,13 @@ class Model:
         item.placed(CANVAS).ready()  # complain now
         self.items[item.name] = item
         return item, one
+
+    def thumbnail(self, name: str) -> bytes:
+        """Return a small picture of a thing: uint8 (y, x, rgb), of side `SMALL`."""
+        scenes = self.items[name].placed(CANVAS)
+        low, high = scenes.ready().bounds
+        picture = interpolate(scenes.render(min(max(1.0, low), high)), (SMALL, SMALL), mode="area")
+        return (picture[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy().tobytes()
 
     def view(self, setting: Setting, scales: Sequence[float] = ()) -> View:
         """Prepare a setting at some scales, by default at all at which it can be shown.

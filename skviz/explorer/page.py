@@ -22,11 +22,14 @@ VIEW = (
     "state",
     "parts",
     "charts",
+    "verdicts",
     "controls",
     "own",
+    "strip",
     "live",
     "address",
     "view",
+    "alone",
 )  # each needs those before it
 WORKER = ("scenes", "cutting", "changes", "worker")
 
@@ -49,7 +52,7 @@ PAGE = """<!DOCTYPE html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; \
 script-src 'unsafe-inline'{allowed}; style-src 'unsafe-inline'; img-src data: blob:">
 <title>{title}</title>
-<style>:root {{ color-scheme: light dark }}
+<style>:root {{ color-scheme: light dark; background: Canvas }}
 body {{ margin: 1em; font: 15px/1.45 system-ui, sans-serif }}
 main {{ max-width: 1280px; margin: auto }} h1 {{ font-size: 1.3em; margin: 0 }}
 main > p {{ max-width: 44em; margin: .4em 0 1.2em }}
@@ -116,7 +119,7 @@ def write(
         allowed=ALLOWED if packed else "",
         live="".join(live),
         # No text may end the element or open a comment.
-        state=json.dumps(state, default=_encoded).replace("<", "\\u003c"),
+        state=json.dumps(state, default=_encoded, allow_nan=False).replace("<", "\\u003c"),
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,6 @@ from skviz.explorer import page
 from skviz.explorer.items import SETTING
 from skviz.explorer.live import packed
 from skviz.explorer.worker import asking
-from skviz.figures.saving import FORMATS, save_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["file_of", "saved"]
 
 # What a page keeps of the state.
-STORED = (*SETTING, "scale", "unit", "method", "target", "choices", "maps")
+STORED = (*SETTING, "scale", "unit", "method", "target", "choices", "maps", "controls")
 LARGE = 25e6  # bytes, for a phone
 
 
@@ -35,6 +34,8 @@ def saved(
     options: dict[str, Any],
 ) -> Path:
     """Write what an explorer shows; see `skviz.explorer.widget.Explorer.save`."""
+    from skviz.figures.saving import FORMATS, save_figure  # and Matplotlib, which takes long
+
     if path.suffix in FORMATS:
         if live:
             raise SkvizError(f"{path.name} is no page that could be live; write to .html")

@@ -15,6 +15,8 @@ from skviz.explorer.attributions import TARGETS, UNIT
 from skviz.explorer.code import picked
 from skviz.explorer.items import NATURAL, OWN, SETTING, Setting
 from skviz.explorer.kept import Kept
+from skviz.explorer.model import SMALL
+from skviz.explorer.saving import file_of, saved
 from skviz.explorer.worker import Worker
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ class Explorer(Kept):
     grid, maps
         What was measured (`skviz.explorer.model.View.payload`,
         `skviz.explorer.attributions.explained`), with the ``setting`` that it is of.
+    controls
+        What controls say of the units (`skviz.explorer.verdicts.verdicts`).
     progress
         The share that is computed of what was asked (1 at rest).
     failure
@@ -73,13 +77,14 @@ class Explorer(Kept):
     choices = t.Dict().tag(sync=True)
     grid = t.Dict().tag(sync=True)
     maps = t.Dict().tag(sync=True)
+    controls = t.Dict().tag(sync=True)
     progress = t.Float(1.0).tag(sync=True)
     failure = t.Dict().tag(sync=True)
 
     def __init__(self, model: Model, *, pictures: Photographs | None, method: str) -> None:
         self._model = model
         self.photographs = {one.ids[0]: one for one in pictures or ()}
-        self._worker = Worker(("point", "grid", "still", "maps"), self._fail)
+        self._worker = Worker(("point", "grid", "still", "thumbnails", "maps"), self._fail)
         self._error: Exception | None = None
         self._view: View | None = None  # what `grid` is of
         super().__init__(
@@ -89,6 +94,7 @@ class Explorer(Kept):
             protocol=model.first.protocol,
             method=method,
             choices=model.choices(),
+            controls=model.controls,
         )
         self.observe(self._ask, SETTING)
         self.observe(self._ask_for_maps, ["method", "target", "unit"])
@@ -171,6 +177,11 @@ class Explorer(Kept):
         self._view, self.grid = view, view.payload
         self._ask_for_maps()
 
+    def _thumbnails(self, names: Sequence[str]) -> Iterator[None]:
+        found = [self._model.thumbnail(name) for name in names]
+        self.send({"kind": "thumbnails", "names": names, "side": SMALL}, [b"".join(found)])
+        yield
+
     def _measure_point(self, asked: Mapping[str, Any]) -> Iterator[None]:
         """Answer the browser for a scale or position off the grid."""
         view = self._model.view(Setting.of(asked["setting"]), [asked["scale"]])
@@ -207,6 +218,8 @@ class Explorer(Kept):
             match content.get("kind"):
                 case "point":
                     self._worker.submit("point", self._measure_point(content), content)
+                case "thumbnails":
+                    self._worker.submit("thumbnails", self._thumbnails(content["names"]))
                 case "cancel":
                     self.cancel()
                 case "compute":
@@ -214,8 +227,6 @@ class Explorer(Kept):
                 case "refine":
                     self._ask_for_maps(fine=True)
                 case "save":
-                    from skviz.explorer.saving import file_of
-
                     name, whole = file_of(self, content["format"])
                     self.send({"kind": "file", "name": name}, [whole])
                 case "picture":
@@ -320,8 +331,6 @@ class Explorer(Kept):
             For another ending, if what is asked for is not measured yet, or if the file cannot be
             written.
         """
-        from skviz.explorer.saving import saved
-
         return saved(self, Path(path), live=live, objects=objects, options=options)
 
     def __repr__(self) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +41,13 @@ def browser() -> Iterator[Browser]:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield started
         started.close()
+
+
+def barriers(page: Page) -> list[str]:
+    """What axe-core says keeps people out of the explorer, and where it is."""
+    found = Axe().run(page, context={"include": [[".skviz"]]}).response
+    assert found["passes"], "axe looked at nothing"
+    return [f"{one['id']}: {one['nodes'][0]['html'][:80]}" for one in found["violations"]]
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Locator, expect
 import skviz
 from skviz.scenes.backgrounds import procedural
 from skviz.scenes.source import Scenes
-from tests.browser.conftest import ROOT, Lab, Notebook
+from tests.browser.conftest import ROOT, Lab, Notebook, barriers
 
 TOLD = 600  # milliseconds after which the kernel knows what the hand did
 SLOW = 120_000  # milliseconds: a loaded machine imports torch for long
@@ -130,6 +130,10 @@ def test_the_slider_shows_what_a_sweep_measures_and_asks_nobody(view, notebook, 
     assert float(notebook.python("", "explorer.scale")) == max(seen)
 
 
+def test_nothing_keeps_people_out(view):
+    assert barriers(view.page) == []
+
+
 def test_a_corner_rescales(view, notebook, model):
     corner, centre = middle(view.locator(".corner.se")), middle(view.locator(".frame"))
     mouse = notebook.page.mouse
@@ -186,7 +190,7 @@ def test_keys_do_all_of_it(view, notebook, model):
     view.locator(".unit[aria-checked=true]").focus()
     keyboard.press("ArrowDown")
     expect(view.locator(".unit[aria-checked=true] .name")).to_have_text("stage3.0.sk")
-    expect(view.locator(".right h4")).to_have_text("stage3.0.sk")
+    expect(view.locator(".right h2")).to_have_text("stage3.0.sk")
 
 
 def test_a_pinned_view_stays_beside(view):

@@ -20,6 +20,7 @@ import skviz
 from skviz.errors import SkvizError
 from skviz.explorer.live import PROTOCOLS
 from skviz.models.nn import SKAttention
+from tests.browser.conftest import barriers
 
 OBJECTS = ["bus", "penguin", "tractor", "bell", "fish"]
 LIVE = re.compile(r"live, \d+ ms")
@@ -105,6 +106,11 @@ def test_it_says_how_well_it_agrees(page):
     agrees(page)
 
 
+def test_nothing_keeps_people_out(page):
+    page.get_by_role("button", name="Your picture…").click()
+    assert barriers(page) == []
+
+
 def test_the_band_behind_the_curve_is_what_all_objects_do(page):
     said = page.locator(".hint", has_text="of them")
     expect(said).to_contain_text("the median of the 5 objects of this page")
@@ -115,7 +121,7 @@ def test_the_band_behind_the_curve_is_what_all_objects_do(page):
     drawn = re.findall(r"([\d.]+),([\d.]+)", page.locator("path.middle").get_attribute("d"))
     ticks = {
         float(tick.text_content()): float(tick.get_attribute("y"))
-        for tick in page.locator("svg").first.locator("text[text-anchor=end]").all()
+        for tick in page.locator(".right svg").first.locator("text[text-anchor=end]").all()
     }
     (low, bottom), (high, top) = min(ticks.items()), max(ticks.items())
     found = [low + (bottom - 3.5 - float(y)) / (bottom - top) * (high - low) for _, y in drawn]
@@ -134,6 +140,25 @@ def test_another_object_moved_on_another_background(page):
         page.keyboard.press(key)
     agrees(page)
     assert page.get_by_label("Object", exact=True).input_value() == "penguin"
+
+
+def test_objects_are_found_by_their_pictures(page):
+    page.get_by_role("button", name="All objects…").click()
+    buttons = page.locator(".strip button")
+    expect(buttons).to_have_count(len(OBJECTS))
+    expect(page.locator(".strip button[data-drawn]")).to_have_count(len(OBJECTS))
+    page.get_by_label("search the objects").fill("peng")
+    expect(buttons).to_have_count(1)
+    buttons.focus()
+    page.keyboard.press("Enter")
+    numbers(page)
+    expect(page.get_by_label("Object", exact=True)).to_have_value("penguin")
+    small = buttons.locator("canvas").evaluate(
+        "(canvas) => [...canvas.getContext('2d').getImageData(0, 0, 96, 96).data]"
+    )
+    small = np.array(small).reshape(96, 96, 4)[..., :3]
+    expect(page.locator(".readout")).to_have_text("1.00")
+    assert abs(picture(page) - small).max() <= 1
 
 
 @pytest.mark.parametrize("control", PROTOCOLS[1:])

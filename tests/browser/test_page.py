@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 import skviz
+from tests.browser.conftest import barriers
 
 # Of every text that is seen: its contrast with what is behind it (WCAG 2.2, 1.4.3).
 CONTRAST = """() => {
@@ -41,7 +42,11 @@ CONTRAST = """() => {
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model, buses = skviz.load("objects"), skviz.objects(category="bus", family="noto-v1")
-    explorer = skviz.explore(model, buses, scales=[0.5, 1.0, 1.5], attribution="saliency")
+    scenes = skviz.place(skviz.objects(category=["bus", "bell", "fish"], family="noto-v1"))
+    controls = skviz.controls(model, scenes, scales=[0.5, 1.5], seeds=1, progress=False)
+    explorer = skviz.explore(
+        model, buses, scales=[0.5, 1.0, 1.5], attribution="saliency", controls=controls
+    )
     explorer.wait()
     return explorer.save(tmp_path_factory.mktemp("page") / "page.html")
 
@@ -64,6 +69,21 @@ def test_its_text_can_be_read(page, scheme):
     found = page.evaluate(CONTRAST)
     assert len(found) > 40
     assert [(text, ratio) for text, ratio in found if ratio < 4.5] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_keeps_people_out(path, browser, scheme):
+    context = browser.new_context(offline=True, reduced_motion="reduce", color_scheme=scheme)
+    page = context.new_page()
+    page.goto(path.as_uri())
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.get_by_role("button", name=re.compile("^(Pin|Unpin)$")).click()
+        page.get_by_role("button", name="Python").click()
+        assert barriers(page) == []
+    page.add_style_tag(content=".skviz .value { color: #999; background: #fff }")
+    assert [barrier.partition(":")[0] for barrier in barriers(page)] == ["color-contrast"]
+    context.close()
 
 
 def test_it_has_a_heading_headers_and_says_that_it_is_stored(page):
@@ -186,8 +206,43 @@ def test_what_is_shown_is_in_the_address(page, path):
     page.goto("about:blank")
     page.goto(address)
     expect(page.locator(".readout")).to_have_text("0.50")
-    expect(page.locator("h4").nth(1)).to_have_text("stage1.0.sk")
+    expect(page.locator(".right h2")).to_have_text("stage1.0.sk")
     page.goto("about:blank")
     page.goto(path.as_uri() + "#scale=7&unit=<b>&item=unicorn&intervention=9×9&position=a")
     expect(page.locator(".status")).to_have_text("stored")
     expect(page.locator(".readout")).to_have_text("1.00")
+
+
+def test_what_is_under_the_pointer_is_told(page):
+    """Of the curve the weight at a scale; of the channels one, that is then drawn over scales."""
+    curve, channels = page.locator(".right svg").first, page.locator(".profile svg")
+    box = curve.bounding_box()
+    for share, scale in ((0.999, "1.50"), (0.0, "0.50")):
+        across = box["width"] * (40 + share * (340 - 66)) / 340
+        page.mouse.move(box["x"] + across, box["y"] + box["height"] / 2)
+        page.get_by_label("scale of the object").focus()
+        said = page.locator("text.hover")
+        expect(said).to_have_text(re.compile(rf"^scale {scale}: 5×5 0\.\d{{3}}$"))
+        told = float(said.text_content().split()[-1])
+        page.keyboard.press("End" if share else "Home")
+        row = page.locator(".unit[aria-checked=true] .value")
+        expect(row).to_have_text(f"{told:.3f}")
+    channels.scroll_into_view_if_needed()
+    box = channels.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * (40 + 0.5 * (340 - 66)) / 340, box["y"] + 40)
+    expect(channels).to_contain_text(re.compile(r"channel \d+: 0\.\d{3}, [+−]0\.\d{3} since scale"))
+    expect(page.locator("circle.spot")).to_be_visible()
+    expect(page.locator("path.spot")).to_have_count(1)
+    page.mouse.move(box["x"] - 50, box["y"] - 50)
+    expect(page.locator("path.spot")).to_have_count(0)
+    expect(page.locator("text.hover")).to_have_count(0)
+
+
+def test_controls_stand_beside_the_claim(page):
+    rows = page.locator(".verdicts svg text")
+    expect(rows.filter(has_text="object grows")).to_have_count(1)
+    expect(rows.filter(has_text="copies scattered")).to_have_count(1)
+    said = page.locator(".verdict")
+    expect(said).to_contain_text(re.compile(r"^Over 3 objects, stage2\.1\.sk (moves by|is not)"))
+    page.locator("[data-unit='stage1.0.sk']").click()
+    expect(said).to_contain_text(re.compile(r"^Over 3 objects, stage1\.0\.sk "))

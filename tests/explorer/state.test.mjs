@@ -164,3 +164,38 @@ test("channels are ordered as one says", () => {
   assert.deepEqual(state.ranked("by change", now, before), [0, 2, 1]);
   assert.deepEqual(state.ranked("by index", now, before), [0, 1, 2]);
 });
+
+test("names lose what all share, and begin a stage where the first number changes", () => {
+  const names = ["layer1.0.conv2", "layer1.1.conv2", "layer2.0.conv2", "layer10.0.conv2"];
+  assert.deepEqual(state.shortened(names), {short: ["1.0", "1.1", "2.0", "10.0"], stages: ["1", "1", "2", "10"], key: "layer….conv2"});
+  assert.deepEqual(state.shortened(["stage3.0.sk", "stage3.1.sk"]).short, ["0", "1"]);
+  for (const alone of [["sk"], [""], ["a", "b"], ["1", "11"], ["sk", "sk@1"]]) {
+    const {short} = state.shortened(alone);
+    assert.equal(new Set(short).size, alone.length);
+    assert.deepEqual(short.map((name) => name === "" && alone.length > 1), alone.map(() => false));
+  }
+});
+
+test("the verdict names the controls that do as much, and is of this network as it is", () => {
+  const row = (name, shift, verdict) => ({name, shift, low: shift - 0.01, high: shift + 0.01, verdict});
+  const units = {a: [row("object", 0.25, "moves"), row("copies", 0.26, "as much"), row("scrambled", 0.4, "more"), row("blur", 0, "less")],
+    b: [row("object", 0.01, "undecided"), row("blur", 0.002, "undecided")]};
+  const evidence = {network: "net", count: 24, scales: [0.5, 2], units};
+  const of = (setting, unit) => state.evidenceOf(evidence, {seen: {setting}, unit: {name: unit}});
+  assert.equal(state.verdictOf(of(PENGUIN, "a")),
+    "Over 24 objects, a moves by +0.250 (+0.240 to +0.260) from scale 0.5 to 2. As much with copies (+0.260). More with scrambled (+0.400).");
+  assert.match(state.verdictOf(of(PENGUIN, "b")), /b is not shown to move: \+0\.010 .* Undecided: blur .* No control is shown to move it as much\.$/);
+  for (const other of [{network: "other"}, {intervention: "5×5"}]) assert.equal(of({...PENGUIN, ...other}, "a"), null);
+  assert.equal(of(PENGUIN, "c"), null);
+  assert.equal(state.evidenceOf({}, {seen: {setting: PENGUIN}, unit: {name: "a"}}), null);
+  assert.match(state.verdictOf(null), /No controls are measured here/);
+});
+
+test("things are found by every word of what is searched", () => {
+  const items = [{name: "noto/hot-beverage", category: "hot-beverage"}, {name: "noto-v1/bus", category: "bus"}, {name: "photographs/my_cat", category: "cat"}];
+  const found = (text) => state.matching(items, text).map(({name}) => name);
+  assert.equal(found("").length, 3);
+  assert.deepEqual(found("NOTO bus"), ["noto-v1/bus"]);
+  assert.deepEqual(found(" my cat "), ["photographs/my_cat"]);
+  assert.deepEqual(found("dog"), []);
+});

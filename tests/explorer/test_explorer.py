@@ -487,6 +487,35 @@ def test_a_live_page_keeps_backgrounds_apart_and_takes_objects_from_all(small_ne
         gaps = np.diff([*found, len(names)])
         assert gaps.max() - gaps.min() <= 2
     many.close()
+    every = skviz.explore(small_net, scales=[1.0], canvas=32)
+    every.wait()
+    found = chosen(every._model, every._shown, 24)
+    assert len({item.category for item in found}) == 24
+    assert len({item.family for item in found}) >= 4
+    every.close()
+
+
+def test_small_pictures_are_of_what_they_are_named_after(small_net, few):
+    explorer = skviz.explore(small_net, few, scales=[1.0], canvas=32)
+    explorer.wait()
+    sent = []
+    explorer.send = lambda content, buffers=None: sent.append((content, buffers))
+    names = list(explorer._model.items)[2:0:-1]
+    explorer._receive(None, {"kind": "thumbnails", "names": names}, [])
+    explorer.wait()
+    (content, (raw,)) = sent[-1]
+    side = content["side"]
+    assert (content["kind"], content["names"]) == ("thumbnails", names)
+    pictures = np.frombuffer(raw, np.uint8).reshape(2, side, side, 3)
+    for picture, index in zip(pictures, (2, 1), strict=True):
+        scene = skviz.place(few[index], canvas=96).render(1.0)  # another filter, the same picture
+        small = torch.nn.functional.interpolate(
+            scene, (side, side), mode="bilinear", antialias=True
+        )
+        small = small[0].permute(1, 2, 0).numpy() * 255
+        assert np.corrcoef(picture.ravel(), small.ravel())[0, 1] > 0.98
+    assert np.corrcoef(pictures[0].ravel(), pictures[1].ravel())[0, 1] < 0.9
+    explorer.close()
 
 
 @pytest.mark.parametrize("control", CONTROL_SCENES)

@@ -1,6 +1,6 @@
 // Curves over scales, and the weights of channels.
 
-import {axisOf, bandOf, branchesOf, mainBranch, ranked, weightIn} from "./state.js";
+import {axisOf, bandOf, branchesOf, clamp, mainBranch, nearest, ranked, signed, weightIn} from "./state.js";
 import {node} from "./parts.js";
 
 const CURVE = {width: 340, height: 178, left: 40, right: 26, top: 8, bottom: 30};
@@ -19,30 +19,48 @@ function axes(box, label) {
   return {chart, x, y, text, line, title, rule};
 }
 
+/** How far along the axis the pointer is: 0 at its beginning, 1 at its end. */
+function shareUnder(event, chart, {width, left, right}) {
+  const place = chart.getBoundingClientRect();
+  return (((event.clientX - place.left) / place.width) * width - left) / (width - left - right);
+}
+
 /** The weight of the chosen branches in one unit over all scales; other units in the background. */
 export function curvePart(act) {
   const box = CURVE;
   const {chart, x, y, text, line, title, rule} = axes(box, "branch weight against scale");
   const still = node("g");
   const now = node("line", {class: "now", y1: box.top, y2: box.height - box.bottom});
-  const dots = node("g");
-  chart.append(title, still, now, dots);
+  const [dots, hover] = [node("g"), node("g")];
+  chart.append(title, still, now, dots, hover);
   const note = node("p", {class: "hint"});
   let key = null;
   let range = [0, 1];
   let axis = axisOf([]);
+  let [shown, pointed] = [null, null]; // view, and the share of the axis under the pointer
   const at = (scale) => x((scale - range[0]) / (range[1] - range[0] || 1));
   const up = (weight) => y((weight - axis.limits[0]) / (axis.limits[1] - axis.limits[0]));
   const slide = (event) => {
+    pointed = shareUnder(event, chart, box);
     if (event.type === "pointerdown") chart.setPointerCapture(event.pointerId);
-    else if (!event.buttons) return;
-    const place = chart.getBoundingClientRect();
-    const share = ((event.clientX - place.left) / place.width * box.width - box.left) / (x(1) - x(0));
-    act.rescale(range[0] + share * (range[1] - range[0]));
+    else if (!event.buttons) return point();
+    act.rescale(range[0] + pointed * (range[1] - range[0]));
     event.stopPropagation();
+    return null;
   };
   chart.addEventListener("pointerdown", slide);
   chart.addEventListener("pointermove", slide);
+  chart.addEventListener("pointerleave", () => { pointed = null; point(); });
+  const point = () => { // the values where the pointer is
+    const curves = shown?.grid ?? shown?.seen;
+    const unit = curves?.unit(shown.unit.name);
+    if (pointed == null || !unit) return hover.replaceChildren();
+    const index = nearest(curves.scales, range[0] + clamp(pointed, 0, 1) * (range[1] - range[0]));
+    const [place, those] = [at(curves.scales[index]), branchesOf(unit, shown.branches)];
+    const words = those.map((i) => `${unit.branches[i]} ${unit.means[index][i].toFixed(3)}`).join(", ");
+    return hover.replaceChildren(node("line", {class: "hover", x1: place, x2: place, y1: box.top, y2: box.height - box.bottom}),
+      node("text", {class: "hover", x: box.left + 4, y: box.top + 9}, `scale ${curves.scales[index].toFixed(2)}: ${words}`));
+  };
   const build = (view) => {
     const curves = view.grid ?? view.seen;
     const drawn = (unit) => branchesOf(unit, view.branches);
@@ -78,19 +96,29 @@ export function curvePart(act) {
       if (!key || next.some((part, i) => part !== key[i])) build(view);
       key = next;
       const {unit, ghost} = view;
+      shown = view;
+      point();
       const scale = view.seen.scales[view.index];
       for (const end of ["x1", "x2"]) now.setAttribute(end, at(scale));
       const points = branchesOf(unit, view.branches).map((i) => node("circle", {cx: at(scale), cy: up(unit.means[view.index][i]),
         r: 4.5, style: `fill: ${view.colour(unit.branches[i])}`}));
       const was = weightIn(ghost, unit.name, unit.branches[mainBranch(unit, view.branches)]);
       if (!Number.isNaN(was)) points.unshift(node("circle", {class: "was", r: 4, cx: at(ghost.seen.scales[ghost.index]), cy: up(was)}));
+      const curves = view.grid ?? view.seen;
+      const [same, branch] = [curves.unit(unit.name), mainBranch(unit, view.branches)];
+      if (same && view.channel != null) { // over all scales, the channel that is pointed at
+        const heights = curves.scales.map((_, i) => up(same.weights(i, branch)[view.channel]));
+        const inside = heights.map((height) => height >= box.top && height <= box.height - box.bottom); // else nothing is drawn
+        points.push(node("path", {class: "spot", d: curves.scales.map((scale, i) =>
+          (inside[i] ? `${inside[i - 1] ? "L" : "M"}${at(scale).toFixed(2)},${heights[i].toFixed(2)}` : "")).join("")}));
+      }
       dots.replaceChildren(...points);
     },
   };
 }
 
-/** The weight of one branch in every channel of one unit, now and before. */
-export function profilePart(changed) {
+/** The weight of one branch in every channel of one unit, now and before; one of them can be pointed at. */
+export function profilePart(changed, pointAt) {
   const {chart, x, y, text, line, title, rule} = axes(PROFILE, "branch weight by channel");
   const [was, up, down, dots] = ["was", "up", "down", "dots"].map((kind) => node("path", {class: kind}));
   const label = text(x(0.5), PROFILE.height - 4, "");
@@ -98,14 +126,22 @@ export function profilePart(changed) {
   chart.append(title, up, down, was, dots, label);
   const order = node("select", {"aria-label": "order of the channels", onchange: changed},
     ...["by the mark", "by weight now", "by change", "by index"].map((name) => node("option", {value: name}, name)));
+  const spot = node("circle", {class: "spot", r: 5});
+  chart.append(spot);
+  let indices = [];
+  chart.addEventListener("pointermove", (event) => {
+    const place = Math.floor(shareUnder(event, chart, PROFILE) * indices.length);
+    pointAt(indices[clamp(place, 0, indices.length - 1)]);
+  });
+  chart.addEventListener("pointerleave", () => pointAt(null));
   const part = {node: node("div", {class: "profile"}, chart, node("label", {class: "order"}, "channels in order ", order))};
-  part.draw = ({unit, index, ghost, branches, colour}) => {
+  part.draw = ({unit, index, ghost, branches, colour, channel}) => {
     const branch = mainBranch(unit, branches);
     const now = unit.weights(index, branch);
     const other = ghost?.seen.unit(unit.name);
     const alike = other?.channels === now.length && other.branches.includes(unit.branches[branch]);
     const before = alike ? other.weights(ghost.index, other.branches.indexOf(unit.branches[branch])) : now;
-    const indices = ranked(order.value, now, before);
+    indices = ranked(order.value, now, before);
     const across = indices.map((_, i) => x((i + 0.5) / indices.length));
     const sticks = (wanted) => indices.map((c, i) => (Math.sign(now[c] - before[c]) === wanted
       ? `M${across[i].toFixed(2)},${y(before[c]).toFixed(2)}V${y(now[c]).toFixed(2)}` : "")).join("");
@@ -114,7 +150,13 @@ export function profilePart(changed) {
     down.setAttribute("d", sticks(-1));
     dots.setAttribute("d", indices.map((c, i) => `M${across[i].toFixed(2)},${y(now[c]).toFixed(2)}h0`).join(""));
     for (const path of [up, dots]) path.style.stroke = colour(unit.branches[branch]);
+    const pointed = channel != null && channel < now.length;
+    spot.toggleAttribute("hidden", !pointed);
     label.textContent = `${now.length} channels: weight of ${unit.branches[branch]}` + (alike ? `; line: ${ghost.label}` : "");
+    if (!pointed) return;
+    spot.setAttribute("cx", across[indices.indexOf(channel)]);
+    spot.setAttribute("cy", y(now[channel]));
+    label.textContent = `channel ${channel}: ${now[channel].toFixed(3)}` + (alike ? `, ${signed(now[channel] - before[channel])} since ${ghost.label}` : "");
   };
   return part;
 }

@@ -43,7 +43,7 @@ export function worker(state) {
     if (data.kind === "point") {
       const {images, weights, ...point} = data.point;
       view.fire("msg:custom", {...data, point: {...point, code: coded(live, point)}}, [images, weights]);
-    } else view.fire("msg:custom", data, []);
+    } else view.fire("msg:custom", data, data.buffers ?? []);
     return null;
   };
   return {

@@ -1,7 +1,8 @@
 // The parts of the view: each has a `node`, and is drawn from a `view` (see `look` in state.js).
 
-import {branchesOf, captionOf, clamp, frameOf, mainBranch, signed, weightIn} from "./state.js";
+import {branchesOf, captionOf, clamp, frameOf, mainBranch, shortened, signed, weightIn} from "./state.js";
 
+const MANY = 8; // units, above which rows are low and names short
 const SPACE = ["svg", "path", "line", "circle", "text", "g"];
 
 export function node(tag, attributes = {}, ...children) {
@@ -136,8 +137,8 @@ export function classesPart() {
 /** The branch weights of every unit by depth, with marks where they were. */
 export function unitsPart(act) {
   const list = node("div", {class: "units", role: "radiogroup", "aria-label": "units, the first at the top"});
-  const [weightHead, changeHead] = [node("span"), node("span")];
-  const head = node("p", {class: "head unit-head", "aria-hidden": true}, node("span", {}, "unit"),
+  const [nameHead, weightHead, changeHead] = [node("span"), node("span"), node("span")];
+  const head = node("p", {class: "head unit-head", "aria-hidden": true}, nameHead,
     node("span", {}, "branch weights"), weightHead, changeHead);
   const part = {node: node("div", {}, head, list)};
   let rows = [];
@@ -152,15 +153,19 @@ export function unitsPart(act) {
     return true;
   });
   const build = (seen, look) => {
-    rows = seen.units.map((unit) => {
+    const {short, stages, key} = shortened(seen.units.map((unit) => unit.name));
+    const many = seen.units.length > MANY;
+    list.classList.toggle("many", many);
+    nameHead.textContent = many && key ? `unit (${key})` : "unit";
+    rows = seen.units.map((unit, i) => {
       const bars = unit.branches.map((label) => node("b", look(label)));
       const marks = unit.branches.slice(1).map(() => node("i", {class: "ghost"}));
       const moved = node("i", {class: "moved"});
       const value = node("span", {class: "value"});
       const change = node("span", {class: "change"});
-      const row = node("div", {role: "radio", class: "unit", "data-unit": unit.name,
+      const row = node("div", {role: "radio", class: i && many && stages[i] !== stages[i - 1] ? "unit stage-first" : "unit", "data-unit": unit.name,
         onclick: () => act.choose(unit.name)},
-        node("span", {class: "name", title: unit.name}, unit.name),
+        node("span", {class: "name", title: unit.name}, many ? short[i] : unit.name),
         node("span", {class: "track"}, ...bars, moved, ...marks), value, change);
       return {name: unit.name, node: row, bars, marks, moved, value, change};
     });

@@ -94,6 +94,10 @@ export function mapOf(maps, {seen, index}, {method, target, unit}) {
   return at < 0 ? null : {maps, at, seen, index};
 }
 
+/** Things whose name has every word of a text in it. */
+export const matching = (items, text) => items.filter(({name, category}) => text.toLowerCase().split(/\s+/)
+  .every((word) => `${name} ${category}`.toLowerCase().replaceAll("_", " ").includes(word)));
+
 // --- in words ---
 
 const LABELS = {network: "network", background: "background", protocol: "protocol", only: "in", position: "moved by"};
@@ -148,6 +152,22 @@ export function weightIn(view, name, label) {
   return unit?.means[view.index][unit.branches.indexOf(label)] ?? NaN;
 }
 
+/** Names without what all of them share, and that; stages begin where the first number changes. */
+export function shortened(names) {
+  const parts = names.map((name) => name.match(/\d+|\D+/g) ?? [""]);
+  const shared = (from) => {
+    let count = 0;
+    while (parts.every((one) => one.length > count + 1 && one.at(from(count)) === parts[0].at(from(count)))) count += 1;
+    return count;
+  };
+  const [before, after] = names.length > 1 ? [shared((i) => i), shared((i) => -1 - i)] : [0, 0];
+  const short = parts.map((one) => one.slice(before, one.length - after).join(""));
+  const fits = new Set(short).size === names.length && short.every(Boolean);
+  const stages = parts.map((one) => one[before]);
+  return fits ? {short, stages, key: [parts[0].slice(0, before).join(""), after ? parts[0].slice(-after).join("") : ""].join("…")}
+    : {short: names, stages, key: ""};
+}
+
 /** The branch that numbers speak of: the largest kernel, or the last one of those chosen. */
 export function mainBranch(unit, chosen) {
   const those = branchesOf(unit, chosen);
@@ -163,6 +183,23 @@ export function bandOf(population, setting, unit, branches) {
   const comparable = population?.network === setting.network && setting.intervention === "natural"
     && setting.protocol === population.protocol && String(branches) === String([unit.largest]);
   return comparable ? population.units[unit.name] ?? null : null;
+}
+
+/** What a study of controls says of the unit that is looked at, if it is of this network, left as it is. */
+export function evidenceOf(evidence, {seen: {setting}, unit}) {
+  const rows = evidence?.units?.[unit.name];
+  return rows && evidence.network === setting.network && setting.intervention === "natural" ? {...evidence, rows, unit: unit.name} : null;
+}
+
+/** The verdict in words: the controls that do as much as growth, or more. */
+export function verdictOf(found) {
+  if (!found) return "No controls are measured here. “Protocol” shows this object under each of them.";
+  const {rows: [{shift, low, high, verdict}, ...others], count, scales: [first, last], unit} = found;
+  const those = (word) => others.filter((one) => one.verdict === word).map(({name, shift: by}) => `${name} (${signed(by)})`).join(", ");
+  const [same, more, open] = ["as much", "more", "undecided"].map(those);
+  const moved = `${verdict === "moves" ? "moves by" : "is not shown to move:"} ${signed(shift)}${low == null ? "" : ` (${signed(low)} to ${signed(high)})`}`;
+  return `Over ${count} objects, ${unit} ${moved} from scale ${first} to ${last}. ` + [same && `As much with ${same}.`, more && `More with ${more}.`,
+    open && `Undecided: ${open}.`, !same && !more && `No control ${open ? "is shown to move" : "moves"} it as much.`].filter(Boolean).join(" ");
 }
 
 /** Where the object's frame is, in percent of the canvas. */

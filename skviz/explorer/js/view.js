@@ -4,13 +4,13 @@
 // grid (another place, another object) is asked of the kernel, one question at a time, the latest.
 
 import {SETTING, captionOf, clamp, close, decode, ghostOf, look, mapCaption, mapOf, nearest, painted, placed, program, same,
-  sentence, trouble, unpacked} from "./state.js";
+  sentence, trouble} from "./state.js";
 import {classesPart, legendPart, node, onKeys, paint, pictureOf, scenePart, unitsPart} from "./parts.js";
 import {curvePart, profilePart} from "./charts.js";
-import {controlsPart} from "./controls.js";
+import {verdictPart} from "./verdicts.js";
+import {controlsPart, show} from "./controls.js";
+import {stripPart} from "./strip.js";
 import {ownPart} from "./own.js";
-import {worker} from "./live.js";
-import {readAddress, writeAddress} from "./address.js";
 
 const COLOURS = ["#56a3dc", "#cc5a17", "#17a07a", "#c86fa3", "#8f7fd6", "#b08c1e"];
 const LAP = 2500; // milliseconds in which the object grows
@@ -120,13 +120,21 @@ export function render({model, el}) {
     back: () => act.change({...view.seen.setting, scale: view.seen.scales[view.index]}),
   };
 
+  let channel = null; // that is pointed at, of the unit that is looked at
+  const pointAt = (which) => {
+    if (which !== channel) {
+      channel = which;
+      draw();
+    }
+  };
+
   // Parts.
   const [scene, classes, units, curve, legend] = [scenePart(act), classesPart(), unitsPart(act), curvePart(act), legendPart(act)];
-  const profile = profilePart(() => draw());
+  const [profile, verdict] = [profilePart(() => draw(), pointAt), verdictPart()];
   const [map, kept, keptMap] = ["attribution: orange for, blue against", "the pinned scene", "attribution of the pinned scene"].map(pictureOf);
   const refine = node("button", {onclick: () => send({kind: "refine"})}, "Refine");
   const own = ownPart(send);
-  const controls = controlsPart(get, act);
+  const [controls, strip] = [controlsPart(get, act), stripPart(get, show(get, act), send)];
   const slider = node("input", {type: "range", class: "scale", min: 0, step: 1, "aria-label": "scale of the object",
     oninput: () => {
       act.rescale(get("choices").scales[slider.value]);
@@ -140,7 +148,7 @@ export function render({model, el}) {
   const play = node("button", {class: "play", "aria-pressed": false, onclick: () => (playing ? stop() : grow())}, "Play");
   const limits = node("p", {class: "hint", hidden: true});
   const said = node("p", {class: "sentence", "aria-live": "polite"});
-  const heading = node("h4");
+  const heading = node("h2");
   const status = node("output", {class: "status"});
   const words = node("span");
   const again = node("button", {onclick: act.again}, "Ask again");
@@ -148,6 +156,8 @@ export function render({model, el}) {
   const problem = node("div", {class: "problem", role: "alert", hidden: true}, words, again, back);
   const progress = node("progress", {max: 1, "aria-label": "computing"});
   const busy = node("span", {class: "busy"}, progress, node("button", {onclick: () => send({kind: "cancel"})}, "Cancel"));
+  const objects = node("button", {onclick: () => strip.toggle()}, "All objects…");
+  controls.node.append(objects);
   const yours = node("button", {onclick: own.toggle}, "Your picture…");
   const pin = node("button", {"aria-pressed": false, onclick: () => {
     pinned = pinned ? null : {seen: view.seen, index: view.index, found: view.found};
@@ -166,10 +176,10 @@ export function render({model, el}) {
   const body = node("div", {class: "body"},
     node("div", {class: "left"}, node("div", {class: "pictures"}, scene.node, map.node, kept.node, keptMap.node),
       node("div", {class: "slide"}, node("span", {}, "scale"), slider, readout, play), limits, classes.node),
-    node("div", {class: "middle"}, node("h4", {}, "Branch weights, unit by unit"), legend.node, units.node, said),
+    node("div", {class: "middle"}, node("h2", {}, "Branch weights, unit by unit"), legend.node, units.node, said, verdict.node),
     node("div", {class: "right"}, heading, curve.node, profile.node));
   const live = (...parts) => (model.standalone ? [] : parts);
-  const root = node("div", {class: "skviz", "data-lm-suppress-shortcuts": "true"}, ...live(controls.node, own.node), problem, body,
+  const root = node("div", {class: "skviz", "data-lm-suppress-shortcuts": "true"}, ...live(controls.node, strip.node, own.node), problem, body,
     node("div", {class: "bar foot"}, status, pin, ...live(yours), python,
       ...(model.page ? [] : [saves]), ...live(busy)), code,
     ...(model.page ? [] : [node("style", {}, `.${get("key")} { display: none }`)])); // the figure that stands in for this
@@ -226,7 +236,9 @@ export function render({model, el}) {
     progress.value = get("progress");
     busy.classList.toggle("idle", get("progress") >= 1 || kernel !== "live");
     controls.draw(view, kernel === "live");
-    yours.disabled = kernel !== "live";
+    yours.disabled = objects.disabled = kernel !== "live";
+    objects.hidden = get("choices").items.length < 2;
+    strip.draw();
     for (const part of saves.querySelectorAll("button")) part.disabled = name !== "live";
     body.hidden = pin.hidden = python.hidden = !view;
     if (kernel === "live" && (!view || view.why) && !wrong) question(get("scale"), Object.fromEntries(SETTING.map((key) => [key, get(key)])));
@@ -248,11 +260,12 @@ export function render({model, el}) {
     limits.textContent = `Here from ${low.toFixed(2)} to ${high.toFixed(2)}: ` +
       (get("protocol") === "zoom" ? "a photograph is only enlarged." : "beyond, the object would leave its canvas.");
     const labels = [...new Set(seen.units.flatMap((unit) => unit.branches))];
-    Object.assign(view, {branches, labels, pinned, population: get("population"), colour: colourOf, ghost: ghostOf(view, pinned),
+    Object.assign(view, {branches, channel, labels, pinned, colour: colourOf, ghost: ghostOf(view, pinned),
+      population: get("population"), evidence: get("controls"), selectable: !model.standalone,
       look: (label) => ({style: `background-color: ${colourOf(label)}`, "data-look": (colours.get(label) ?? 0) % 3}),
       unit: seen.unit(get("unit")) ?? seen.units[Math.floor(seen.units.length / 2)]});
     view.found = get("method") ? mapOf(get("maps"), view, {...wish(), unit: view.unit.name}) : null;
-    for (const part of [legend, scene, classes, units, curve, profile]) part.draw(view);
+    for (const part of [legend, scene, classes, units, curve, profile, verdict]) part.draw(view);
     drawMaps();
     kept.node.hidden = !pinned;
     if (pinned) {
@@ -298,7 +311,8 @@ export function render({model, el}) {
       root.dataset.answered = content.number;
       point = decode(content.point, ...buffers);
       shown = {seen: point, index: 0}; // also where the hand has moved on: newer than what was seen
-    } else if (content.kind === "file") download(content.name, buffers[0]);
+    } else if (content.kind === "thumbnails") strip.take(content, buffers);
+    else if (content.kind === "file") download(content.name, buffers[0]);
     draw();
   };
   const disconnected = () => {
@@ -327,41 +341,6 @@ export function render({model, el}) {
     clearTimeout(waiting);
     if (telling) tell();
   };
-}
-
-/** Draw a view that was written to a page; behind it is nothing, or the network in a worker. */
-export async function standalone(el, text) {
-  const jobs = [];
-  const state = JSON.parse(text, function revive(key, value) {
-    if (value?.gzip !== undefined) jobs.push(unpacked(value.gzip).then((found) => { this[key] = found; }));
-    return value;
-  });
-  await Promise.all(jobs);
-  Object.assign(state, {progress: 1, failure: {}});
-  const {scale, unit, ...setting} = readAddress(state);
-  state.scale = state.grid.scales[nearest(state.grid.scales, scale ?? state.scale)];
-  state.unit = unit ?? state.unit;
-  const behind = state.live ? worker(state) : null;
-  const listeners = {};
-  const fire = (event, ...what) => (listeners[event] ?? []).forEach((listener) => listener(...what));
-  const model = {
-    page: true, standalone: !behind, fire,
-    get: (name) => state[name],
-    set(name, value) {
-      state[name] = value;
-      fire(`change:${name}`);
-    },
-    on: (event, listener) => (listeners[event] ??= []).push(listener),
-    off() {},
-    send: (content, _, buffers) => behind?.asked(content, buffers),
-    save_changes() {
-      behind?.told();
-      writeAddress(model.get);
-    },
-  };
-  render({el, model});
-  // The setting that was asked for when the network is there; until then what is stored.
-  behind?.start(model, {...setting, ...(scale ? {scale} : {})});
 }
 
 export default {render};

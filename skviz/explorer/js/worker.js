@@ -112,6 +112,14 @@ async function run(image, setting) {
   return {weights, classes: order, probabilities: order.map((i) => chances[i] / total)};
 }
 
+/** Turn an image (channel, y, x) in 0…1 into bytes (y, x, channel). */
+function bytesOf(image, made) {
+  const area = image.length / 3;
+  image.forEach((value, i) => {
+    made[3 * (i % area) + Math.floor(i / area)] = Math.round(255 * Math.min(1, Math.max(0, value)));
+  });
+}
+
 /** What `skviz.explorer.model.View.payload` gives, of results at some scales. */
 function payloadOf(setting, scene, scales, found) {
   const {canvas, units, categories} = told;
@@ -119,9 +127,7 @@ function payloadOf(setting, scene, scales, found) {
   const weights = new Float32Array(found.length * found[0].weights.length);
   const area = canvas ** 2;
   found.forEach((one, index) => {
-    one.image.forEach((value, i) => {
-      images[3 * (index * area + (i % area)) + Math.floor(i / area)] = Math.round(255 * Math.min(1, Math.max(0, value)));
-    });
+    bytesOf(one.image, images.subarray(3 * index * area));
     weights.set(one.weights, index * one.weights.length);
   });
   const seen = new Set(found.flatMap((one) => one.classes));
@@ -137,6 +143,19 @@ const measured = async (setting, scene, scale) => {
   const image = scene.draw(scale);
   return {image, ...(await run(image, setting))};
 };
+
+/** Small pictures of things, each where it is. */
+function thumbnails(names) {
+  const area = told.canvas ** 2;
+  const all = new Uint8Array(names.length * 3 * area);
+  names.forEach((item, number) => {
+    const {allowed, draw} = sceneOf({item, background: OWN, protocol: "rescale", position: [0, 0]});
+    const scales = allowed(told.scales);
+    const image = draw(scales.findLast((scale) => scale <= 1) ?? scales[0]);
+    bytesOf(image, all.subarray(number * 3 * area, (number + 1) * 3 * area));
+  });
+  postMessage({kind: "thumbnails", names, side: told.canvas, buffers: [all]});
+}
 
 /** Answer what was asked last: first the question, then the next scale of the grid. */
 async function work() {
@@ -204,9 +223,10 @@ onmessage = ({data}) => {
     postMessage(grid ? {kind: "failed", failure: {text: "Stopped before it was done.", setting: grid.setting}} : {kind: "progress", done: 1});
     grid = null;
   }
-  else if (data.kind === "picture") {
+  else if (data.kind === "picture" || data.kind === "thumbnails") {
     try {
-      add(data, data.buffers);
+      if (data.kind === "picture") add(data, data.buffers);
+      else thumbnails(data.names);
     } catch (error) {
       postMessage({kind: "failed", failure: {text: String(error.message ?? error)}});
     }
