@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from skviz.capture.recording import record
     from skviz.errors import SkvizError
     from skviz.explorer.entry import explore
+    from skviz.figures.rebuilding import reproduce
     from skviz.figures.saving import caption, save_figure
     from skviz.models.nn import SKAttention
     from skviz.models.wrapped import wrap
@@ -74,6 +75,7 @@ __all__ = [
     "readings",
     "receptive_field",
     "record",
+    "reproduce",
     "save_figure",
     "scenes",
     "shift",
@@ -111,6 +113,7 @@ ENTRY_POINTS = {
     "readings": "studies.observation",
     "receptive_field": "studies.fields",
     "record": "capture.recording",
+    "reproduce": "figures.rebuilding",
     "save_figure": "figures.saving",
     "shift": "stats",
     "swap": "studies.effects",

@@ -50,9 +50,33 @@ def write_set(
 
 def show_provenance(arguments: argparse.Namespace) -> None:
     """Print what a figure was made from."""
-    from skviz.figures.provenance import read
+    from skviz.figures.record import read
 
-    print(json.dumps(read(arguments.figure), indent=2, ensure_ascii=False))
+    known = {key: value for key, value in read(arguments.figure).items() if key != "numbers"}
+    print(json.dumps(known, indent=2, ensure_ascii=False))
+
+
+def make_again(arguments: argparse.Namespace) -> int:
+    """Make a figure again from what its file says, and say whether the numbers are the same."""
+    from skviz.figures.rebuilding import reproduce
+    from skviz.models import zoo
+
+    found = reproduce(
+        arguments.figure,
+        model=zoo.load(arguments.model) if arguments.model else None,
+        images=arguments.folder,
+        device=arguments.device,
+    )
+    word = "same" if found["same"] else "OTHER"
+    worst = f" ({found['where']})" if found["difference"] else ""
+    print(
+        f"{word} numbers: {found['count']} compared, largest difference "
+        f"{found['difference']:.2g}{worst}"
+    )
+    for package, then in found["then"].items():
+        if then != found["now"][package]:
+            print(f"{package}: then {then}, now {found['now'][package]}")
+    return 0 if found["same"] else 1
 
 
 def shift_table(ds: xr.Dataset, cluster: str | None = None) -> str:
@@ -174,6 +198,11 @@ def parser() -> argparse.ArgumentParser:
     made = command(show_provenance, "provenance", "print what a figure was made from")
     made.add_argument("figure", type=Path, help="a file that skviz wrote")
 
+    made = command(make_again, "reproduce", "make a figure again, and compare its numbers")
+    made.add_argument("figure", type=Path, help="a file that skviz wrote")
+    made.add_argument("--model", help="if it is none that ships: a .safetensors file, or timm/NAME")
+    made.add_argument("--folder", type=Path, help="of the images, if they are your own")
+
     made = command(show_units, "units", "list the units of a network, and how they were found")
     made.add_argument("model", help="a shipped network, a .safetensors file, or timm/NAME")
     made.add_argument("--side", type=int, help="of the images, in pixels")
@@ -198,8 +227,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run the command; a `SkvizError` is one line on standard error and exit status 1."""
     arguments = parser().parse_args(words)
     try:
-        arguments.function(arguments)
+        return int(arguments.function(arguments) or 0)
     except SkvizError as error:
         print(f"skviz: {error}", file=sys.stderr)
         return 1
-    return 0

@@ -1,11 +1,11 @@
-"""Where a figure comes from: written into its file, and read back."""
+"""Where a figure comes from, and what it shows: what is written into its file."""
 
+import base64
+import gzip
 import inspect
 import json
 import os
-import re
 import subprocess
-import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from importlib.metadata import version
@@ -15,19 +15,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
-from PIL import Image
 
 from skviz import stats
-from skviz.errors import DataError
 
-__all__ = ["collect", "comment", "read"]
+__all__ = ["collect", "numbers", "tables", "unpacked"]
 
-MARK = "%skviz: "  # begins each line of provenance in formats that have comments only
-DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
+LARGE = 200_000  # characters of numbers, above which a file does not hold them
 NAMELESS = ("skviz", "figure", "parameters", "seed", "protocol", "images", "images_sha256", "scales")
 
 
-def collect(figure: Figure, *, anonymous: bool = False) -> str:
+def collect(figure: Figure, *, anonymous: bool = False, whole: bool = True) -> str:
     """Describe what a figure was made from and how, as JSON: no time, no user, no path.
 
     Parameters
@@ -35,7 +32,9 @@ def collect(figure: Figure, *, anonymous: bool = False) -> str:
     figure
         From ``skviz.plot`; of any other figure only the version and revision are known.
     anonymous
-        Leave out what could name the author: the revision and the network.
+        Leave out what could name the author: the revision, the network and the numbers.
+    whole
+        Whether it is a figure of its own, not part of one, which holds all numbers.
     """
     known: dict[str, Any] = {"skviz": version("skviz"), "revision": revision()}
     again = getattr(figure, "again", None)
@@ -50,8 +49,11 @@ def collect(figure: Figure, *, anonymous: bool = False) -> str:
                 attrs = value.attrs
                 known |= {str(key): plain(attrs[key]) for key in attrs if key not in known}
             elif isinstance(value, Sequence):  # the parts of a panel
-                known["parts"] = [json.loads(collect(part, anonymous=anonymous)) for part in value]
+                known["parts"] = [json.loads(collect(part, anonymous=anonymous, whole=False)) for part in value]
     kept = {k: v for k, v in known.items() if v is not None}
+    if not anonymous and "figure" in known and whole:
+        packed = numbers(figure)
+        kept |= {"numbers": packed} if len(packed) <= LARGE else {}
     if anonymous:
         kept = {key: kept[key] for key in (*NAMELESS, "parts") if key in kept}
     return json.dumps(kept, sort_keys=True)
@@ -84,34 +86,24 @@ def revision() -> str | None:
     return done.stdout.strip()
 
 
-def comment(text: str) -> str:
-    """Return provenance as comment lines of PostScript and TeX (of at most 255 characters)."""
-    return "".join(f"{MARK}{text[i : i + 200]}\n" for i in range(0, len(text), 200))
+def numbers(figure: Figure) -> str:
+    """Return all numbers that a figure shows, with six digits, as text that a file can hold."""
+    given = {name: frame.to_csv(float_format="%.6g") for name, frame in tables(figure).items()}
+    zipped = gzip.compress(json.dumps(given, sort_keys=True).encode(), mtime=0)
+    return base64.b64encode(zipped).decode()
 
 
-def read(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the provenance that `skviz.save_figure` wrote into a file.
+def unpacked(text: str) -> dict[str, str]:
+    """Return what `numbers` packed: CSV by name of the table."""
+    found: dict[str, str] = json.loads(gzip.decompress(base64.b64decode(text)))
+    return found
 
-    Raises
-    ------
-    DataError
-        If the file cannot be read or holds none.
-    """
-    path = Path(path)
-    try:
-        if path.suffix == ".png":
-            with Image.open(path) as picture:
-                text = str(picture.info.get("Description"))
-        elif path.suffix == ".svg":
-            text = str(ET.parse(path).getroot().findtext(f".//{DESCRIPTION}"))
-        elif path.suffix == ".pdf":
-            found = re.search(rb"/Keywords \(((?:\\.|[^\\)])*)\)", path.read_bytes(), re.DOTALL)
-            text = re.sub(rb"\\(.)", rb"\1", found[1]).decode() if found else ""
-        else:
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-            text = "".join(line.removeprefix(MARK) for line in lines if line.startswith(MARK))
-        known: dict[str, Any] = json.loads(text)
-    except (OSError, ValueError, ET.ParseError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "none found"
-        raise DataError(f"{path} holds no provenance of skviz ({reason})") from error
-    return known
+
+def tables(figure: Figure) -> dict[str, Any]:
+    """Return what a figure shows as data frames in long form, by what their file name adds."""
+    given = getattr(figure, "tables", {})
+    frames = {}
+    for name, table in given.items():
+        frame = table.to_dataframe().dropna(subset=list(table.data_vars), how="all")
+        frames["" if len(given) == 1 else f".{name}"] = frame
+    return frames

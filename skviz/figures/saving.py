@@ -19,6 +19,7 @@ from matplotlib.patches import Patch
 
 from skviz.figures import pgf
 from skviz.figures import provenance
+from skviz.figures.record import comment
 from skviz.errors import SkvizError
 from skviz.plot import style
 
@@ -91,7 +92,7 @@ def save_figure(
         with TemporaryDirectory(dir=path.parent, prefix=".skviz-") as folder, style.context():
             beside = Path(folder)
             write(made, beside / path.name, known, dpi)
-            for name, table in tables(made).items():
+            for name, table in provenance.tables(made).items():
                 table.to_csv(beside / f"{path.stem}{name}.csv", float_format="%.6g")
             if dataset:
                 keep(made, beside / f"{path.stem}.zarr", anonymous=anonymous)
@@ -127,9 +128,9 @@ def write(figure: Figure, path: Path, known: str, dpi: float) -> None:
         warnings.filterwarnings("error", r"Glyph .* missing from font")
         try:
             if path.suffix == ".pgf":
-                pgf.write(figure, path, provenance.comment(known), dpi)
+                pgf.write(figure, path, comment(known), dpi)
             elif path.suffix == ".eps":
-                path.write_text(eps(figure, provenance.comment(known), dpi), encoding="latin-1")
+                path.write_text(eps(figure, comment(known), dpi), encoding="latin-1")
             else:
                 figure.savefig(path, dpi=dpi, metadata=metadata(path, known))
         except UserWarning as missing:
@@ -172,16 +173,6 @@ def opaque(figure: Figure) -> Iterator[None]:
     for artist, alpha, colours in before:
         artist.set_facecolor(colours)
         artist.set_alpha(alpha)
-
-
-def tables(figure: Figure) -> dict[str, Any]:
-    """Return what a figure shows as data frames in long form, by what their file name adds."""
-    given = getattr(figure, "tables", {})
-    frames = {}
-    for name, table in given.items():
-        frame = table.to_dataframe().dropna(subset=list(table.data_vars), how="all")
-        frames["" if len(given) == 1 else f".{name}"] = frame
-    return frames
 
 
 def keep(figure: Figure, path: Path, *, anonymous: bool) -> None:

@@ -161,7 +161,9 @@ def controls(
     ds["shift"] = stats.ends(ds["attention_difference"])
     for name, (long_name, unit) in NAMES.items():
         ds[name].attrs = {"long_name": long_name, "units": unit}
-    return ds.assign_attrs(measured[CLAIM].attrs | {"seeds": seeds})
+    return ds.assign_attrs(
+        measured[CLAIM].attrs | {"study": "controls", "seeds": seeds, "names": list(names)}
+    )
 
 
 @dataclass(frozen=True)

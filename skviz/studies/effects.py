@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -160,6 +160,7 @@ class Answers:
 
     interventions: Mapping[str, Any]
     donors: Mapping[Swap, Scenes]
+    name: ClassVar[str] = "effect"
 
     @property
     def options(self) -> dict[str, Any]:

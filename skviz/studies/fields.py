@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -62,6 +62,7 @@ class Fields:
 
     draws: int
     seed: int
+    name: ClassVar[str] = "receptive_field"
 
     @property
     def options(self) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def readings(
     names = [*PROPERTIES, *OF_MASK][: values.shape[-1]]
     ds["picture"] = (("image", "scale", "property"), values.numpy())
     ds["picture"].attrs = {"long_name": "property of the picture"}
-    return ds.assign_coords(property=names)
+    return ds.assign_coords(property=names).assign_attrs(study="readings")
 
 
 def measured(scenes: Scenes, scales: Sequence[float]) -> Tensor:

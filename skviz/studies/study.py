@@ -18,7 +18,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import xarray as xr
 from tqdm import tqdm
@@ -133,7 +133,9 @@ class Batch:
 
 
 class Measure(Protocol):
-    """What is measured of a model that is shown scenes."""
+    """What is measured of a model that is shown scenes; ``name`` is that of the entry point."""
+
+    name: ClassVar[str]
 
     @property
     def options(self) -> dict[str, Any]:
@@ -220,6 +222,7 @@ class Study:
             "scale": ("scale", self.grid, {"long_name": "scale", "units": "1"}),
         }
         attrs = described(self.model, self.scenes, self.grid) | {
+            "study": self.measure.name,
             "units": list(labels(self.units)),
             "batch": self.batch,
             "chunk": self.chunk,
@@ -333,7 +336,7 @@ def run(
         with tqdm(
             total=len(shown) * scales_each,
             initial=(len(shown) - waiting) * scales_each,
-            desc=kept.name or type(measure).__name__.lower(),
+            desc=kept.name or measure.name,
             unit="scene",
             delay=2,
             disable=not options.progress,

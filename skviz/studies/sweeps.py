@@ -78,6 +78,7 @@ class Weights:
     coverage: bool = False
     pictures: bool = True
     engine: str = "torch"
+    name: ClassVar[str] = "sweep"
     shown: ClassVar[int | None] = EXAMPLES  # of a batch, as pictures
 
     @property

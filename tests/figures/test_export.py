@@ -20,7 +20,7 @@ from PIL import Image
 
 import skviz
 from skviz import plot
-from skviz.figures import provenance
+from skviz.figures import provenance, record
 from skviz.studies import store
 from skviz.plot import venues
 from skviz.errors import DataError, SkvizError
@@ -198,7 +198,7 @@ def test_pgf_needs_no_latex(figure, tmp_path, monkeypatch):
 @pytest.mark.parametrize("ending", FORMATS)
 def test_provenance_is_inside_and_names_nobody(ending, figure, tmp_path):
     path = skviz.save_figure(figure, tmp_path / f"f{ending}")
-    known = provenance.read(path)
+    known = record.read(path)
     assert known["figure"] == "scale_response"
     assert known["parameters"] == {"example": 1, "ax": None}
     assert known["model"] == "made-up"
@@ -209,7 +209,7 @@ def test_provenance_is_inside_and_names_nobody(ending, figure, tmp_path):
         assert secret.encode() not in content
 
     hidden = skviz.save_figure(figure, tmp_path / f"hidden{ending}", anonymous=True)
-    assert set(provenance.read(hidden)) == {
+    assert set(record.read(hidden)) == {
         "skviz", "figure", "parameters", "seed", "protocol", "images", "images_sha256",
     }  # fmt: skip
     assert b"made-up" not in hidden.read_bytes()
@@ -238,7 +238,7 @@ def test_a_file_without_provenance_says_so(tmp_path):
     (tmp_path / "no.svg").write_text("<svg")
     for name in ("own.pdf", "no.svg", "missing.png"):
         with pytest.raises(DataError, match=name):
-            provenance.read(tmp_path / name)
+            record.read(tmp_path / name)
 
 
 def test_the_numbers_lie_beside_it(sweep, tmp_path):
@@ -372,6 +372,6 @@ def test_json_of_provenance_survives_every_character(sweep, tmp_path):
     odd.attrs["model"] = 'a (b) \\ "c" <d> & é 猫 ' + "long " * 100
     for ending in FORMATS:
         path = skviz.save_figure(plot.branch_heatmap(odd), tmp_path / f"f{ending}")
-        assert provenance.read(path)["model"] == odd.attrs["model"]
+        assert record.read(path)["model"] == odd.attrs["model"]
     assert max(map(len, (tmp_path / "f.eps").read_text("latin-1").split("\n")[:8])) <= 255
-    json.dumps(provenance.read(path))
+    json.dumps(record.read(path))

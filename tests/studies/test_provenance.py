@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 import skviz
-from skviz.figures import provenance
+from skviz.figures import record
 from skviz.studies import store
 
 SCALES = [1.0, 1.5]
@@ -89,7 +89,7 @@ def test_a_figure_says_what_it_was_made_from(small_net, tmp_path):
     chosen = skviz.objects(category=["bus", "bell"], family="noto")
     ds = skviz.sweep(small_net, skviz.place(chosen, canvas=32, seed=3), batch=1, **OPTIONS)
     path = skviz.save_figure(skviz.plot.scale_response(ds), tmp_path / "figure.pdf")
-    known = provenance.read(path)
+    known = record.read(path)
     for key in ("images", "ids", "images_sha256", "scales", "made", "units", "batch", "device"):
         assert known[key] == ds.attrs[key], key
     steps = {each.pop("function"): each for each in known["made"]}
@@ -97,8 +97,8 @@ def test_a_figure_says_what_it_was_made_from(small_net, tmp_path):
     assert steps["skviz.place"]["seed"] == 3
     assert known["ids"] == ["noto/bell", "noto/bus"]
     hidden = skviz.save_figure(skviz.plot.scale_response(ds), tmp_path / "a.pdf", anonymous=True)
-    assert provenance.read(hidden)["images_sha256"] == ds.attrs["images_sha256"]
-    assert "made" not in provenance.read(hidden)
+    assert record.read(hidden)["images_sha256"] == ds.attrs["images_sha256"]
+    assert "made" not in record.read(hidden)
 
 
 def test_images_as_they_are_have_a_hash(small_net):
