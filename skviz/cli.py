@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -177,6 +178,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="skviz", description="See, measure and test the branch weights of SK networks."
     )
+    top.add_argument("--version", action="version", version=f"skviz {version('skviz')}")
     commands = top.add_subparsers(required=True, metavar="command")
 
     def command(function: object, name: str, text: str) -> argparse.ArgumentParser:

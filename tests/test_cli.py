@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import skviz
 from skviz import cli, plot
 from skviz.figures.sets import FigureSet
 from skviz.studies import store
@@ -170,3 +171,10 @@ def test_units(capsys):
     assert all(line.split()[1:5] == ["3", "3,", "5,", "7"] for line in lines[1:])
     assert cli.main(["units", "timm/skresnet18", "--side", "64"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1 + 8  # two in each of four stages
+
+
+def test_its_version(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out == f"skviz {skviz.__version__}\n"

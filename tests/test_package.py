@@ -56,12 +56,39 @@ def test_every_entry_point_is_there():
         _ = skviz.nothing
 
 
+def test_the_licence_names_all_that_ships():
+    """Of every licence in ATTRIBUTION the expression has a part, and of every part there is one."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    said = (ROOT / "data/ATTRIBUTION").read_text()
+    named = {
+        "MIT": "MIT",
+        "Apache-2.0": "Apache-2.0",
+        "CC BY 4.0": "CC-BY-4.0",
+        "CC0 1.0": "CC0-1.0",
+    }
+    found = re.findall(r"Licence: +(MIT|Apache-2\.0|CC BY 4\.0|CC0 1\.0|public domain)", said)
+    assert len(found) == said.count("Licence:")
+    parts = {named[each] for each in found if each in named}
+    assert parts == set(project["license"].split(" AND "))
+    assert "data/ATTRIBUTION" in project["license-files"]
+
+
+def test_the_citation_is_of_this_version():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (cited["title"], cited["version"]) == (project["name"], project["version"])
+
+
 def test_a_wheel_outside_the_checkout_finds_its_data(tmp_path):
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
+    assert wheel.stat().st_size < 15e6
+    (told,) = tmp_path.glob("site/*.dist-info")
+    assert {path.name for path in told.rglob("licenses/**/*")} >= {"LICENSE", "ATTRIBUTION"}
+    assert (tmp_path / "site/skviz/py.typed").exists()  # else a user's mypy takes all for Any
     elsewhere = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     done = subprocess.run(
         [sys.executable, "-c", USE_IT], cwd=tmp_path, env=elsewhere, check=True,
