@@ -15,11 +15,10 @@ from skviz.explorer.model import Model
 from skviz.explorer.widget import Explorer
 from skviz.scenes import cutouts
 from skviz.scenes.photographs import Photographs, photographs
+from skviz.scenes.source import Scenes
 
 if TYPE_CHECKING:
     import xarray as xr
-
-    from skviz.scenes.source import Scenes
 
 __all__ = ["explore"]
 
@@ -30,7 +29,7 @@ _made: dict[str, tuple[str, WeakSet[Explorer]]] = {}
 
 def explore(
     model: nn.Module | Mapping[str, nn.Module],
-    objects: cutouts.Objects | Scenes | Photographs | Mapping[str, Any] | None = None,
+    objects: Any = None,
     *,
     scales: Sequence[float] = SCALES,
     attribution: str | None = None,
@@ -45,8 +44,8 @@ def explore(
     model
         A classifier with SK units, or several by name. It runs on the device that it is on.
     objects
-        Cut-outs (by default all that ship), photographs (`skviz.photographs`, or pairs of picture
-        and mask by name), or scenes.
+        Cut-outs (by default all that ship), scenes, or photographs, as `skviz.photographs` takes
+        them: a file, a folder, pairs of picture and mask by name, ….
     scales
         Increasing. All are measured at once; the slider then moves without the kernel.
     attribution
@@ -74,7 +73,8 @@ def explore(
     if objects is None:
         shown = cutouts.objects()
     else:
-        shown = photographs(objects) if isinstance(objects, Mapping) else objects
+        ready = isinstance(objects, cutouts.Objects | Scenes | Photographs)
+        shown = objects if ready else photographs(objects)
     made = Explorer(
         Model(
             model if isinstance(model, Mapping) else {_name(model): model},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ NATURAL = "natural"
 SEEDS = range(1, 5)  # of the procedural backgrounds on offer
 FINE = 4  # a scene to be zoomed is composed at this many times the canvas
 YOURS = "your pictures"
+MANY = 64  # photographs of a folder are taken to have masks, or none, as the first
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class Item:
                 f"{self.name} can be shown by {self.protocols}, not {setting.protocol}"
             )
         zoomed = setting.protocol == "zoom" and len(self.protocols) > 1
-        if zoomed and isinstance(self.thing, Photographs):
+        if setting.protocol == "zoom" and isinstance(self.thing, Photographs):
             return self.thing.zoom(canvas=canvas).loaded()
         scenes = self.placed(canvas * FINE if zoomed else canvas).loaded()
         if any(setting.position):
@@ -167,7 +168,8 @@ def backgrounds() -> list[str]:
 def items(source: Objects | Scenes | Photographs) -> list[Item]:
     """List what there is to look at in what `skviz.explore` was given."""
     if isinstance(source, Photographs):
-        return [photograph(one) for one in source]
+        first = source[0] if len(source) > MANY else None  # to read each would take long
+        return [photograph(one, like=first) for one in source]
     made = []
     for index, name in enumerate(unique(source.ids)):
         category, family = source.category[index], source.family[index]
@@ -180,9 +182,14 @@ def items(source: Objects | Scenes | Photographs) -> list[Item]:
     return made
 
 
-def photograph(one: Photographs, family: str = "photographs") -> Item:
-    """Make an item of one photograph and the mask of its object."""
-    return Item(f"{family}/{one.ids[0]}", one.category[0], family, one, 0)
+def photograph(
+    one: Photographs, family: str = "photographs", like: Photographs | None = None
+) -> Item:
+    """Make an item of one photograph, and the mask of its object if there is one, or of another."""
+    read = like or one
+    known = read.reader.read(read.places[0])[1] is not None
+    made = Item(f"{family}/{one.ids[0]}", one.category[0], family, one, 0)
+    return made if known else replace(made, protocols=("zoom",))
 
 
 def unique(names: tuple[str, ...]) -> list[str]:

@@ -13,6 +13,7 @@ from skviz.plot import labels, marks, style
 
 __all__ = ["three_scales"]
 
+PAPER = (1.0, 1.5, 2.0)  # scales of its figure 3
 WIDE = 4.5  # inches: from here on the thumbnails stand beside the charts
 
 
@@ -20,7 +21,7 @@ WIDE = 4.5  # inches: from here on the thumbnails stand beside the charts
 def three_scales(
     ds: xr.Dataset,
     *,
-    scales: Sequence[float] = (1.0, 1.5, 2.0),
+    scales: Sequence[float] | None = None,
     unit: str | None = None,
     units: Sequence[str] | None = None,
     example: int = 0,
@@ -32,7 +33,8 @@ def three_scales(
     ds
         A sweep that holds these scales, and kept its channels.
     scales
-        Three (or so) scales of the sweep.
+        Three (or so) scales of the sweep; by default 1, 1.5 and 2, as in the paper, or if it lacks
+        one of them the first, the middle and the last.
     unit
         Whose channels are shown; by default the middle unit.
     units
@@ -54,6 +56,10 @@ def three_scales(
     names = [str(name) for name in ds["unit"].values]
     unit = unit or names[len(names) // 2]
     units = list(units or labels.spread(names, 4))
+    if scales is None:
+        every = ds["scale"].values.tolist()
+        thirds = sorted({every[0], every[len(every) // 2], every[-1]})
+        scales = PAPER if set(PAPER) <= set(every) else thirds
     labels.held(ds, scales, (unit, *units))
     pictures, image = labels.example(ds, example)
     looks = style.looks(scales, "{:g}×".format)

@@ -230,8 +230,10 @@ def measured(ds: xr.Dataset) -> Any:
     """
     if "problem" in ds:  # why an image was skipped
         kept = (ds["problem"] == "").values
-        examples = kept[: ds.sizes.get("example", 0)]  # the first images, as pictures
-        ds = along(ds, image=kept, example=examples)
+        if "example" in ds.coords:  # the pictures of some of them
+            skipped = ds["image"].values[~kept]
+            ds = along(ds, example=~np.isin(ds["example"].values, skipped))
+        ds = along(ds, image=kept)
     if "scale" in ds.dims and not ds.indexes["scale"].is_monotonic_increasing:
         ds = along(ds, scale=np.argsort(ds["scale"].values))
     check(ds)

@@ -57,6 +57,11 @@ class Photographs(Listed):
 
         return tuple(self.reader.all(mask, self.places))
 
+    def shown(self, *, canvas: int = CANVAS) -> Scenes:
+        """Cut out the objects, if there is a mask for the first; else zoom."""
+        first = self.reader.read(self.places[0])[1] if len(self) else None
+        return self.zoom(canvas=canvas) if first is None else self.cut_out(canvas=canvas)
+
     def zoom(self, *, canvas: int = CANVAS) -> Scenes:
         """Enlarge the centre of each: the paper's protocol (section 4.4, figure 3).
 
@@ -104,11 +109,11 @@ def photographs(
     source
         A folder with ``class/image.jpg`` or ``image.jpg`` (masks: ``image.mask.png`` beside it, or
         ``images/…`` and ``masks/…`` with the same names in both); a picture as
-        `skviz.scenes.pictures` takes it, several in a list, a tensor (N, 3, H, W), or by name in a
-        mapping, each also as a pair with its mask; or a map-style data set (CIFAR-10, ImageFolder,
-        ImageNet and whatever has `targets` and `classes`; Oxford-IIIT Pet, VOC segmentation and
-        COCO instances bring masks along), or a `Subset` of one. By default the four that ship,
-        with masks.
+        `skviz.scenes.pictures` takes it (beside a file ``x.jpg`` its mask ``x.mask.png``), several
+        in a list, a tensor (N, 3, H, W), or by name in a mapping, each also as a pair with its
+        mask; or a map-style data set (CIFAR-10, ImageFolder, ImageNet and whatever has `targets`
+        and `classes`; Oxford-IIIT Pet, VOC segmentation and COCO instances bring masks along), or
+        a `Subset` of one. By default the four that ship, with masks.
     masks
         Where the object is: one mask, several, or by name, as the pictures; of a folder, another
         one with the same names.
@@ -159,10 +164,17 @@ def listed(source: Any, masks: Any, category: str | tuple[str, ...] | None) -> P
     if isinstance(source, Mapping):
         return given(source, masks)
     if isinstance(source, ONE):
-        several = getattr(source, "ndim", 0) == 4
-        return (
-            numbered(source, masks) if several else given({"picture": source}, {"picture": masks})
-        )
+        if getattr(source, "ndim", 0) == 4:
+            return numbered(source, masks)
+        name = "picture"
+        if isinstance(source, str | os.PathLike):
+            path = Path(source)
+            beside = (path.with_name(f"{path.stem}{sign}mask.png") for sign in "._-")
+            name, masks = (
+                path.stem,
+                next(filter(Path.is_file, beside), None) if masks is None else masks,
+            )
+        return given({name: source}, {name: masks})
     if isinstance(source, list | tuple):
         return numbered(source, masks)
     if hasattr(source, "__getitem__") and hasattr(source, "__len__"):

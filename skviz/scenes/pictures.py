@@ -86,7 +86,7 @@ def in_unit_range(value: Any, what: str) -> Tensor:
             f"expected a {what} as path, PIL picture, NumPy array or tensor, got "
             f"{type(value).__name__}"
         )
-    pixels = torch.from_numpy(native(value, what)) if isinstance(value, np.ndarray) else value
+    pixels = torch.tensor(native(value, what)) if isinstance(value, np.ndarray) else value
     return scaled(channels_first(pixels.detach().cpu(), what), what)
 
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import os
+import warnings
+from collections.abc import Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from PIL.Image import Image
 from torch import Tensor, nn
 
 from skviz.capture import Unit
@@ -17,13 +23,12 @@ from skviz.errors import SkvizError, UnitError
 from skviz.models import zoo
 from skviz.scenes.cutouts import Objects, place
 from skviz.scenes.made import sha256_of, step
+from skviz.scenes.photographs import Photographs, photographs
 from skviz.scenes.ready import Still
 from skviz.scenes.source import CANVAS, Scenes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-
-    import numpy as np
 
     from skviz.capture import Units
 
@@ -33,6 +38,15 @@ __all__ = [
 ]  # fmt: skip
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+PICTURES = (
+    str,
+    os.PathLike,
+    Image,
+    np.ndarray,
+    Mapping,
+    Photographs,
+)  # as `photographs` takes them
+PART = 32  # scenes that are read at once
 SOME = 200  # images whose names are said one by one
 RUN_THROUGH = ("models", "capture", "scenes", "studies")  # rooms that a measure runs through
 
@@ -45,9 +59,36 @@ def checked(scales: Sequence[float] | None, scenes: Scenes) -> list[float]:
     SkvizError
         If they are not increasing.
     """
-    if scales is None:
-        scales = {"zoom": SCALES[2:], "as they are": (1.0,)}.get(scenes.protocol, SCALES)
-    return increasing(scales)
+    if scales is not None:
+        return increasing(scales)
+    usual = {"zoom": SCALES[2:], "as they are": (1.0,)}.get(scenes.protocol, SCALES)
+    if scenes.protocol != "rescale":
+        return list(usual)
+    low, high = bounds(scenes)
+    kept = [scale for scale in usual if low * (1 - 1e-6) <= scale <= high * (1 + 1e-6)]
+    if len(kept) < len(usual):
+        left = ", ".join(f"{scale:g}" for scale in usual if scale not in kept)
+        warnings.warn(
+            f"scales {left} are left out: there an object would leave its canvas or be too small; "
+            f"these scenes go from {low:.3g} to {high:.3g}",
+            stacklevel=4,
+        )
+    return increasing(kept)
+
+
+def bounds(scenes: Scenes) -> tuple[float, float]:
+    """Return the smallest and the largest scale at which all scenes that can be read are shown."""
+    low, high = 0.0, math.inf
+    parts = [scenes[start : start + PART] for start in range(0, len(scenes), PART)]
+    while parts:
+        part = parts.pop()
+        try:
+            ends = part.ready().bounds
+        except SkvizError:  # what cannot be read is for the study to tell, or to skip
+            parts += list(part) if len(part) > 1 else []
+        else:
+            low, high = max(low, ends[0]), min(high, ends[1])
+    return low, high
 
 
 def increasing(scales: Sequence[float]) -> list[float]:
@@ -64,8 +105,10 @@ def canvas_of(model: nn.Module) -> int:
     return card.canvas if card else CANVAS
 
 
-def as_scenes(model: nn.Module, given: Objects | Scenes | Tensor) -> Scenes:
+def as_scenes(model: nn.Module, given: Any) -> Scenes:
     """Place cut-outs on the model's canvas, take images as they are; scenes are scenes already.
+
+    Whatever else `skviz.photographs` takes is cut out, if there are masks, and else zoomed.
 
     Raises
     ------
@@ -88,10 +131,12 @@ def as_scenes(model: nn.Module, given: Objects | Scenes | Tensor) -> Scenes:
             made=(step("images", shape=tuple(given.shape)),),
             places=tuple(range(len(given))),
         )
+    if isinstance(given, PICTURES):
+        return photographs(given).shown(canvas=canvas_of(model))
     got = f"a tensor {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
     raise SkvizError(
-        "expected scenes (skviz.place, skviz.photographs(…).zoom() or .cut_out()), cut-outs, or "
-        f"images as floats (N, 3, H, W), got {got}"
+        "expected scenes (skviz.place, skviz.photographs(…).zoom() or .cut_out()), cut-outs, "
+        f"photographs or a folder of them, or images as floats (N, 3, H, W), got {got}"
     )
 
 

@@ -98,7 +98,7 @@ def test_a_tensor_or_list_or_single_picture_is_taken(folder: Path) -> None:
     files = sorted(folder.glob("*/?.png"))
     tensors = torch.rand(2, 3, 40, 50)
     for given, ids in (
-        (files[0], ("picture",)),
+        (files[0], (files[0].stem,)),
         (Image.fromarray(np.zeros((9, 9, 3), np.uint8)), ("picture",)),
         (tensors, ("000000", "000001")),
         (list(tensors), ("000000", "000001")),
