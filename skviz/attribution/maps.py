@@ -48,7 +48,6 @@ from skviz.studies.setting import as_scenes, at_rest, category_index, described,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from skviz.scenes.cutouts import Objects
     from skviz.scenes.source import Scenes
 
 __all__ = ["attribute"]
@@ -59,7 +58,7 @@ HALF = (torch.float16, torch.bfloat16)
 
 def attribute(
     model: nn.Module,
-    images: Tensor | Objects | Scenes,
+    images: Any,
     *,
     target: Any = "predicted",
     method: str = "integrated_gradients",

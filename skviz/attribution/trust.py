@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from skviz.attribution.targets import Target
-    from skviz.scenes.cutouts import Objects
-    from skviz.scenes.source import Scenes
 
 __all__ = ["faithfulness"]
 
@@ -56,7 +54,7 @@ ORDERS = ("attribution", "random")
 
 def faithfulness(
     model: nn.Module,
-    images: Tensor | Objects | Scenes,
+    images: Any,
     *,
     target: Any = "predicted",
     method: str = "integrated_gradients",

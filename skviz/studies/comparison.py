@@ -19,7 +19,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import xarray as xr
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from skviz.capture import Unit
-    from skviz.scenes.cutouts import Objects
     from skviz.scenes.source import Scenes
 
 __all__ = ["CLAIM", "controls"]
@@ -60,7 +59,7 @@ SAMPLE = 32  # scenes, at every scale, on which gains are measured
 
 def controls(
     model: nn.Module,
-    scenes: Objects | Scenes,
+    scenes: Any,
     *,
     scales: Sequence[float] = (0.5, 1.0, 2.0),
     names: Sequence[str] = tuple(CONTROL_SCENES),

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from skviz.capture import Unit
-    from skviz.scenes.cutouts import Objects
     from skviz.scenes.source import Scenes
     from skviz.studies.study import Batch, Study
 
@@ -220,7 +219,7 @@ def said(what: Any) -> Any:
 
 def effect(
     model: nn.Module,
-    scenes: Objects | Scenes | Tensor,
+    scenes: Any,
     interventions: Mapping[str, Any],
     *,
     scales: Sequence[float] | None = None,

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from skviz.capture import Unit
-    from skviz.scenes.cutouts import Objects
     from skviz.scenes.source import Scenes
 
 __all__ = ["factorial"]
@@ -46,7 +45,7 @@ PART = 32  # scenes that are in memory at once, in all cells
 
 def factorial(
     model: nn.Module | Mapping[str, nn.Module],
-    scenes: Objects | Scenes,
+    scenes: Any,
     *,
     sizes: Sequence[float] | None = None,
     copies: Sequence[int] = (1, 4),

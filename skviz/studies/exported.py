@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from skviz.capture import Unit, Units
     from skviz.capture.tape import Made
-    from skviz.scenes.cutouts import Objects
     from skviz.scenes.source import Scenes
     from skviz.studies.study import Study
 
@@ -48,7 +47,7 @@ NEEDED = ("onnx", "onnxscript", "onnxruntime")
 def to_onnx(
     model: nn.Module,
     path: str | os.PathLike[str],
-    scenes: Objects | Scenes | Tensor | None = None,
+    scenes: Any = None,
     *,
     units: Iterable[str | Unit] | None = None,
 ) -> Path:

@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from skviz.capture import Unit
-    from skviz.scenes.cutouts import Objects
-    from skviz.scenes.source import Scenes
     from skviz.studies.study import Batch, Study
 
 __all__ = ["receptive_field"]
@@ -117,7 +115,7 @@ class Fields:
 
 def receptive_field(
     model: nn.Module,
-    scenes: Objects | Scenes | Tensor,
+    scenes: Any,
     *,
     scales: Sequence[float] = (1.0,),
     units: str | Unit | Iterable[str | Unit] | None = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from skviz.capture import Unit
-    from skviz.scenes.cutouts import Objects
     from skviz.scenes.source import Scenes
 
 __all__ = ["readings"]
@@ -31,7 +30,7 @@ OF_MASK = {
 
 def readings(
     model: nn.Module,
-    scenes: Objects | Scenes | Tensor,
+    scenes: Any,
     *,
     scales: Sequence[float] = (1.0,),
     units: str | Unit | Iterable[str | Unit] | None = None,

@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from skviz.capture import Units
-    from skviz.scenes.cutouts import Objects
     from skviz.scenes.ready import Ready
     from skviz.scenes.source import Scenes
 
@@ -297,7 +296,7 @@ class Study:
 
 def run(
     model: nn.Module,
-    scenes: Objects | Scenes | Tensor,
+    scenes: Any,
     scales: Sequence[float] | None,
     measure: Measure,
     options: Options,

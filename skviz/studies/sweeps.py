@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from skviz.capture import Unit
-    from skviz.scenes.cutouts import Objects
-    from skviz.scenes.source import Scenes
     from skviz.studies.study import Batch, Study
 
 __all__ = ["SCALES", "Weights", "sweep"]
@@ -192,7 +190,7 @@ def share(batch: Batch) -> np.ndarray:
 
 def sweep(
     model: nn.Module,
-    scenes: Objects | Scenes | Tensor,
+    scenes: Any,
     *,
     scales: Sequence[float] | None = None,
     units: str | Unit | Iterable[str | Unit] | None = None,
@@ -214,8 +212,9 @@ def sweep(
         Any classifier with SK units; it comes back as it was, on the device it was on.
     scenes
         Scenes (`skviz.place`, `skviz.photographs`); cut-outs, which are placed on procedural
-        backgrounds of the model's canvas (96 pixels if it names none); or images (N, 3, H, W) as
-        the model takes them, which have the scale 1 only.
+        backgrounds of the model's canvas (96 pixels if it names none); whatever
+        `skviz.photographs` takes, cut out where there are masks and else zoomed; or images
+        (N, 3, H, W) as the model takes them, which have the scale 1 only.
     scales
         Increasing; ``1.0`` is the reference. By default 0.5 to 2, of photographs that are zoomed
         from 1.
