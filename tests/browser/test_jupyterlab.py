@@ -568,3 +568,31 @@ def test_names_are_text_and_nothing_else(browser, tmp_path):
     assert page.locator("img").count() == 0
     assert "img" in page.title()
     page.close()
+
+
+def test_notebook_7_leaves_its_keys_to_the_explorer(lab, browser):
+    """It has shortcuts on arrows, which it hears first."""
+    code = (
+        "import skviz\nmodel, buses = skviz.load('objects'), skviz.objects(category='bus')\n"
+        "skviz.explore(model, buses, scales=[0.5, 1.0, 1.5])"
+    )
+    page = browser.new_page()
+    page.goto(f"{lab.url}/notebooks/{lab.notebook('seven.ipynb', code)}?token={lab.token}")
+    page.locator(".jp-Cell .cm-content").first.click(timeout=SLOW)
+    page.keyboard.press("Shift+Enter")
+    view = page.locator(".skviz")
+    view.locator(".change:not(:empty)").first.wait_for(timeout=SLOW)
+    view.locator("input.scale").focus()
+    page.keyboard.press("ArrowRight")
+    expect(view.locator(".readout")).to_have_text("1.50")
+    view.locator(".unit[aria-checked=true]").focus()
+    page.keyboard.press("ArrowUp")
+    expect(view.locator("[data-unit='stage2.0.sk']")).to_be_focused()
+    frame = view.locator(".frame")
+    before = middle(frame)[0]
+    frame.focus()
+    page.keyboard.press("Shift+ArrowLeft")
+    settled(view)
+    assert middle(frame)[0] < before - 10
+    assert barriers(page) == []
+    page.close()
