@@ -16,12 +16,19 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from skviz import stats
-
 __all__ = ["collect", "numbers", "tables", "unpacked"]
 
 LARGE = 200_000  # characters of numbers, above which a file does not hold them
-NAMELESS = ("skviz", "figure", "parameters", "seed", "protocol", "images", "images_sha256", "scales")
+NAMELESS = (
+    "skviz",
+    "figure",
+    "parameters",
+    "seed",
+    "protocol",
+    "images",
+    "images_sha256",
+    "scales",
+)
 
 
 def collect(figure: Figure, *, anonymous: bool = False, whole: bool = True) -> str:
@@ -49,7 +56,9 @@ def collect(figure: Figure, *, anonymous: bool = False, whole: bool = True) -> s
                 attrs = value.attrs
                 known |= {str(key): plain(attrs[key]) for key in attrs if key not in known}
             elif isinstance(value, Sequence):  # the parts of a panel
-                known["parts"] = [json.loads(collect(part, anonymous=anonymous, whole=False)) for part in value]
+                known["parts"] = [
+                    json.loads(collect(part, anonymous=anonymous, whole=False)) for part in value
+                ]
     kept = {k: v for k, v in known.items() if v is not None}
     if not anonymous and "figure" in known and whole:
         packed = numbers(figure)

@@ -17,10 +17,9 @@ from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from skviz.figures import pgf
-from skviz.figures import provenance
-from skviz.figures.record import comment
 from skviz.errors import SkvizError
+from skviz.figures import pgf, provenance
+from skviz.figures.record import comment
 from skviz.plot import style
 
 __all__ = ["caption", "latex", "save_figure"]

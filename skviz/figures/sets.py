@@ -37,14 +37,14 @@ from typing import TYPE_CHECKING, Any
 
 import skviz
 from skviz import plot, stats
+from skviz.attribution import target as targets
+from skviz.errors import SkvizError
+from skviz.figures.saving import save_figure, sized
+from skviz.models import zoo
 from skviz.scenes import cutouts
 from skviz.scenes.cutouts import place
 from skviz.studies import store
 from skviz.studies.setting import canvas_of
-from skviz.models import zoo
-from skviz.attribution import target as targets
-from skviz.errors import SkvizError
-from skviz.figures.saving import save_figure, sized
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,7 +55,10 @@ RUNS = (
     "sweep", "effect", "attribute", "faithfulness", "controls", "receptive_field", "factorial",
     "readings", "images", "unit",
 )  # fmt: skip
-SAID: dict[str, Any] = {"factorial": stats.main_effects, "readings": stats.explained}  # what is drawn of a study
+SAID: dict[str, Any] = {
+    "factorial": stats.main_effects,
+    "readings": stats.explained,
+}  # what is drawn of a study
 SAVING = ("venue", "width", "dpi", "anonymous", "dataset")
 
 

@@ -20,12 +20,11 @@ from PIL import Image
 
 import skviz
 from skviz import plot
-from skviz.figures import provenance, record
-from skviz.studies import store
-from skviz.plot import venues
 from skviz.errors import DataError, SkvizError
+from skviz.figures import provenance, record
 from skviz.figures.saving import FORMATS, latex
-from skviz.plot import style
+from skviz.plot import style, venues
+from skviz.studies import store
 
 WIDTHS = {  # points: as the authors' instructions state them, column and text
     "cvpr": (236.25, 6.875 * 72),

@@ -1,0 +1,192 @@
+"""``reproduce``: a figure's file says how it was made; make it again, and compare the numbers."""
+
+from __future__ import annotations
+
+import io
+import json
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
+import torch
+
+import skviz
+from skviz import plot
+from skviz.errors import DataError
+from skviz.figures.provenance import numbers, unpacked
+from skviz.figures.record import read
+from skviz.models import zoo
+from skviz.scenes.cutouts import objects, place
+from skviz.scenes.photographs import Photographs, photographs
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from matplotlib.figure import Figure
+    from torch import nn
+
+__all__ = ["reproduce"]
+
+CLOSE = 1e-5  # of numbers that are measured again: float32, written with six digits
+# Studies that can be run again, and what of a figure's record they are told.
+STUDIES = {
+    "sweep": ("channels", "engine", "chunk"),
+    "receptive_field": ("draws", "seed"),
+    "controls": ("seeds", "names", "chunk"),
+}
+METHODS = ("where", "cut_out", "zoom", "moved", "against", "changed")
+
+
+def reproduce(
+    path: str | os.PathLike[str],
+    *,
+    model: nn.Module | None = None,
+    images: Any = None,
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Make a figure again from what its file says, and compare the numbers that it shows.
+
+    Parameters
+    ----------
+    path
+        A file of `skviz.save_figure`, not an anonymous one.
+    model
+        The network, where it is none that ships; it is compared by its hash.
+    images
+        The pictures, where they are one's own: what `skviz.photographs` took; compared by hash.
+    device
+        Of the study.
+
+    Returns
+    -------
+    dict
+        ``same`` (within 1e-5, as a share of 1 or of the largest number of a column if that is
+        more), ``difference`` (the largest) and ``where`` it is, ``count`` of numbers, ``then`` and
+        ``now`` (versions of skviz and torch), ``figure`` (the new one).
+
+    Raises
+    ------
+    DataError
+        If it cannot be made again, with what is missing.
+    """
+    known = read(path)
+    if "numbers" not in known:
+        raise DataError(
+            f"{path} does not say enough to be made again: it is anonymous, was not drawn by "
+            "skviz.plot, or by an earlier skviz"
+        )
+    made = _Again(model, images, device).figure(known)
+    then, now = unpacked(known["numbers"]), unpacked(numbers(made))
+    if set(then) != set(now):
+        raise DataError(f"{path} shows the tables {sorted(then)}, made again {sorted(now)}")
+    each = [_difference(then[name], now[name], name) for name in then]
+    difference, where, _ = max(each, default=(0.0, "", 0))
+    first = next(iter(known.get("parts", [])), known)
+    return {
+        "same": difference <= CLOSE, "difference": difference, "where": where,
+        "count": sum(count for _, _, count in each),
+        "then": {key: first.get(key) for key in ("skviz", "torch")},
+        "now": {"skviz": version("skviz"), "torch": str(torch.__version__)}, "figure": made,
+    }  # fmt: skip
+
+
+class _Again:
+    """Makes figures and studies, each study once."""
+
+    def __init__(self, model: nn.Module | None, images: Any, device: str) -> None:
+        self.model, self.images, self.device = model, images, device
+        self.studies: dict[str, Any] = {}
+
+    def figure(self, known: dict[str, Any]) -> Figure:
+        name, options = known.get("figure"), known.get("parameters", {})
+        if name not in plot.__all__:
+            raise DataError(f"there is no skviz.plot.{name} to draw it with")
+        if "parts" in known:
+            given: Any = [self.figure(part) for part in known["parts"]]
+        else:
+            given = self.study(known)
+        drawn: Figure = getattr(plot, name)(given, **options)
+        return drawn
+
+    def study(self, known: dict[str, Any]) -> Any:
+        kind = known.get("study")
+        if kind not in STUDIES:
+            raise DataError(f"its data are of {kind or 'no study'!r}, not of {', '.join(STUDIES)}")
+        told = ("model_sha256", "made", "scales", "units", "batch", *STUDIES[kind])
+        key = json.dumps([kind, *(known.get(name) for name in told)])
+        if key not in self.studies:
+            model, scenes = self.network(known), self.scenes(known["made"])
+            options = {name: known[name] for name in ("batch", *STUDIES[kind]) if name in known}
+            ds = getattr(skviz, kind)(
+                model, scenes, scales=known["scales"], units=known["units"], device=self.device,
+                **options,
+            )  # fmt: skip
+            if ds.attrs["images_sha256"] != known["images_sha256"]:
+                raise DataError("the images are others than those of the figure (by their sha256)")
+            self.studies[key] = ds
+        return self.studies[key]
+
+    def network(self, known: dict[str, Any]) -> nn.Module:
+        model, name = self.model, known["model"]
+        if model is None and name not in zoo.names():
+            raise DataError(f"its network, {name!r}, is none that ships; give model=")
+        model = zoo.load(name) if model is None else model
+        if zoo.weights_hash(model) != known["model_sha256"]:
+            raise DataError(f"{name!r} is another network than the figure's (by its sha256)")
+        return model
+
+    def scenes(self, made: Sequence[dict[str, Any]]) -> Any:
+        """Do again what `skviz.scenes.made` lists; nothing else that a file may name."""
+        shown: Any = None
+        for call in made:
+            options = {name: value for name, value in call.items() if name != "function"}
+            function = call["function"]
+            given = next((name for name, v in options.items() if isinstance(v, dict)), None)
+            if given:
+                raise DataError(f"its scenes were made with {given} of one's own, kept nowhere")
+            match function:
+                case "skviz.objects":
+                    shown = objects()
+                case "skviz.place":
+                    shown = place(shown, **options)
+                case "skviz.photographs":
+                    shown = self.pictures(options)
+                case "[]":
+                    which = options.get("places")
+                    shown = shown[slice(*options["slice"]) if which is None else which]
+                case _ if function in METHODS:
+                    shown = getattr(shown, function)(**options)
+                case _:
+                    raise DataError(f"its images come from {function!r}, which is kept nowhere")
+        return shown
+
+    def pictures(self, options: dict[str, Any]) -> Photographs:
+        if self.images is None and options:
+            raise DataError(f"its pictures are one's own ({options.get('source')}); give images=")
+        given = photographs() if self.images is None else self.images
+        return given if isinstance(given, Photographs) else photographs(given)
+
+
+def _difference(then: str, now: str, name: str) -> tuple[float, str, int]:
+    """Return the largest difference of two tables, where it is, and how many numbers there are."""
+    old, new = (pd.read_csv(io.StringIO(text)) for text in (then, now))
+    place = f"table {name}" if name else "the table"
+    if list(old.columns) != list(new.columns) or len(old) != len(new):
+        return np.inf, f"{place}: {len(old)} rows, made again {len(new)}", 0
+    worst, count = (0.0, ""), 0
+    for column in old:
+        one, other = old[column], new[column]
+        if not pd.api.types.is_numeric_dtype(one):
+            if not one.equals(other):
+                return np.inf, f"{place}, column {column}", 0
+            continue
+        size = max(1.0, float(one.abs().max()))
+        apart = (one - other).abs().to_numpy(float) / size
+        apart[(one.isna() & other.isna()).to_numpy()] = 0
+        apart[np.isnan(apart)] = np.inf  # a number on one side only
+        count += len(apart)
+        if len(apart) and apart.max() > worst[0]:
+            worst = float(apart.max()), f"{place}, column {column}, row {int(apart.argmax())}"
+    return *worst, count

@@ -1,0 +1,142 @@
+"""``reproduce``: what a figure's file says makes the figure again; and what does not is told."""
+
+import json
+from pathlib import Path
+
+import matplotlib.figure
+import numpy as np
+import pytest
+import torch
+
+import skviz
+from skviz.cli import main
+from skviz.errors import DataError
+from skviz.figures import record
+from skviz.figures.provenance import unpacked
+
+GRID = {"scales": [0.5, 1.0], "progress": False, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return skviz.load("objects")
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    few = skviz.objects(category=["bus", "bell", "fish"], family="noto-v1")
+    return skviz.place(few, canvas=48, seed=3).moved(y=0.05, x=0.0)[1:]
+
+
+@pytest.fixture(scope="module")
+def figure(model, scenes):
+    return skviz.plot.scale_response(skviz.sweep(model, scenes, **GRID))
+
+
+@pytest.mark.parametrize("ending", ["pdf", "svg", "png", "eps", "pgf"])
+def test_every_format_holds_the_numbers(figure, tmp_path, ending):
+    path = skviz.save_figure(figure, tmp_path / f"x.{ending}")
+    (held,) = unpacked(record.read(path)["numbers"]).values()
+    assert held == (tmp_path / "x.csv").read_text()
+    assert len(held.splitlines()) == 1 + 6 * 2  # units, scales
+
+
+def test_the_same_numbers_from_the_file_alone(figure, tmp_path, capsys):
+    path = skviz.save_figure(figure, tmp_path / "x.pdf")
+    (tmp_path / "x.csv").unlink()
+    assert main(["reproduce", str(path), "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("same numbers: ")
+    assert int(said.split()[2]) >= 6 * 2 * 3  # and a mean with its interval
+
+
+def test_the_parts_of_a_panel_and_studies_of_controls(small_net, few, tmp_path):
+    scenes = skviz.place(few[:2], canvas=32)
+    study = skviz.controls(small_net, scenes, names=["copies"], seeds=1, **GRID)
+    ds = skviz.sweep(small_net, scenes, **GRID)
+    panel = skviz.plot.panel([skviz.plot.scale_response(ds), skviz.plot.control_shifts(study)])
+    path = skviz.save_figure(panel, tmp_path / "p.pdf")
+    found = skviz.reproduce(path, model=small_net)
+    assert found["same"]
+    assert found["then"] == found["now"]
+    assert sorted(found["figure"].tables) == sorted(panel.tables)
+    # Another number of untrained networks is another study.
+    more = study.assign_attrs(seeds=2)
+    path = skviz.save_figure(skviz.plot.control_shifts(more), tmp_path / "more.pdf")
+    assert not skviz.reproduce(path, model=small_net)["same"]
+
+
+def test_numbers_that_come_from_something_else_are_told(model, scenes, tmp_path, capsys):
+    with skviz.intervene(model, {"stage2.1.sk": 3}):  # which no attribute says
+        ds = skviz.sweep(model, scenes, **GRID)
+    path = skviz.save_figure(skviz.plot.scale_response(ds), tmp_path / "x.pdf")
+    assert main(["reproduce", str(path), "--device", "cpu"]) == 1
+    said = capsys.readouterr().out
+    assert said.startswith("OTHER numbers: ")
+    assert "column" in said
+    part = skviz.sweep(model, scenes, **GRID).isel(unit=slice(2))
+    path = skviz.save_figure(skviz.plot.scale_response(part), tmp_path / "y.pdf")
+    found = skviz.reproduce(path)
+    assert (found["same"], found["difference"]) == (False, np.inf)
+    assert "rows, made again" in found["where"]
+
+
+def test_ones_own_network_and_pictures_are_asked_for_and_compared(small_net, tmp_path):
+    rng = np.random.default_rng(0)
+    mask = np.zeros((40, 50), np.uint8)
+    mask[10:25, 15:35] = 255
+
+    def pictures(seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        picture = np.random.default_rng(seed).integers(0, 255, (40, 50, 3), np.uint8)
+        return {"a": (picture, mask), "b": (255 - picture, mask)}
+
+    own = skviz.photographs(pictures(0)).cut_out(canvas=32)
+    ds = skviz.sweep(small_net, own, **GRID)
+    path = skviz.save_figure(skviz.plot.scale_response(ds), tmp_path / "x.pdf")
+    with pytest.raises(DataError, match="is none that ships; give model="):
+        skviz.reproduce(path)
+    with pytest.raises(DataError, match="another network than the figure's"):
+        skviz.reproduce(path, model=skviz.untrained(small_net, [own.render(1.0)], seed=1))
+    with pytest.raises(DataError, match=r"pictures are one's own .*; give images="):
+        skviz.reproduce(path, model=small_net)
+    with pytest.raises(DataError, match="images are others than those of the figure"):
+        skviz.reproduce(path, model=small_net, images=pictures(1))
+    found = skviz.reproduce(path, model=small_net, images=pictures(0))
+    assert found["same"]
+    assert found["difference"] < 1e-5
+    backgrounds = rng.random((1, 3, 32, 32)).astype(np.float32)
+    kept = skviz.place(skviz.objects()[:2], canvas=32, backgrounds=torch.from_numpy(backgrounds))
+    ds = skviz.sweep(small_net, kept, **GRID)
+    path = skviz.save_figure(skviz.plot.scale_response(ds), tmp_path / "y.pdf")
+    with pytest.raises(DataError, match="made with backgrounds of one's own"):
+        skviz.reproduce(path, model=small_net)
+
+
+def test_what_does_not_say_enough_is_refused(figure, tmp_path):
+    hidden = skviz.save_figure(figure, tmp_path / "a.pdf", anonymous=True)
+    with pytest.raises(DataError, match="does not say enough"):
+        skviz.reproduce(hidden)
+    foreign = skviz.save_figure(matplotlib.figure.Figure(), tmp_path / "f.pdf")
+    with pytest.raises(DataError, match="does not say enough"):
+        skviz.reproduce(foreign)
+
+
+def test_a_file_runs_nothing_but_what_makes_scenes(figure, tmp_path):
+    path = skviz.save_figure(figure, tmp_path / "x.pgf")
+    known = record.read(path)
+
+    def written(**more: object) -> Path:
+        other = tmp_path / "y.pgf"
+        other.write_text(record.comment(json.dumps(known | more)))
+        return other
+
+    assert skviz.reproduce(written())["same"]
+    for more, message in (
+        ({"made": [{"function": "os.system", "command": "true"}]}, "come from 'os.system'"),
+        ({"made": [{"function": "__class__"}]}, "come from '__class__'"),
+        ({"figure": "figure"}, r"no skviz\.plot\.figure"),
+        ({"study": "explore"}, "of 'explore', not of sweep"),
+        ({"model": "../secret"}, "is none that ships"),
+    ):
+        with pytest.raises(DataError, match=message):
+            skviz.reproduce(written(**more))
