@@ -53,9 +53,10 @@ class Kept(anywidget.AnyWidget):
             self._later(self._keep())
 
     def _keep(self) -> Iterator[None]:
-        while self._stills:
-            handle, png = self._stills.pop(), self._picture()
-            if handle and png:
+        png = self._picture() if self._stills else None
+        while png and self._stills:  # without a picture they wait for the next
+            handle = self._stills.pop()
+            if handle:
                 handle.update(HTML(self._stand_in(base64.b64encode(png).decode())))
         yield
 

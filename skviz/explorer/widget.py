@@ -175,6 +175,7 @@ class Explorer(Kept):
         if self.unit not in names:
             self.unit = names[len(names) // 2]
         self._view, self.grid = view, view.payload
+        self._later(self._keep())
         self._ask_for_maps()
 
     def _thumbnails(self, names: Sequence[str]) -> Iterator[None]:
@@ -293,9 +294,12 @@ class Explorer(Kept):
 
     def figure(self) -> InlineFigure:
         """Draw the present view for paper, if it is measured; `save` writes it."""
+        return self._drawn(self._shown)
+
+    def _drawn(self, view: View) -> InlineFigure:
         from skviz.explorer.still import still  # Matplotlib, which the first view does not need
 
-        return still(self.ds, scale=self.scale, unit=self.unit)
+        return still(view.ds, scale=self.scale, unit=self.unit)
 
     def save(
         self,
@@ -337,8 +341,9 @@ class Explorer(Kept):
         return f"<skviz.Explorer of {self.network!r}: {self.item} at scale {self.scale:g}>"
 
     def _picture(self) -> bytes | None:
-        asked = self._view and self._view.setting == self._setting
-        return self.figure()._repr_png_() if asked else None
+        view = self._view  # once: the hand may ask for another while this one is drawn
+        asked = view is not None and view.setting == self._setting
+        return self._drawn(view)._repr_png_() if view and asked else None
 
     def _later(self, job: Iterator[None]) -> None:
         self._worker.submit("still", job)

@@ -368,6 +368,41 @@ def test_the_still_draws_the_smallest_scale_and_the_one_looked_at(explorer):
     np.testing.assert_allclose(first, weight.isel(scale=0, branch=0), atol=1e-9)
 
 
+def test_a_hand_that_moves_on_while_a_still_is_drawn_is_no_failure(explorer, few, monkeypatch):
+    """The still is kept by the worker's thread, and what is asked for changes in another."""
+    drawn = explorer._drawn
+
+    def slowly(view):
+        explorer.item = few.ids[2] if explorer.item == few.ids[0] else explorer.item
+        return drawn(view)
+
+    monkeypatch.setattr(explorer, "_drawn", slowly)
+    explorer._stills = [handle := Handle()]
+    explorer._later(explorer._keep())
+    assert explorer.wait(60)
+    assert explorer.failure == {}
+    assert explorer.item == few.ids[2]
+    assert len(handle.shown) == 1
+    explorer._view = None  # nothing is measured: the picture is kept once there is one
+    explorer._stills = [handle := Handle()]
+    explorer._later(explorer._keep())
+    assert explorer.wait(60)
+    assert handle.shown == []
+    explorer.item = few.ids[1]
+    assert explorer.wait(60)
+    assert len(handle.shown) == 1
+
+
+class Handle:
+    """An output of a notebook."""
+
+    def __init__(self):
+        self.shown = []
+
+    def update(self, shown):
+        self.shown.append(shown.data)
+
+
 def test_a_worker_forgets_the_error_of_a_job_that_nobody_waits_for():
     errors: list[object] = []
     worker = Worker(("slow",), lambda asked, _: errors.append(asked))

@@ -134,7 +134,11 @@ def test_images_as_they_are(small_net, few):
     placed = skviz.sweep(small_net, skviz.place(few, canvas=32), scales=[1.0], device="cpu")
     np.testing.assert_allclose(ds["weight"], placed["weight"], atol=1e-6)
     assert ds["scale"].values.tolist() == [1.0]
-    for wrong, said in ((images[0], r"\(3, 32, 32\)"), (images.byte(), "floats"), ("x", "str")):
+    for wrong, said in (
+        (images[0], r"\(3, 32, 32\)"),
+        (images.byte(), "floats"),
+        ("x", "No such file"),
+    ):
         with pytest.raises(SkvizError, match=said):
             skviz.sweep(small_net, wrong)
     with pytest.raises(SkvizError, match="at scale 1"):
