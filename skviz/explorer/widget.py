@@ -232,12 +232,9 @@ class Explorer(Kept):
                     self.send({"kind": "file", "name": name}, [whole])
                 case "picture":
                     shape = (content["height"], content["width"], -1)
-                    rgba, mask = (
-                        torch.from_numpy(np.frombuffer(b, np.uint8).reshape(shape).copy())
-                        for b in buffers
-                    )
-                    picture, mask = rgba[..., :3].permute(2, 0, 1), mask.permute(2, 0, 1)
-                    self.add_photograph(content["name"], picture, mask)
+                    read = [np.frombuffer(b, np.uint8).reshape(shape).copy() for b in buffers]
+                    rgba, mask = (torch.from_numpy(one).permute(2, 0, 1) for one in read)
+                    self.add_photograph(content["name"], rgba[:3], mask)
         except Exception as error:  # shown where it was asked; a traceback would be lost
             self._fail({}, error)
 
