@@ -339,8 +339,7 @@ class Explorer(Kept):
 
     def _picture(self) -> bytes | None:
         view = self._view  # once: the hand may ask for another while this one is drawn
-        asked = view is not None and view.setting == self._setting
-        return self._drawn(view)._repr_png_() if view and asked else None
+        return self._drawn(view)._repr_png_() if view and view.setting == self._setting else None
 
     def _later(self, job: Iterator[None]) -> None:
         self._worker.submit("still", job)
