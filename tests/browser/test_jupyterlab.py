@@ -579,6 +579,7 @@ def test_notebook_7_leaves_its_keys_to_the_explorer(lab, browser):
     page = browser.new_page()
     page.goto(f"{lab.url}/notebooks/{lab.notebook('seven.ipynb', code)}?token={lab.token}")
     page.locator(".jp-Cell .cm-content").first.click(timeout=SLOW)
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=SLOW)
     page.keyboard.press("Shift+Enter")
     view = page.locator(".skviz")
     view.locator(".change:not(:empty)").first.wait_for(timeout=SLOW)
