@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+NETWORK = "a shipped network, a .safetensors file, timm/NAME, or package.module:function"
+
 
 def figures(arguments: argparse.Namespace) -> None:
     """Draw the shipped set of figures from the held-out objects, and print the shifts."""
@@ -68,6 +70,9 @@ def make_again(arguments: argparse.Namespace) -> int:
         images=arguments.folder,
         device=arguments.device,
     )
+    if arguments.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return 0 if found["same"] else 1
     word = "same" if found["same"] else "OTHER"
     worst = f" ({found['where']})" if found["difference"] else ""
     print(
@@ -113,7 +118,13 @@ def show_units(arguments: argparse.Namespace) -> None:
     card = getattr(model, "card", None)
     side = arguments.side or (card.canvas if card else 224)
     images = torch.rand((3, 3, side, side), generator=torch.Generator().manual_seed(0))
-    print(find_units(model, images.to(where)))
+    units = find_units(model, images.to(where))
+    if arguments.json:
+        shown = ("name", "kind", "kernels", "branches", "channels", "spatial", "calls", "notes")
+        rows = [{key: getattr(unit, key) for key in shown} for unit in units]
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        print(units)
 
 
 def run_sweep(arguments: argparse.Namespace) -> None:
@@ -168,6 +179,13 @@ def connected(address: str) -> Client:
         raise SkvizError(f"no Dask scheduler at {address} ({error})") from error
 
 
+class Defaults(argparse.ArgumentDefaultsHelpFormatter):
+    """Say the defaults that there are."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return super()._get_help_string(action) if action.default else action.help
+
+
 def numbers(text: str) -> tuple[float, ...]:
     """Read numbers between commas."""
     return tuple(float(part) for part in text.split(","))
@@ -176,51 +194,80 @@ def numbers(text: str) -> tuple[float, ...]:
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     top = argparse.ArgumentParser(
-        prog="skviz", description="See, measure and test the branch weights of SK networks."
+        prog="skviz",
+        description="See, measure and test the branch weights of SK networks.",
+        epilog="skviz COMMAND --help says more, with an example.",
     )
     top.add_argument("--version", action="version", version=f"skviz {version('skviz')}")
     commands = top.add_subparsers(required=True, metavar="command")
 
-    def command(function: object, name: str, text: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=text, description=text)
+    def command(function: object, name: str, text: str, example: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog=f"example: skviz {name} {example}",
+            formatter_class=Defaults,
+        )
         made.set_defaults(function=function)
         made.add_argument("--device", default="auto", help="auto, cpu or cuda")
         return made
 
-    made = command(figures, "figures", "study the shipped objects and write the figures")
-    made.add_argument("--model", default="objects", help="a shipped network or a .safetensors file")
+    made = command(figures, "figures", "study the shipped objects and write the figures", "")
+    made.add_argument("--model", default="objects", help=NETWORK)
     made.add_argument("--out", type=Path, default=Path("figures"), help="folder")
     made.add_argument("--only", nargs="+", metavar="NAME", help="only these figures")
 
-    made = command(export, "export", "draw the figures that a file describes")
+    made = command(
+        export, "export", "draw the figures that a file describes", "paper.toml --out figures"
+    )
     made.add_argument("config", type=Path, help="a TOML file; see skviz.figure_sets")
     made.add_argument("--out", type=Path, help="folder, instead of the file's")
     made.add_argument("--only", nargs="+", metavar="NAME", help="only these figures")
 
-    made = command(show_provenance, "provenance", "print what a figure was made from")
+    made = command(show_provenance, "provenance", "print what a figure was made from", "scale.pdf")
     made.add_argument("figure", type=Path, help="a file that skviz wrote")
 
-    made = command(make_again, "reproduce", "make a figure again, and compare its numbers")
+    made = command(
+        make_again,
+        "reproduce",
+        "make a figure again, and compare its numbers",
+        "scale.pdf --folder photos/",
+    )
     made.add_argument("figure", type=Path, help="a file that skviz wrote")
-    made.add_argument("--model", help="if it is none that ships: a .safetensors file, or timm/NAME")
+    made.add_argument("--model", help=f"if it is none that ships: {NETWORK}")
+    made.add_argument("--json", action="store_true", help="print what was found as JSON")
     made.add_argument("--folder", type=Path, help="of the images, if they are your own")
 
-    made = command(show_units, "units", "list the units of a network, and how they were found")
-    made.add_argument("model", help="a shipped network, a .safetensors file, or timm/NAME")
-    made.add_argument("--side", type=int, help="of the images, in pixels")
+    made = command(
+        show_units,
+        "units",
+        "list the units of a network, and how they were found",
+        "timm/skresnet18 --side 224",
+    )
+    made.add_argument("model", help=NETWORK)
+    made.add_argument("--side", type=int, help="of the images, in pixels; else what it wants")
+    made.add_argument("--json", action="store_true", help="print the units as JSON")
 
-    made = command(run_sweep, "sweep", "sweep scenes into a store, or go on with a stopped sweep")
+    made = command(
+        run_sweep,
+        "sweep",
+        "sweep scenes into a store, or go on with a stopped sweep",
+        "study.zarr --folder photos/ --model caltech --scales 1,1.5,2",
+    )
     made.add_argument("out", type=Path, help="a Zarr store, such as study.zarr")
     made.add_argument("--folder", type=Path, help="of images, by class, or images/ and masks/")
     made.add_argument("--protocol", choices=["zoom", "rescale"], help="of images; zoom by default")
-    made.add_argument("--model", default="objects", help="a shipped network or a .safetensors file")
+    made.add_argument("--model", default="objects", help=NETWORK)
     made.add_argument("--scales", type=numbers, metavar="0.5,1,2")
     made.add_argument("--category", nargs="+", help="only these categories")
     made.add_argument("--family", nargs="+", help="only these design families")
     made.add_argument("--batch", type=int, help="images per forward pass")
     made.add_argument("--chunk", type=int, default=128, help="images per task")
     made.add_argument("--channels", action="store_true", help="keep the weight of every channel")
-    made.add_argument("--on-error", choices=["stop", "skip"], default="stop")
+    made.add_argument(
+        "--on-error", choices=["stop", "skip"], default="stop", help="at an image that fails"
+    )
     made.add_argument("--scheduler", metavar="tcp://…", help="a Dask scheduler whose workers do it")
     return top
 
@@ -233,3 +280,6 @@ def main(words: Sequence[str] | None = None) -> int:
     except SkvizError as error:
         print(f"skviz: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("skviz: stopped; a sweep goes on if the same is run again", file=sys.stderr)
+        return 130

@@ -1,8 +1,10 @@
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 import skviz
@@ -178,3 +180,54 @@ def test_its_version(capsys):
         cli.main(["--version"])
     assert stopped.value.code == 0
     assert capsys.readouterr().out == f"skviz {skviz.__version__}\n"
+
+
+OWN = """
+import skviz
+from skviz.models.nn import SKNet
+def make():
+    return skviz.wrap(SKNet((1,), (32,), num_classes=2), canvas=32, name="mine")
+def nothing():
+    return 3
+"""
+
+
+def test_a_network_of_ones_own_by_its_function(tmp_path, monkeypatch, capsys):
+    (tmp_path / "ownmodels.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    before = list(sys.path)
+    assert cli.main(["units", "ownmodels:make", "--json", "--device", "cpu"]) == 0
+    (unit,) = json.loads(capsys.readouterr().out)
+    model = skviz.load("ownmodels:make")
+    (found,) = skviz.find_units(model, torch.rand(2, 3, 32, 32))
+    assert unit["name"] == found.name
+    assert tuple(unit["kernels"]) == found.kernels == (3, 5)
+    assert sys.path == before
+    for wrong, said in (
+        ("ownmodels:nothing", "int, not a torch module"),
+        ("ownmodels:absent", "AttributeError"),
+        ("nowhere.atall:make", "ModuleNotFoundError"),
+    ):
+        assert cli.main(["units", wrong]) == 1
+        assert said in capsys.readouterr().err
+
+
+def test_who_stops_it_is_told_how_to_go_on(monkeypatch, capsys, tmp_path):
+    def stopped(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "run_sweep", stopped)
+    assert cli.main(["sweep", str(tmp_path / "s.zarr")]) == 130
+    assert "goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["figures", "export", "provenance", "reproduce", "units", "sweep"])
+def test_help_has_an_example_and_defaults(name, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([name, "--help"])
+    said = capsys.readouterr().out
+    assert f"example: skviz {name}" in said
+    assert "(default: auto)" in said
+    assert "(default: None)" not in said
+    example = said.split("example: skviz ")[1].split()
+    assert cli.parser().parse_args(example)

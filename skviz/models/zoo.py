@@ -5,7 +5,10 @@ know what it is (`Card`). Nothing is unpickled and nothing is downloaded.
 """
 
 import hashlib
+import importlib
 import json
+import re
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from skviz.models.wrapped import wrap
 __all__ = ["Card", "load", "names", "save"]
 
 HEADER = "skviz"
+FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def names() -> list[str]:
@@ -36,20 +40,23 @@ def load(name: str | Path = "objects", *, pretrained: bool = True) -> nn.Module:
     Parameters
     ----------
     name
-        A shipped network (see `names`), the path of a file that `save` wrote, or ``"timm/…"`` for
-        one of timm's.
+        A shipped network (see `names`), the path of a file that `save` wrote, ``"timm/…"`` for one
+        of timm's, or ``"package.module:function"``, which is imported (also from the folder that
+        one is in) and called without arguments.
     pretrained
         For timm: fetch ImageNet weights, rather than leaving them random.
 
     Returns
     -------
     nn.Module
-        Takes images (B, 3, H, W), shipped networks in 0…1; these have a `Card` as ``card``.
+        Takes images (B, 3, H, W) in 0…1. All but one's own have a `Card` as ``card``, and one's own
+        if the function gives what `skviz.wrap` gives.
 
     Raises
     ------
     ModelError
-        If the name is unknown, the file is not such a network, or the weights cannot be had.
+        If the name is unknown, the file is not such a network, the weights cannot be had, or the
+        function cannot be imported or gives no module.
     """
     if str(name).startswith("timm/"):
         return load_timm(str(name).removeprefix("timm/"), pretrained)
@@ -57,10 +64,12 @@ def load(name: str | Path = "objects", *, pretrained: bool = True) -> nn.Module:
         content = assets.read_bytes(f"models/{name}.safetensors")
     elif Path(name).suffix == ".safetensors" and Path(name).is_file():
         content = Path(name).read_bytes()
+    elif FUNCTION.fullmatch(str(name)):
+        return called(*str(name).split(":"))
     else:
         raise ModelError(
             f"no network {str(name)!r}; shipped are {names()}, or give the path of a "
-            ".safetensors file that skviz saved"
+            ".safetensors file that skviz saved, timm/NAME, or package.module:function"
         )
     try:
         weights = safetensors.torch.load(content)
@@ -73,6 +82,22 @@ def load(name: str | Path = "objects", *, pretrained: bool = True) -> nn.Module:
     model = SKNet(**card.network, num_classes=len(card.categories))
     model.load_state_dict(weights)
     model.card = card  # type: ignore[assignment]
+    return model.eval()
+
+
+def called(module: str, function: str) -> nn.Module:
+    """Import a function and return the network that it gives, in evaluation mode."""
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        model = getattr(importlib.import_module(module), function)()
+    except Exception as error:  # whatever somebody else's module raises
+        raise ModelError(
+            f"{module}:{function} gives no network: {type(error).__name__}: {error}"
+        ) from error
+    finally:
+        sys.path.remove(str(Path.cwd()))
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"{module}:{function} gives {type(model).__name__}, not a torch module")
     return model.eval()
 
 
