@@ -122,6 +122,15 @@ def attribute(
         If the method, target, baseline, mask or an option does not fit, or completeness fails.
     UnitError
         If there is no such unit or branch.
+
+    Examples
+    --------
+    >>> import skviz
+    >>> model, scenes = skviz.load("objects"), skviz.place(skviz.objects(category="bus"))[:1]
+    >>> larger = skviz.target.branch("stage2.1.sk", kernel=5)
+    >>> maps = skviz.attribute(model, scenes, target=larger, method="saliency", progress=False)
+    >>> maps["attribution"].sizes["image"]
+    1
     """
     check_options(method, options)
     if check not in ("raise", "warn"):

@@ -83,6 +83,14 @@ def faithfulness(
     -------
     xarray.Dataset
         As the module's documentation lists it.
+
+    Examples
+    --------
+    >>> import skviz
+    >>> model, scenes = skviz.load("objects"), skviz.place(skviz.objects(category="bus"))[:2]
+    >>> tested = skviz.faithfulness(model, scenes, method="saliency", progress=False)
+    >>> tested.sizes["image"]
+    2
     """
     where = devices.resolve(device)
     asked = target if isinstance(target, list) else [target]
@@ -251,7 +259,7 @@ def randomise(
     for part in reversed(np.array_split(np.array(order), min(groups, len(order)))):
         random += [changed.get_submodule(name) for name in part]
         reinitialise(changed, random, seed=settings["seed"])
-        calibrate(changed, random, images.split(32))
+        calibrate(changed, random, images.chunk(-(-len(images) // 32)))
         names.append(str(part[0]))
         found.append(rank_correlation(maps, attributed(changed, images, targets, settings)))
     return names, np.stack(found)

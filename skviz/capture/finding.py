@@ -68,6 +68,13 @@ def find_units(
     that this example does not reach, and models without Python modules (exported programs).
     A gate's branch 0 is the one that ``a`` multiplies. Kernels are relative to the last tensor
     that all branches share, so a branch computed from another branch counts from there.
+
+    Examples
+    --------
+    >>> import skviz, torch
+    >>> units = skviz.find_units(skviz.load("objects"), torch.rand(2, 3, 96, 96))
+    >>> len(units), units[0].name, units[0].kernels
+    (6, 'stage1.0.sk', (3, 5))
     """
     kinds = USUAL if kind is None else _patterns(kind)
     unheard = [one for one in kinds if one not in KINDS]

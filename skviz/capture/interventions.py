@@ -60,12 +60,35 @@ class Ablate(_Branch):
 
 
 def force(*, kernel: Kernel | None = None, branch: int | None = None) -> Force:
-    """Give all weight to one branch, named by effective kernel or by index."""
+    """Give all weight to one branch, named by effective kernel or by index.
+
+    Examples
+    --------
+    >>> import skviz, torch
+    >>> model, images = skviz.load("objects"), torch.rand(1, 3, 96, 96)
+    >>> with torch.inference_mode():
+    ...     with skviz.intervene(model, {"stage2.1.sk": skviz.force(kernel=3)}):
+    ...         by_kernel = model(images)
+    ...     with skviz.intervene(model, {"stage2.1.sk": skviz.force(branch=0)}):
+    ...         by_number = model(images)
+    >>> torch.equal(by_kernel, by_number)
+    True
+    """
     return Force(kernel, branch)
 
 
 def ablate(*, kernel: Kernel | None = None, branch: int | None = None) -> Ablate:
-    """Take the weight of one branch away and renormalise the others."""
+    """Take the weight of one branch away and renormalise the others.
+
+    Examples
+    --------
+    >>> import skviz, torch
+    >>> model, images = skviz.load("objects"), torch.rand(1, 3, 96, 96)
+    >>> with torch.inference_mode(), skviz.intervene(model, {"stage2.1.sk": skviz.ablate(kernel=5)}):
+    ...     logits = model(images)
+    >>> logits.shape
+    torch.Size([1, 67])
+    """
     return Ablate(kernel, branch)
 
 
@@ -202,5 +225,14 @@ def intervene(
         If new weights have the wrong shape or sum.
     UnitError
         If there is no such unit, or a unit has no such kernel or branch.
+
+    Examples
+    --------
+    >>> import skviz, torch
+    >>> model, images = skviz.load("objects"), torch.rand(2, 3, 96, 96)
+    >>> with torch.inference_mode(), skviz.intervene(model, {"stage2.1.sk": 3}):
+    ...     logits = model(images)
+    >>> logits.shape
+    torch.Size([2, 67])
     """
     return Intervening(model, interventions, units, normalise=normalise)

@@ -197,5 +197,14 @@ def record(
         found, or its branches do not sum to one (tolerance by dtype).
     UnitError
         If the model has no units.
+
+    Examples
+    --------
+    >>> import skviz, torch
+    >>> model = skviz.load("objects")
+    >>> with torch.inference_mode(), skviz.record(model) as recording:
+    ...     _ = model(torch.rand(2, 3, 96, 96))
+    >>> recording.weights["stage2.1.sk"].shape  # (image, branch, channel)
+    torch.Size([2, 2, 64])
     """
     return Recording(model, units, reduce=reduce, grad=grad)

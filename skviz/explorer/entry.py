@@ -68,6 +68,16 @@ def explore(
     SkvizError
         If there is nothing to show, no unit is found, the scales are not increasing, or the
         controls are of another network.
+
+    Examples
+    --------
+    >>> import skviz
+    >>> explorer = skviz.explore(skviz.load("objects"), skviz.objects(category="bus"), scales=[0.5, 1.0])
+    >>> explorer.wait()
+    True
+    >>> explorer.ds.sizes["scale"]
+    2
+    >>> explorer.close()
     """
     shown: cutouts.Objects | Scenes | Photographs
     if objects is None:

@@ -70,6 +70,17 @@ def reproduce(
     ------
     DataError
         If it cannot be made again, with what is missing.
+
+    Examples
+    --------
+    >>> import skviz, tempfile, pathlib
+    >>> scenes = skviz.place(skviz.objects(category="bus"), seed=1)
+    >>> ds = skviz.sweep(skviz.load("objects"), scenes, scales=[0.5, 2.0], progress=False)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "scale.pdf")
+    ...     _ = skviz.save_figure(skviz.plot.scale_response(ds), path)
+    ...     skviz.reproduce(path)["same"]
+    True
     """
     known = read(path)
     if "numbers" not in known:

@@ -78,6 +78,17 @@ def save_figure(
     SkvizError
         For another ending, venue or width; for characters that no installed font has; or if the
         file cannot be written.
+
+    Examples
+    --------
+    >>> import skviz, tempfile, pathlib
+    >>> scenes = skviz.place(skviz.objects(category="bus"), seed=1)
+    >>> ds = skviz.sweep(skviz.load("objects"), scenes, scales=[0.5, 2.0], progress=False)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "scale.pdf")
+    ...     _ = skviz.save_figure(skviz.plot.scale_response(ds), path, venue="neurips")
+    ...     path.read_bytes()[:5]
+    b'%PDF-'
     """
     path = Path(path)
     if path.suffix not in FORMATS:
@@ -189,7 +200,16 @@ def keep(figure: Figure, path: Path, *, anonymous: bool) -> None:
 
 
 def caption(figure: Figure) -> str:
-    """Return a caption that says what the figure shows, with n, interval and protocol."""
+    """Return a caption that says what the figure shows, with n, interval and protocol.
+
+    Examples
+    --------
+    >>> import skviz
+    >>> scenes = skviz.place(skviz.objects(category="bus"), seed=1)
+    >>> ds = skviz.sweep(skviz.load("objects"), scenes, scales=[0.5, 2.0], progress=False)
+    >>> "95 %" in skviz.caption(skviz.plot.scale_response(ds))
+    True
+    """
     return str(getattr(figure, "caption", ""))
 
 

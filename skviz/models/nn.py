@@ -96,6 +96,13 @@ class SKAttention(nn.Module):
     -----
     ``forward`` takes and gives (B, C, H, W). ``softmax`` gives the weights, (M, B, C, 1, 1); a hook
     that replaces them must keep their sum over the branches at 1.
+
+    Examples
+    --------
+    >>> import skviz, torch
+    >>> unit = skviz.SKAttention(channel=64, kernels=[3, 5])
+    >>> unit(torch.rand(2, 64, 16, 16)).shape
+    torch.Size([2, 64, 16, 16])
     """
 
     def __init__(

@@ -119,7 +119,7 @@ def wrap(
     --------
     >>> import skviz, torch
     >>> mine = skviz.wrap(
-    ...     skviz.models.nn.SKNet((1,), (32,), num_classes=2),
+    ...     skviz.models.nn.SKNet((1,), (32,), num_classes=2).eval(),
     ...     mean=[0.5, 0.5, 0.5],
     ...     std=[0.2, 0.2, 0.2],
     ...     categories=["cat", "dog"],

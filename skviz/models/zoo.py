@@ -57,6 +57,13 @@ def load(name: str | Path = "objects", *, pretrained: bool = True) -> nn.Module:
     ModelError
         If the name is unknown, the file is not such a network, the weights cannot be had, or the
         function cannot be imported or gives no module.
+
+    Examples
+    --------
+    >>> import skviz
+    >>> model = skviz.load("objects")
+    >>> model.card.canvas, len(model.card.categories)
+    (96, 67)
     """
     if str(name).startswith("timm/"):
         return load_timm(str(name).removeprefix("timm/"), pretrained)

@@ -105,6 +105,12 @@ def objects(
     ------
     DataError
         If a name does not exist, no object is left, or a file is missing or altered.
+
+    Examples
+    --------
+    >>> import skviz
+    >>> skviz.objects(category="bus", family=["fxemoji", "noto-v1"]).ids
+    ('fxemoji/bus', 'noto-v1/bus')
     """
     if category is None and family is None:
         return all_objects()
@@ -151,6 +157,13 @@ def place(
         is not positive or the rotation not finite.
     DataError
         If the backgrounds are not floats in 0…1.
+
+    Examples
+    --------
+    >>> import skviz
+    >>> scenes = skviz.place(skviz.objects(category="bus"), canvas=64, seed=1)
+    >>> scenes.render(0.5).shape  # (image, 3, y, x), in 0…1
+    torch.Size([6, 3, 64, 64])
     """
     count = len(objects)
     made = step(

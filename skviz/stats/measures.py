@@ -57,6 +57,15 @@ def attention_difference(ds: xr.Dataset) -> xr.DataArray:
     ------
     SkvizError
         If a unit's kernels are unknown, or its largest or smallest is that of several branches.
+
+    Examples
+    --------
+    >>> import skviz
+    >>> scenes = skviz.place(skviz.objects(category="bus"), seed=1)
+    >>> ds = skviz.sweep(skviz.load("objects"), scenes, scales=[0.5, 2.0], progress=False)
+    >>> difference = skviz.attention_difference(ds).sel(unit="stage2.1.sk").mean("image")
+    >>> bool(difference[1] > difference[0])  # the object grew
+    True
     """
     sizes, weight = kernels(ds), ds["weight"].drop_vars("kernel", errors="ignore")
     difference = weight.isel(branch=largest(sizes)) - weight.isel(branch=largest(-sizes))
@@ -85,7 +94,17 @@ def largest(sizes: xr.DataArray) -> xr.DataArray:
 
 
 def expected_kernel(ds: xr.Dataset) -> xr.DataArray:
-    """Σ weight · kernel, (image, scale, unit), in pixels of the unit's feature map."""
+    """Σ weight · kernel, (image, scale, unit), in pixels of the unit's feature map.
+
+    Examples
+    --------
+    >>> import skviz
+    >>> scenes = skviz.place(skviz.objects(category="bus"), seed=1)
+    >>> ds = skviz.sweep(skviz.load("objects"), scenes, scales=[0.5, 2.0], progress=False)
+    >>> found = skviz.expected_kernel(ds)
+    >>> bool(((found > 3) & (found < 5)).all())
+    True
+    """
     return (ds["weight"] * kernels(ds)).sum("branch", min_count=1).rename("expected kernel")
 
 
@@ -177,6 +196,15 @@ def shift(ds: xr.Dataset, *, cluster: str | Sequence[Any] | np.ndarray | None = 
     ------
     SkvizError
         If there is only one scale, or a unit's kernels are unknown.
+
+    Examples
+    --------
+    >>> import skviz
+    >>> scenes = skviz.place(skviz.objects(category="bus"), seed=1)
+    >>> ds = skviz.sweep(skviz.load("objects"), scenes, scales=[0.5, 2.0], progress=False)
+    >>> found = skviz.shift(ds).sel(unit="stage2.1.sk")
+    >>> bool(found["low"] < found["estimate"] < found["high"])
+    True
     """
     return paired(ends(attention_difference(ds)), cluster=cluster)
 

@@ -110,6 +110,14 @@ def controls(
         If there is only one scale, a control is not known, or as `skviz.sweep` does.
     SceneError
         If the scenes have no object that could be changed (use ``names=()``).
+
+    Examples
+    --------
+    >>> import skviz
+    >>> model, scenes = skviz.load("objects"), skviz.place(skviz.objects(category="bus"))
+    >>> found = skviz.controls(model, scenes, scales=[0.5, 1.0], names=["blur"], progress=False)
+    >>> found["control"].values.tolist()
+    ['object', 'blur', 'untrained 1', 'untrained 2', 'untrained 3']
     """
     unknown = [name for name in names if name not in CONTROL_SCENES]
     if unknown:
@@ -219,5 +227,5 @@ def batches(study: Study, scenes: Scenes) -> Iterator[Tensor]:
     """Render scenes at all scales of a study, batch by batch."""
     for start in range(0, len(scenes), study.batch):
         part = study.ready(scenes[start : start + study.batch])
-        for scale in study.grid if len(part) else ():
-            yield part.render(scale)
+        pictures = [part.render(scale) for scale in study.grid] if len(part) else []
+        yield from [torch.cat(pictures)] if len(part) == 1 else pictures  # norms want two images

@@ -265,6 +265,15 @@ def effect(
         If an intervention cannot be done to a unit, leaves one out, or is called ``natural``.
     SkvizError
         As `skviz.sweep` does.
+
+    Examples
+    --------
+    >>> import skviz
+    >>> model, scenes = skviz.load("objects"), skviz.place(skviz.objects(category="bus"))[:2]
+    >>> with_3 = {"3×3": skviz.force(kernel=3)}
+    >>> ds = skviz.effect(model, scenes, with_3, scales=[1.0], progress=False)
+    >>> ds["intervention"].values.tolist()
+    ['natural', '3×3']
     """
     if NATURAL in interventions:
         raise InterventionError(f"{NATURAL!r} is the model as it is and always there; rename yours")

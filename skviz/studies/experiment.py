@@ -92,6 +92,15 @@ def factorial(
     ------
     SkvizError
         If no cell can exist, or as `skviz.sweep` does.
+
+    Examples
+    --------
+    >>> import skviz
+    >>> model, scenes = skviz.load("objects"), skviz.place(skviz.objects(category="bus"))[:2]
+    >>> ds = skviz.factorial(model, scenes, progress=False)
+    >>> effects = skviz.stats.main_effects(ds)
+    >>> effects["term"].values[:3].tolist()
+    ['size', 'coverage', 'blur']
     """
     models = dict(model) if isinstance(model, Mapping) else {"network": model}
     if not models:

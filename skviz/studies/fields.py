@@ -158,6 +158,14 @@ def receptive_field(
     ------
     UnitError
         If a unit runs several times in a pass or its module gives no feature map.
+
+    Examples
+    --------
+    >>> import skviz
+    >>> model, scenes = skviz.load("objects"), skviz.place(skviz.objects(category="bus"))[:1]
+    >>> field = skviz.receptive_field(model, scenes, scales=[1.0], progress=False)
+    >>> field.sizes["unit"]
+    6
     """
     options = Options(units, batch, device, progress, store, chunk, on_error, client)
     ds = run(model, scenes, scales, Fields(draws, seed), options)

@@ -61,6 +61,13 @@ def readings(
     ------
     SkvizError
         As `skviz.sweep` does.
+
+    Examples
+    --------
+    >>> import skviz
+    >>> ds = skviz.readings(skviz.load("objects"), skviz.place(skviz.objects(category="bus")))
+    >>> ds.sizes["image"]
+    6
     """
     shown = as_scenes(model, scenes)
     ds = sweep(

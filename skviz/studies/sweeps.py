@@ -242,6 +242,16 @@ def sweep(
         If the scales are not increasing, or a scale cannot be rendered (`SceneError`), an image
         cannot be read (`DataError`), the store holds another study (`DataError`), or the model has
         no such unit (`UnitError`).
+
+    Examples
+    --------
+    >>> import skviz
+    >>> scenes = skviz.place(skviz.objects(category="bus"), seed=1)
+    >>> ds = skviz.sweep(skviz.load("objects"), scenes, scales=[0.5, 2.0], progress=False)
+    >>> ds["weight"].dims
+    ('image', 'scale', 'unit', 'branch')
+    >>> dict(ds["weight"].sizes)
+    {'image': 6, 'scale': 2, 'unit': 6, 'branch': 2}
     """
     if engine not in ENGINES:
         raise SkvizError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from skviz.errors import ModelError
+from skviz.errors import ModelError, SkvizError
 
 __all__ = ["calibrate", "reinitialise", "untrained"]
 
@@ -31,6 +31,16 @@ def untrained(model: nn.Module, images: Iterable[Tensor], *, seed: int) -> nn.Mo
     ------
     ModelError
         If a parameter belongs to a module that cannot be initialised anew.
+    SkvizError
+        If there are batch norms over a single value: one image in a batch, pooled to a point.
+
+    Examples
+    --------
+    >>> import skviz, torch
+    >>> model = skviz.load("objects")
+    >>> other = skviz.untrained(model, [torch.rand(4, 3, 96, 96)], seed=0)
+    >>> torch.equal(other.fc.weight, model.fc.weight)
+    False
     """
     made = copy.deepcopy(model)
     reinitialise(made, made.modules(), seed=seed)
@@ -68,8 +78,14 @@ def calibrate(model: nn.Module, modules: Iterable[nn.Module], images: Iterable[T
         module.momentum = None  # cumulative average over all batches
         module.train()
     with torch.no_grad():
-        for batch in images:
-            model(batch)
+        try:
+            for batch in images:
+                model(batch)
+        except ValueError as error:  # torch's word for a channel of one value
+            raise SkvizError(
+                "batch norms can only be given statistics by two images at a time or more; "
+                f"give more images ({error})"
+            ) from error
     for module, (momentum, training) in zip(norms, before, strict=True):
         module.momentum = momentum
         module.train(training)

@@ -235,3 +235,19 @@ def test_bad_input(network, source):
         skviz.controls(network, zoomed, scales=[1.0, 1.5])
     ds = skviz.controls(network, zoomed, scales=[1.0, 1.5], names=(), seeds=1, progress=False)
     assert ds["control"].values.tolist() == ["object", "untrained 1"]
+
+
+def test_a_last_batch_of_one_scene_is_no_stumbling_block(network, source):
+    """Batch norms over pooled features have one value per channel then."""
+    few = source[:3]
+    found = skviz.controls(
+        network, few, scales=GRID[:2], names=["blur"], seeds=1, batch=2, progress=False
+    )
+    assert np.isfinite(found["shift"]).all()
+    alone = skviz.controls(network, few[:1], scales=GRID[:2], names=[], seeds=1, progress=False)
+    assert np.isfinite(alone["shift"]).all()
+
+
+def test_statistics_of_one_image_are_refused_in_words(network, source):
+    with pytest.raises(SkvizError, match="two images at a time"):
+        untrained(network, [source[:1].render(1.0)], seed=0)
