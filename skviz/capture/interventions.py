@@ -84,7 +84,8 @@ def ablate(*, kernel: Kernel | None = None, branch: int | None = None) -> Ablate
     --------
     >>> import skviz, torch
     >>> model, images = skviz.load("objects"), torch.rand(1, 3, 96, 96)
-    >>> with torch.inference_mode(), skviz.intervene(model, {"stage2.1.sk": skviz.ablate(kernel=5)}):
+    >>> without = {"stage2.1.sk": skviz.ablate(kernel=5)}
+    >>> with torch.inference_mode(), skviz.intervene(model, without):
     ...     logits = model(images)
     >>> logits.shape
     torch.Size([1, 67])

@@ -72,7 +72,8 @@ def explore(
     Examples
     --------
     >>> import skviz
-    >>> explorer = skviz.explore(skviz.load("objects"), skviz.objects(category="bus"), scales=[0.5, 1.0])
+    >>> model, buses = skviz.load("objects"), skviz.objects(category="bus")
+    >>> explorer = skviz.explore(model, buses, scales=[0.5, 1.0])
     >>> explorer.wait()
     True
     >>> explorer.ds.sizes["scale"]
