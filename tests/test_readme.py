@@ -28,6 +28,24 @@ def test_its_code_runs(tmp_path, monkeypatch, capsys):
     assert "stage3.1.sk" in capsys.readouterr().out
 
 
+def test_the_chinese_one_runs_and_promises_what_this_one_does(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    chinese = (ROOT / "README.zh.md").read_text()
+    names: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", chinese, re.DOTALL):
+        exec(block, names)
+    assert "(2, 2, 64)" in "".join(str(tuple(w.shape)) for w in names["recording"].weights.values())
+    assert (tmp_path / "scale.pdf").stat().st_size > 10_000
+    for block in re.findall(r"```console\n(.*?)```", chinese, re.DOTALL):
+        assert block in README  # the same commands
+    linked = re.findall(r"\]\(([^)#:]+)[)#]", chinese)
+    assert {"README.md", "docs/scale_response.png"} <= set(linked)
+    assert [path for path in linked if not (ROOT / path).exists()] == []
+    for section in re.findall(r"README\.md#([\w-]+)", chinese):
+        titles = [t.lower().replace(" ", "-") for t in re.findall(r"^## (.+)$", README, re.M)]
+        assert section in titles
+
+
 def test_its_table_is_what_make_figures_prints(tmp_path, capsys):
     """To one unit of the last digit, on any processor; and it is rounded once."""
     from skviz import cli
