@@ -28,7 +28,7 @@ def test_its_code_runs(tmp_path, monkeypatch, capsys):
     assert "stage3.1.sk" in capsys.readouterr().out
 
 
-def test_the_chinese_one_runs_and_promises_what_this_one_does(tmp_path, monkeypatch, capsys):
+def test_the_chinese_one_runs_and_promises_what_this_one_does(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     chinese = (ROOT / "README.zh.md").read_text()
     names: dict[str, object] = {}
