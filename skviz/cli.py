@@ -71,7 +71,8 @@ def make_again(arguments: argparse.Namespace) -> int:
         device=arguments.device,
     )
     if arguments.json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        shown = {key: value for key, value in found.items() if key != "figure"}
+        print(json.dumps(shown, indent=2, ensure_ascii=False))
         return 0 if found["same"] else 1
     word = "same" if found["same"] else "OTHER"
     worst = f" ({found['where']})" if found["difference"] else ""

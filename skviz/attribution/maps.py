@@ -38,7 +38,7 @@ from skviz.attribution.baselines import checked_mask, make_baselines
 from skviz.attribution.job import Job, completeness_error
 from skviz.attribution.methods import COMPLETE, METHODS, check_options
 from skviz.attribution.probe import Probe, rows_that_fit
-from skviz.attribution.targets import Target, resolve
+from skviz.attribution.targets import Target, resolve, target_said
 from skviz.capture import Units, units_of
 from skviz.errors import AttributionError
 from skviz.models import device as devices
@@ -158,6 +158,8 @@ def attribute(
         else:
             ds = _over_scales(run, as_scenes(model, images), [1.0] if scales is None else scales)
     ds.attrs |= {
+        "study": "attribute",
+        "target": [target_said(one) for one in run.asked],
         "method": method,
         "baseline": "given" if isinstance(baseline, Tensor) else baseline,
         "options": json.dumps(options, sort_keys=True),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from skviz.errors import AttributionError, UnitError
+from skviz.scenes.made import step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from skviz.capture import Unit, Units
     from skviz.capture.kernels import Kernel
 
-__all__ = ["BranchWeight", "Category", "Classes", "Difference", "Target", "resolve"]
+__all__ = ["BranchWeight", "Category", "Classes", "Difference", "Target", "resolve", "target_said"]
 
 
 class Target(Protocol):
@@ -128,6 +129,21 @@ class Classes:
     """A class for each image, by number; made by `skviz.target.classes`."""
 
     numbers: tuple[int, ...]
+
+
+FUNCTIONS = {
+    BranchWeight: "target.branch",
+    Difference: "target.difference",
+    Category: "target.category",
+    Classes: "target.classes",
+}
+
+
+def target_said(asked: Any) -> Any:
+    """Describe what is asked for as JSON can hold it."""
+    if type(asked) in FUNCTIONS:
+        return step(f"skviz.{FUNCTIONS[type(asked)]}", **vars(asked))
+    return int(asked) if isinstance(asked, Integral) else str(asked)
 
 
 def resolve(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from importlib.metadata import version
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +36,13 @@ STUDIES = {
     "sweep": ("channels", "engine", "chunk"),
     "receptive_field": ("draws", "seed"),
     "controls": ("seeds", "names", "chunk"),
+    "effect": ("interventions", "chunk"),
+    "attribute": ("target", "method", "baseline", "options", "seed"),
+}
+# What these were told that is no plain value, and is made by calling one of these.
+CALLS = {
+    f"skviz.{name}": name
+    for name in ("force", "ablate", "swap", *(f"target.{n}" for n in skviz.target.__all__))
 }
 METHODS = ("where", "cut_out", "zoom", "moved", "against", "changed")
 
@@ -125,19 +133,38 @@ class _Again:
         kind = known.get("study")
         if kind not in STUDIES:
             raise DataError(f"its data are of {kind or 'no study'!r}, not of {', '.join(STUDIES)}")
-        told = ("model_sha256", "made", "scales", "units", "batch", *STUDIES[kind])
+        asked = ("units", "batch", *STUDIES[kind])
+        told = ("model_sha256", "made", "scales", *asked)
         key = json.dumps([kind, *(known.get(name) for name in told)])
         if key not in self.studies:
             model, scenes = self.network(known), self.scenes(known["made"])
-            options = {name: known[name] for name in ("batch", *STUDIES[kind]) if name in known}
+            options = {name: self.value(known[name]) for name in asked if name in known}
+            if kind == "effect":
+                options["interventions"] = dict(options["interventions"])
+            if kind == "attribute":
+                options |= json.loads(options.pop("options"))
             ds = getattr(skviz, kind)(
-                model, scenes, scales=known["scales"], units=known["units"], device=self.device,
-                **options,
-            )  # fmt: skip
+                model, scenes, scales=known["scales"], device=self.device, **options
+            )
             if ds.attrs["images_sha256"] != known["images_sha256"]:
                 raise DataError("the images are others than those of the figure (by their sha256)")
             self.studies[key] = ds
         return self.studies[key]
+
+    def value(self, said: Any) -> Any:
+        """Return what a study was told, from what its file says of that."""
+        if isinstance(said, list):
+            return [self.value(each) for each in said]
+        if not isinstance(said, dict):
+            if isinstance(said, str) and said.startswith(("function ", "tensor ", "given")):
+                raise DataError(f"it was told a {said} of one's own, which is kept nowhere")
+            return said
+        if "function" not in said:
+            return {name: self.value(each) for name, each in said.items()}
+        if said["function"] not in CALLS:
+            raise DataError(f"it was told {said['function']!r}, which is kept nowhere")
+        found = attrgetter(CALLS[said["function"]])(skviz)
+        return found(**{name: each for name, each in said.items() if name != "function"})
 
     def network(self, known: dict[str, Any]) -> nn.Module:
         model, name = self.model, known["model"]

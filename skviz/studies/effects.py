@@ -24,11 +24,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skviz.capture.interventions import intervene
+from skviz.capture.interventions import Ablate, Force, intervene
 from skviz.capture.recording import record
 from skviz.errors import InterventionError, SceneError
 from skviz.scenes.changes import recombined
-from skviz.scenes.made import sha256_of
+from skviz.scenes.made import sha256_of, step
 from skviz.studies.keeping import Variable
 from skviz.studies.setting import answers, as_scenes, judge, probabilities
 from skviz.studies.study import Options, run
@@ -121,8 +121,8 @@ def donor(scenes: Scenes, what: Swap) -> Scenes:
 
 def other(category: Sequence[str], place: int) -> int:
     """Return the next place that has another category."""
-    for step in range(1, len(category)):
-        following = (place + step) % len(category)
+    for apart in range(1, len(category)):
+        following = (place + apart) % len(category)
         if category[following] != category[place]:
             return following
     raise InterventionError("swap(object=True) needs scenes of at least two categories")
@@ -163,8 +163,8 @@ class Answers:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What is done."""
-        return {"interventions": {name: said(what) for name, what in self.interventions.items()}}
+        """What is done, in this order."""
+        return {"interventions": [[name, said(what)] for name, what in self.interventions.items()]}
 
     def variables(self, study: Study) -> dict[str, Variable]:
         """Say what is kept."""
@@ -210,6 +210,8 @@ def said(what: Any) -> Any:
     """Describe an intervention as JSON can hold it."""
     if isinstance(what, Mapping):
         return {unit: said(each) for unit, each in what.items()}
+    if isinstance(what, Force | Ablate | Swap):
+        return step(f"skviz.{type(what).__name__.lower()}", **vars(what))
     if callable(what):
         return f"function {getattr(what, '__qualname__', type(what).__name__)}"
     return f"tensor {sha256_of([what.cpu().numpy().tobytes()])}" if isinstance(what, Tensor) else (

@@ -66,6 +66,38 @@ def test_the_parts_of_a_panel_and_studies_of_controls(small_net, few, tmp_path):
     assert not skviz.reproduce(path, model=small_net)["same"]
 
 
+def test_effects_and_attributions_are_made_again(model, scenes, tmp_path, capsys):
+    asked = {
+        "3×3": skviz.force(kernel=3),
+        "without": skviz.ablate(branch=1),
+        "as large": skviz.swap(scale=1.0, part="mean"),
+        "equal": "uniform",
+        "each": {"stage1.0.sk": "uniform", "stage2.1.sk": skviz.force(kernel=5)},
+    }
+    ds = skviz.effect(model, scenes, asked, units=["stage1.0.sk", "stage2.1.sk"], **GRID)
+    path = skviz.save_figure(skviz.plot.intervention_effect(ds), tmp_path / "e.pdf")
+    assert skviz.reproduce(path)["same"]
+    other = dict(record.read(path)["interventions"], equal={"function": "skviz.force", "kernel": 5})
+    again = skviz.plot.intervention_effect(ds.assign_attrs(interventions=list(other.items())))
+    assert not skviz.reproduce(skviz.save_figure(again, tmp_path / "o.pdf"))["same"]
+    own = skviz.effect(model, scenes, {"own": lambda weights: weights}, **GRID)
+    path = skviz.save_figure(skviz.plot.intervention_effect(own), tmp_path / "f.pdf")
+    with pytest.raises(DataError, match=r"function .*lambda.*kept nowhere"):
+        skviz.reproduce(path)
+
+    target = skviz.target
+    targets = ["predicted", target.branch("stage2.1.sk", kernel=5, channels=[0, 3]), "category"]
+    targets += [3, target.difference("stage1.0.sk"), target.classes([1] * len(scenes))]
+    maps = skviz.attribute(model, scenes, target=targets, method="smoothgrad", seed=4, **GRID)
+    path = skviz.save_figure(skviz.plot.attribution_grid(maps), tmp_path / "a.pdf")
+    assert main(["reproduce", str(path), "--json", "--device", "cpu"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["same"]
+    assert found["count"] > 0
+    moved = skviz.plot.attribution_grid(maps.assign_attrs(seed=5))
+    assert not skviz.reproduce(skviz.save_figure(moved, tmp_path / "m.pdf"))["same"]
+
+
 def test_numbers_that_come_from_something_else_are_told(model, scenes, tmp_path, capsys):
     with skviz.intervene(model, {"stage2.1.sk": 3}):  # which no attribute says
         ds = skviz.sweep(model, scenes, **GRID)
