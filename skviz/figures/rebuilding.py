@@ -13,7 +13,7 @@ import torch
 
 import skviz
 from skviz import plot
-from skviz.errors import DataError
+from skviz.errors import DataError, entrance
 from skviz.figures.provenance import numbers, unpacked
 from skviz.figures.record import read
 from skviz.models import zoo
@@ -39,6 +39,7 @@ STUDIES = {
 METHODS = ("where", "cut_out", "zoom", "moved", "against", "changed")
 
 
+@entrance
 def reproduce(
     path: str | os.PathLike[str],
     *,

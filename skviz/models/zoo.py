@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from skviz import assets
-from skviz.errors import ModelError
+from skviz.errors import ModelError, entrance
 from skviz.models.card import Card
 from skviz.models.nn import SKNet
 from skviz.models.wrapped import wrap
@@ -30,6 +30,7 @@ def names() -> list[str]:
     return [Path(name).stem for name in assets.names_in("models", ".safetensors")]
 
 
+@entrance
 def load(name: str | Path = "objects", *, pretrained: bool = True) -> nn.Module:
     """Load a network, in evaluation mode, on the CPU.
 
