@@ -49,9 +49,7 @@ class Objects(Chosen):
         given: Any = self.rgba
         kind, shape = getattr(given, "dtype", None), tuple(getattr(given, "shape", ()))
         if kind != torch.uint8 or len(shape) != 4 or shape[1] != 4 or self.rgba.is_meta:
-            raise DataError(
-                f"objects must be a uint8 RGBA tensor (N, 4, H, W), got {kind} {shape}"
-            )
+            raise DataError(f"objects must be a uint8 RGBA tensor (N, 4, H, W), got {kind} {shape}")
         if not len(self.rgba) == len(self.category) == len(self.family):
             raise DataError(
                 f"{len(self.rgba)} cut-outs need as many categories and families, got "
