@@ -14,9 +14,10 @@ test: $(READY) lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal \
 		--nbmake --nbmake-timeout 900 --durations 10 notebooks tests
 
-# What takes hours: the wheel alone, other processors, and whether the tests notice that a number is wrong.
+# What takes hours: the wheel alone, hostile input, other processors, and whether tests notice a wrong number.
 check: $(READY)
 	$(BIN)/python -m tests.release
+	$(BIN)/python -m tests.fuzz
 	$(BIN)/python -m tests.processors
 	$(BIN)/python -m tests.mutations
 

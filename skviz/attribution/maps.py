@@ -40,7 +40,7 @@ from skviz.attribution.methods import COMPLETE, METHODS, check_options
 from skviz.attribution.probe import Probe, rows_that_fit
 from skviz.attribution.targets import Target, resolve, target_said
 from skviz.capture import Units, units_of
-from skviz.errors import AttributionError
+from skviz.errors import AttributionError, Seed, entrance
 from skviz.models import device as devices
 from skviz.scenes.made import images_hash
 from skviz.studies.setting import as_scenes, at_rest, category_index, described, increasing
@@ -56,6 +56,7 @@ MOST_ERROR = 0.05
 HALF = (torch.float16, torch.bfloat16)
 
 
+@entrance
 def attribute(
     model: nn.Module,
     images: Any,
@@ -66,7 +67,7 @@ def attribute(
     baseline: str | float | Tensor = "mean",
     mask: Tensor | None = None,
     check: Literal["raise", "warn"] = "raise",
-    seed: int = 0,
+    seed: Seed = 0,
     device: str = "auto",
     progress: bool = True,
     **options: Any,
@@ -133,18 +134,9 @@ def attribute(
     1
     """
     check_options(method, options)
-    if check not in ("raise", "warn"):
-        raise AttributionError(f"check is 'raise' or 'warn', got {check!r}")
-    run = _Run(
-        model,
-        tuple(target) if isinstance(target, list) else (target,),
-        method,
-        baseline,
-        options,
-        devices.resolve(device),
-        seed,
-        progress,
-    )
+    asked = tuple(target) if isinstance(target, list) else (target,)
+    where = devices.resolve(device)
+    run = _Run(model, asked, method, baseline, options, where, seed, progress)
     with at_rest(model, run.device), torch.inference_mode(mode=False):  # gradients, come what may
         if isinstance(images, Tensor):
             if scales is not None:
@@ -198,7 +190,7 @@ class _Run:
     baseline: str | float | Tensor
     options: dict[str, Any]
     device: torch.device
-    seed: int
+    seed: Seed
     progress: bool
     rows: int = 0  # that fit in one pass
     dtype: torch.dtype | None = field(init=False)
@@ -225,6 +217,8 @@ class _Run:
                 "images must be floats (image, channel, y, x), at least one, got "
                 f"{images.dtype} {tuple(images.shape)}"
             )
+        if not bool(images.isfinite().all()):
+            raise AttributionError("images hold numbers that are not finite")
         images = images.detach().to(self.dtype or images.dtype, copy=True)
         mask = checked_mask(mask, images)
         targets = find_targets(self.model, self.asked, images, truth)
@@ -284,8 +278,13 @@ def find_targets(
     units = units_of(model, images[:3]) if any(of_units) else Units([])
     whole = None
     if not all(of_units):
-        with torch.no_grad():
-            logits = [model(part) for part in images.split(64)]
+        try:
+            with torch.no_grad():
+                logits = [model(part) for part in images.split(64)]
+        except Exception as error:
+            raise AttributionError(
+                f"the model cannot be run on images {tuple(images.shape)}: {error}"
+            ) from error
         whole = torch.cat(logits) if isinstance(logits[0], Tensor) else logits[0]
     categories = getattr(getattr(model, "card", None), "categories", None)
     return [resolve(one, units, whole, categories, truth) for one in asked]
@@ -343,4 +342,4 @@ def _check(ds: xr.Dataset, check: str) -> None:
     )
     if check == "raise":
         raise AttributionError(f"{message}; check='warn' gives the maps all the same")
-    warnings.warn(message, stacklevel=3)
+    warnings.warn(message, stacklevel=4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from skviz.attribution.targets import BranchWeight, Category, Classes, Difference
+from skviz.errors import entrance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["branch", "category", "classes", "difference", "every_branch"]
 
 
+@entrance
 def branch(
     unit: str,
     *,
@@ -37,6 +39,7 @@ def branch(
     return BranchWeight(unit, kernel, branch, None if channels is None else tuple(channels))
 
 
+@entrance
 def difference(unit: str) -> Difference:
     """Target the weight of a unit's largest kernel minus that of its smallest (section 4.4)."""
     return Difference(unit)
@@ -47,6 +50,7 @@ def category() -> Category:
     return Category()
 
 
+@entrance
 def classes(numbers: Sequence[int]) -> Classes:
     """Target one class for each image, by number."""
     return Classes(tuple(numbers))

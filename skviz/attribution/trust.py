@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import scipy
@@ -38,6 +38,7 @@ from skviz.attribution.maps import attribute, find_targets
 from skviz.attribution.probe import Probe
 from skviz.attribution.targets import ClassLogit
 from skviz.capture.tape import Frame, Listener
+from skviz.errors import Count, Seed, entrance
 from skviz.models import device as devices
 from skviz.studies.setting import as_scenes, at_rest, category_index
 from skviz.studies.untrained import calibrate, reinitialise
@@ -52,6 +53,7 @@ __all__ = ["faithfulness"]
 ORDERS = ("attribution", "random")
 
 
+@entrance
 def faithfulness(
     model: nn.Module,
     images: Any,
@@ -60,9 +62,9 @@ def faithfulness(
     method: str = "integrated_gradients",
     scales: Sequence[float] | None = None,
     baseline: str | float | Tensor = "mean",
-    points: int = 16,
-    groups: int = 8,
-    seed: int = 0,
+    points: Count = 16,
+    groups: Annotated[int, range(2**31)] = 8,
+    seed: Seed = 0,
     device: str = "auto",
     **options: Any,
 ) -> xr.Dataset:
@@ -134,7 +136,7 @@ def tests(
     found: np.ndarray,
     targets: Sequence[Target],
     start: Tensor,
-    points: int,
+    points: Count,
     groups: int,
     settings: dict[str, Any],
 ) -> xr.Dataset:

@@ -14,7 +14,7 @@ from skviz.capture.kinds import KINDS, USUAL
 from skviz.capture.probe import probe
 from skviz.capture.select import Found, selections
 from skviz.capture.units import Unit, Units
-from skviz.errors import UnitError
+from skviz.errors import UnitError, entrance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from skviz.capture.tape import Place
 
 
+@entrance
 def find_units(
     model: nn.Module,
     *example_args: Any,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from skviz.capture.graph import tolerance
 from skviz.capture.tape import in_backward
 from skviz.capture.watching import Watch, Watching
-from skviz.errors import InterventionError, UnitError
+from skviz.errors import InterventionError, UnitError, entrance
 
 if TYPE_CHECKING:
     from skviz.capture import Unit, Units
@@ -59,6 +59,7 @@ class Ablate(_Branch):
         return torch.where(left > 0, weights * kept / left, kept / (weights.shape[1] - 1))
 
 
+@entrance
 def force(*, kernel: Kernel | None = None, branch: int | None = None) -> Force:
     """Give all weight to one branch, named by effective kernel or by index.
 
@@ -77,6 +78,7 @@ def force(*, kernel: Kernel | None = None, branch: int | None = None) -> Force:
     return Force(kernel, branch)
 
 
+@entrance
 def ablate(*, kernel: Kernel | None = None, branch: int | None = None) -> Ablate:
     """Take the weight of one branch away and renormalise the others.
 
@@ -194,6 +196,7 @@ class Intervening(Watching):
         ]
 
 
+@entrance
 def intervene(
     model: nn.Module,
     interventions: Mapping[str, Any],

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from skviz.capture.graph import tolerance
 from skviz.capture.watching import Watch, Watching
-from skviz.errors import RecordingError, UnitError
+from skviz.errors import RecordingError, UnitError, entrance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -84,7 +84,7 @@ class Recording(Watching):
     def __init__(
         self,
         model: nn.Module,
-        units: Iterable[Unit | str] | None,
+        units: str | Unit | Iterable[Unit | str] | None,
         *,
         reduce: str | Callable[[Tensor], Tensor] | None,
         grad: bool,
@@ -159,9 +159,10 @@ class Recording(Watching):
                 )
 
 
+@entrance
 def record(
     model: nn.Module,
-    units: Iterable[Unit | str] | None = None,
+    units: str | Unit | Iterable[Unit | str] | None = None,
     *,
     reduce: str | Callable[[Tensor], Tensor] | None = None,
     grad: bool = False,
@@ -177,7 +178,7 @@ def record(
     ----------
     model : nn.Module
         Any model; see `skviz.find_units`.
-    units : iterable of Unit or str, optional
+    units : iterable of Unit or str, or one of them, optional
         What to record. By default all recordable units, found at the first forward pass.
     reduce : {"channel_mean", "spatial_mean"} or callable, optional
         Applied to the weights of each call at once, to keep less.

@@ -41,13 +41,12 @@ class Watching(Listener):
     inputs, and remembered as long as the model lives and keeps its modules.
     """
 
-    def __init__(self, model: nn.Module, units: Iterable[Unit | str] | None) -> None:
-        if not isinstance(model, nn.Module):
-            raise UnitError(f"expected a torch.nn.Module, got {type(model).__name__}")
+    def __init__(self, model: nn.Module, units: str | Unit | Iterable[Unit | str] | None) -> None:
         super().__init__({"": model})
         self.model = model
         self.units: Units | None = None
         self.forwards = 0
+        units = [units] if isinstance(units, str | Unit) else units
         self._asked = None if units is None else list(units)
         self._watches: list[Watch] = []
         self._before: list[int] = []
@@ -85,10 +84,10 @@ class Watching(Listener):
         if frame.name:
             return
         if self.units is None:
-            units = units_of(self.model, *args, **kwargs)
+            found = units_of(self.model, *args, **kwargs)
             if self._asked is not None:
-                units = Units(u if isinstance(u, Unit) else units[u] for u in self._asked)
-            self.follow(self._install(units))
+                found = Units(u if isinstance(u, Unit) else found[u] for u in self._asked)
+            self.follow(self._install(found))
         self._before = [watch.fired for watch in self._watches]
 
     def made(self, made: Made) -> Tensor | None:

@@ -9,7 +9,7 @@ from weakref import WeakSet
 from IPython.core.getipython import get_ipython
 from torch import nn
 
-from skviz.errors import SkvizError
+from skviz.errors import Side, SkvizError, entrance
 from skviz.explorer.code import SCALES
 from skviz.explorer.model import Model
 from skviz.explorer.widget import Explorer
@@ -27,6 +27,7 @@ PATIENCE = 2.0  # seconds to wait for the first grid
 _made: dict[str, tuple[str, WeakSet[Explorer]]] = {}
 
 
+@entrance
 def explore(
     model: nn.Module | Mapping[str, nn.Module],
     objects: Any = None,
@@ -34,7 +35,7 @@ def explore(
     scales: Sequence[float] = SCALES,
     attribution: str | None = None,
     units: Sequence[str] | None = None,
-    canvas: int | None = None,
+    canvas: Side | None = None,
     controls: xr.Dataset | None = None,
 ) -> Explorer:
     """Explore what a network's units do with an object: a slider for its scale, and much else.

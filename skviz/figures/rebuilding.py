@@ -14,7 +14,7 @@ import torch
 
 import skviz
 from skviz import plot
-from skviz.errors import DataError
+from skviz.errors import DataError, entrance
 from skviz.figures.provenance import numbers, unpacked
 from skviz.figures.record import read
 from skviz.models import zoo
@@ -47,6 +47,7 @@ CALLS = {
 METHODS = ("where", "cut_out", "zoom", "moved", "against", "changed")
 
 
+@entrance
 def reproduce(
     path: str | os.PathLike[str],
     *,

@@ -17,7 +17,7 @@ from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from skviz.errors import SkvizError
+from skviz.errors import SkvizError, entrance
 from skviz.figures import pgf, provenance
 from skviz.figures.record import comment
 from skviz.plot import style
@@ -27,6 +27,7 @@ __all__ = ["caption", "latex", "save_figure"]
 FORMATS = (".pdf", ".png", ".svg", ".eps", ".pgf")
 
 
+@entrance
 def save_figure(
     figure: Figure | Callable[[], Figure],
     path: str | os.PathLike[str],
@@ -199,6 +200,7 @@ def keep(figure: Figure, path: Path, *, anonymous: bool) -> None:
     raise SkvizError("there is no Dataset to keep: the figure was not drawn from one")
 
 
+@entrance
 def caption(figure: Figure) -> str:
     """Return a caption that says what the figure shows, with n, interval and protocol.
 

@@ -140,7 +140,7 @@ class FigureSet:
                 given = found if isinstance(found, tuple) else (found,)
             try:
                 self.figures[name] = getattr(plot, kind)(*given, **options)
-            except TypeError as error:
+            except (TypeError, SkvizError) as error:
                 raise SkvizError(f"figure {name!r} cannot be drawn: {error}") from error
         return self.figures[name]
 
@@ -177,6 +177,6 @@ class FigureSet:
             ]
         try:
             made = getattr(skviz, run)(model, scenes, device=self.device, **options)
-        except TypeError as error:
+        except (TypeError, SkvizError) as error:
             raise SkvizError(f"study {name!r} cannot be run: {error}") from error
         return SAID[run](made) if run in SAID else made

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from skviz.errors import Side
+
 __all__ = ["Card"]
 
 
@@ -27,5 +29,5 @@ class Card:
     name: str
     network: dict[str, Any]
     categories: tuple[str, ...]
-    canvas: int
+    canvas: Side
     training: dict[str, Any] = field(default_factory=dict)

@@ -13,7 +13,7 @@ def resolve(device: str | torch.device = "auto") -> torch.device:
     Raises
     ------
     ModelError
-        If the name is no device, or CUDA is asked for and absent.
+        If the name is no device, CUDA is asked for and absent, or nothing can be computed there.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -23,4 +23,9 @@ def resolve(device: str | torch.device = "auto") -> torch.device:
         raise ModelError(f"device {device!r} is not known; use 'auto', 'cpu' or 'cuda'") from error
     if found.type == "cuda" and not torch.cuda.is_available():
         raise ModelError("device 'cuda' was asked for, but torch finds no CUDA GPU; use 'auto'")
+    try:
+        torch.zeros(1, device=found).item()
+    except (RuntimeError, NotImplementedError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise ModelError(f"nothing can be computed on {found} ({first}); use 'auto'") from error
     return found

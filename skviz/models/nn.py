@@ -11,12 +11,12 @@ branch by branch (for two branches it is one linear interpolation), so branches 
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import reduce
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from skviz.errors import ModelError
+from skviz.errors import Count, ModelError, Side, entrance
 
 __all__ = ["SKAttention", "SKConv", "SKNet", "SKUnit", "sknet26", "sknet50", "sknet101"]
 
@@ -29,11 +29,9 @@ def check_kernels(kernels: Sequence[int], channels: int, groups: int) -> tuple[i
             f"a Selective-Kernel unit selects between two or more branches, got kernels={kernels}; "
             "give at least two kernel sizes"
         )
-    if any(kernel < 1 or kernel % 2 == 0 for kernel in kernels):
-        raise ModelError(
-            f"kernels must be odd and positive so that all branches keep one size, got {kernels}"
-        )
-    if groups < 1 or channels % groups:
+    if any(kernel % 2 == 0 for kernel in kernels):
+        raise ModelError(f"kernels must be odd so that all branches keep one size, got {kernels}")
+    if channels % groups:
         raise ModelError(f"channels ({channels}) must be divisible by groups ({groups})")
     return kernels
 
@@ -105,13 +103,14 @@ class SKAttention(nn.Module):
     torch.Size([2, 64, 16, 16])
     """
 
+    @entrance
     def __init__(
         self,
-        channel: int = 512,
-        kernels: Sequence[int] = (1, 3, 5, 7),
-        reduction: int = 16,
-        group: int = 1,
-        L: int = 32,  # noqa: N803 (the paper's name)
+        channel: Side = 512,
+        kernels: Sequence[Side] = (1, 3, 5, 7),
+        reduction: Count = 16,
+        group: Count = 1,
+        L: Side = 32,  # noqa: N803 (the paper's name)
     ) -> None:
         super().__init__()
         self.kernels = check_kernels(kernels, channel, group)
@@ -163,16 +162,17 @@ class SKConv(nn.Module):
     (B, M, C); a hook that replaces them must keep their sum over the branches at 1.
     """
 
+    @entrance
     def __init__(
         self,
-        channels: int,
+        channels: Side,
         *,
-        kernels: Sequence[int] = (3, 5),
+        kernels: Sequence[Side] = (3, 5),
         dilated: bool = True,
-        groups: int = 32,
-        reduction: int = 16,
-        L: int = 32,  # noqa: N803 (the paper's name)
-        stride: int = 1,
+        groups: Count = 32,
+        reduction: Count = 16,
+        L: Side = 32,  # noqa: N803 (the paper's name)
+        stride: Count = 1,
     ) -> None:
         super().__init__()
         self.kernels = check_kernels(kernels, channels, groups)
@@ -269,23 +269,22 @@ class SKNet(nn.Module):
     ``forward`` maps images (B, in_channels, H, W) of any size to logits (B, num_classes).
     """
 
+    @entrance
     def __init__(
         self,
-        depths: Sequence[int],
-        widths: Sequence[int] = (128, 256, 512, 1024),
+        depths: Sequence[Count],
+        widths: Sequence[Side] = (128, 256, 512, 1024),
         *,
-        num_classes: int = 1000,
-        in_channels: int = 3,
-        expansion: int = 2,
-        stem_channels: int = 64,
-        stem_stride: int = 4,
+        num_classes: Side = 1000,
+        in_channels: Side = 3,
+        expansion: Count = 2,
+        stem_channels: Side = 64,
+        stem_stride: Literal[1, 2, 4] = 4,
         **options: Any,
     ) -> None:
         super().__init__()
         if len(depths) != len(widths):
             raise ModelError(f"one width per stage: got depths={depths} and widths={widths}")
-        if stem_stride not in (1, 2, 4):
-            raise ModelError(f"stem_stride must be 1, 2 or 4, got {stem_stride}")
         if stem_stride == 4:
             self.stem = conv_bn_relu(in_channels, stem_channels, 7, stride=2, padding=3, bias=False)
             self.stem.add_module("pool", nn.MaxPool2d(3, stride=2, padding=1))
@@ -309,7 +308,7 @@ class SKNet(nn.Module):
     def reset_parameters(self) -> None:
         """Draw the weights of all convolutions anew (He et al. 2015)."""
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:

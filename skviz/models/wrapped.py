@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from skviz.errors import ModelError
+from skviz.errors import ModelError, Side, entrance
 from skviz.models.card import Card
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class Wrapped(nn.Module):
         return self.inner(images) if self.run is None else self.run(self.inner, images)
 
 
+@entrance
 def wrap(
     model: nn.Module,
     *,
@@ -83,7 +84,7 @@ def wrap(
     std: Sequence[float] | None = None,
     categories: Sequence[str] | None = None,
     name: str | None = None,
-    canvas: int | None = None,
+    canvas: Side | None = None,
     forward: Callable[[nn.Module, Tensor], Any] | None = None,
 ) -> Wrapped:
     """Say what a model needs to be shown pictures, once, for everything that shows it some.

@@ -6,11 +6,14 @@ know what it is (`Card`). Nothing is unpickled and nothing is downloaded.
 
 import hashlib
 import importlib
+import io
 import json
+import os
 import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import IO
 
 import safetensors
 import safetensors.torch
@@ -18,7 +21,7 @@ import torch
 from torch import nn
 
 from skviz import assets
-from skviz.errors import ModelError
+from skviz.errors import ModelError, entrance
 from skviz.models.card import Card
 from skviz.models.nn import SKNet
 from skviz.models.wrapped import wrap
@@ -27,6 +30,8 @@ __all__ = ["Card", "load", "names", "save"]
 
 HEADER = "skviz"
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+LONGEST = 10**8  # bytes of a header, as safetensors has it
+FLOATS = ("BF16", "F16", "F32", "F64")
 
 
 def names() -> list[str]:
@@ -34,6 +39,7 @@ def names() -> list[str]:
     return [Path(name).stem for name in assets.names_in("models", ".safetensors")]
 
 
+@entrance
 def load(name: str | Path = "objects", *, pretrained: bool = True) -> nn.Module:
     """Load a network, in evaluation mode, on the CPU.
 
@@ -69,25 +75,58 @@ def load(name: str | Path = "objects", *, pretrained: bool = True) -> nn.Module:
         return load_timm(str(name).removeprefix("timm/"), pretrained)
     if str(name) in names():
         content = assets.read_bytes(f"models/{name}.safetensors")
-    elif Path(name).suffix == ".safetensors" and Path(name).is_file():
-        content = Path(name).read_bytes()
-    elif FUNCTION.fullmatch(str(name)):
-        return called(*str(name).split(":"))
-    else:
-        raise ModelError(
-            f"no network {str(name)!r}; shipped are {names()}, or give the path of a "
-            ".safetensors file that skviz saved, timm/NAME, or package.module:function"
-        )
+        return built(io.BytesIO(content), str(name))
     try:
-        weights = safetensors.torch.load(content)
-        length = int.from_bytes(content[:8], "little")
-        header = json.loads(content[8 : 8 + length])["__metadata__"][HEADER]
-        fields = json.loads(header)
-        card = Card(**fields | {"categories": tuple(fields["categories"])})
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{name} is not a network that skviz saved: {error!r}") from error
-    model = SKNet(**card.network, num_classes=len(card.categories))
-    model.load_state_dict(weights)
+        if Path(name).suffix == ".safetensors" and Path(name).is_file():
+            with Path(name).open("rb") as file:
+                return built(file, str(name))
+    except OSError as error:
+        raise ModelError(f"{str(name)[:80]!r} cannot be read ({error.strerror})") from error
+    if FUNCTION.fullmatch(str(name)):
+        return called(*str(name).split(":"))
+    raise ModelError(
+        f"no network {str(name)[:80]!r}; shipped are {names()}, or give the path of a "
+        ".safetensors file that skviz saved, timm/NAME, or package.module:function"
+    )
+
+
+def built(file: IO[bytes], name: str) -> SKNet:
+    """Build a network, once its header, its card and the size of its file agree.
+
+    Nothing that a header asks for is made before the file is known to hold as much.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    length = int.from_bytes(file.read(8), "little")
+    try:
+        if not 0 < length <= min(size, LONGEST):
+            raise ValueError("it has no header")
+        header = json.loads(file.read(length))
+        card = entrance(Card)(**json.loads(header.pop("__metadata__")[HEADER]))
+        if 8 + length + max(each["data_offsets"][1] for each in header.values()) != size:
+            raise ValueError("it is cut, or longer than it says")
+        if sum(card.network["depths"]) * len(card.network.get("kernels", "12")) > len(header):
+            raise ValueError("its card tells of more units than it holds")
+        if len(set(card.categories)) < len(card.categories):
+            raise ValueError("a category is there twice")
+        with torch.device("meta"):
+            empty = SKNet(**card.network, num_classes=len(card.categories)).state_dict()
+        held = {key: (each["dtype"] in FLOATS, each["shape"]) for key, each in header.items()}
+        wanted = {key: (each.is_floating_point(), list(each.shape)) for key, each in empty.items()}
+        wrong = sorted(key for key in held | wanted if held.get(key) != wanted.get(key))
+        if wrong:
+            raise ValueError(f"{len(wrong)} tensors are not those of its card, {wrong[0][:80]!r}")
+        file.seek(0)
+        model = SKNet(**card.network, num_classes=len(card.categories))
+        model.load_state_dict(safetensors.torch.load(file.read()))
+    except (
+        safetensors.SafetensorError, ModelError, LookupError, TypeError, ValueError, RuntimeError,
+        AttributeError,
+    ) as error:  # fmt: skip
+        why = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"{name[-80:]} is not a network that skviz saved ({type(error).__name__}: {why})"
+        ) from error
     model.card = card  # type: ignore[assignment]
     return model.eval()
 

@@ -22,7 +22,7 @@ from matplotlib.font_manager import findfont, fontManager, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
 
-from skviz.errors import SkvizError
+from skviz.errors import SkvizError, entrance
 from skviz.plot import venues
 
 __all__ = ["InlineFigure", "context", "describe", "drawing", "figure", "series"]
@@ -204,6 +204,7 @@ class InlineFigure(Figure):
 
 def drawing(function: Callable[P, R]) -> Callable[P, R]:
     """Make a plot draw in skviz's style, refuse data that cannot be drawn, and be repeatable."""
+    function = entrance(function)
 
     @wraps(function)
     def draw(*args: P.args, **kwargs: P.kwargs) -> R:

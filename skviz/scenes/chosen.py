@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from skviz.errors import DataError
+from skviz.errors import DataError, entrance
 from skviz.scenes.made import Made, step
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class Chosen:
     def _replaced(self, places: Sequence[int], **names: Any) -> Self:
         raise NotImplementedError
 
+    @entrance
     def where(
         self,
         *,

@@ -1,6 +1,5 @@
 """The shipped cut-outs, and their placing on backgrounds."""
 
-import math
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from skviz.assets import names_in, read_image
-from skviz.errors import DataError, SceneError
+from skviz.errors import DataError, SceneError, Seed, Side, entrance
 from skviz.scenes.backgrounds import procedural
 from skviz.scenes.chosen import Chosen
 from skviz.scenes.drawing import premultiplied, rotation_matrix, warp
@@ -47,11 +46,10 @@ class Objects(Chosen):
     made: Made = ()
 
     def __post_init__(self) -> None:
-        if self.rgba.ndim != 4 or self.rgba.shape[1] != 4 or self.rgba.dtype != torch.uint8:
-            raise DataError(
-                "objects must be a uint8 RGBA tensor (N, 4, H, W), got "
-                f"{self.rgba.dtype} {tuple(self.rgba.shape)}"
-            )
+        given: Any = self.rgba
+        kind, shape = getattr(given, "dtype", None), tuple(getattr(given, "shape", ()))
+        if kind != torch.uint8 or len(shape) != 4 or shape[1] != 4 or self.rgba.is_meta:
+            raise DataError(f"objects must be a uint8 RGBA tensor (N, 4, H, W), got {kind} {shape}")
         if not len(self.rgba) == len(self.category) == len(self.family):
             raise DataError(
                 f"{len(self.rgba)} cut-outs need as many categories and families, got "
@@ -90,6 +88,7 @@ def all_objects() -> Objects:
     )
 
 
+@entrance
 def objects(
     *, category: Iterable[str] | None = None, family: Iterable[str] | None = None
 ) -> Objects:
@@ -117,15 +116,16 @@ def objects(
     return all_objects().where(category=category, family=family)
 
 
+@entrance
 def place(
     objects: Objects,
     *,
-    canvas: int = CANVAS,
+    canvas: Side = CANVAS,
     reference: float = 0.5,
     position: tuple[float, float] = (0.0, 0.0),
     rotation: float = 0.0,
     backgrounds: Tensor | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     device: torch.device | str = "cpu",
 ) -> Scenes:
     """Place each object on a background of its own.
@@ -175,12 +175,9 @@ def place(
         backgrounds=backgrounds,
         seed=seed if backgrounds is None else None,
     )
-    if not (math.isfinite(reference) and reference > 0):
+    if reference <= 0:
         raise SceneError(f"reference must be a positive fraction of the canvas, got {reference}")
-    if not math.isfinite(rotation):
-        raise SceneError(f"rotation must be a finite number of degrees, got {rotation}")
-    middle = torch.tensor([[(0.5 + offset) * canvas for offset in position]], device=device)
-    if not bool(((middle > 0) & (middle < canvas)).all()):
+    if not all(abs(offset) < 0.5 for offset in position):
         raise SceneError(f"position {position} is off the canvas; offsets lie between -0.5 and 0.5")
     if backgrounds is None:
         backgrounds = procedural([seed * 1_000_003 + i for i in range(count)], canvas)
@@ -190,6 +187,11 @@ def place(
             f"{tuple(backgrounds.shape)}"
         )
     checked_images(backgrounds, "backgrounds")
+    try:
+        middle = torch.tensor([[(0.5 + offset) * canvas for offset in position]], device=device)
+        middle.tolist()
+    except (RuntimeError, NotImplementedError, AssertionError) as error:
+        raise SceneError(f"nothing can be drawn on device {device!r} ({error})") from error
     cut_outs = premultiplied(objects.rgba.to(device))
     side = torch.full((count,), reference * canvas, device=device)
     if rotation:
@@ -198,7 +200,7 @@ def place(
         side = side * growth
     layers = Layers(
         cut_outs,
-        backgrounds.to(device).expand(count, -1, -1, -1),
+        backgrounds.detach().to(device).expand(count, -1, -1, -1),
         side,
         middle.expand(count, 2),
         objects.ids,

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from torch import Tensor
 
 __all__ = ["Made", "content_of", "images_hash", "plain", "sha256_of", "step"]
 
@@ -33,7 +33,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, Path):
         return value.name
     if hasattr(value, "shape"):
-        return {"shape": list(value.shape), "sha256": sha256_of([np.asarray(value).tobytes()])}
+        held = raw(value) if isinstance(value, Tensor) else np.asarray(value).tobytes()
+        return {"shape": list(value.shape), "sha256": sha256_of([held])}
     return [plain(each) for each in value]
 
 
@@ -47,10 +48,13 @@ def sha256_of(parts: Iterable[bytes]) -> str:
 
 def content_of(*tensors: Tensor) -> int:
     """Return the first 64 bits of the sha256 of what makes an image what it is."""
-    found = sha256_of(
-        f"{tuple(t.shape)}".encode() + t.cpu().contiguous().numpy().tobytes() for t in tensors
-    )
+    found = sha256_of(f"{tuple(t.shape)}".encode() + raw(t) for t in tensors)
     return int(found[:16], 16)
+
+
+def raw(tensor: Tensor) -> bytes:
+    """Return the bytes of a tensor, also of a type that NumPy does not have."""
+    return bytes(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
 
 
 def images_hash(content: np.ndarray) -> str:

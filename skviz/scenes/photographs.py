@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from skviz.assets import names_in, read_bytes, read_image
-from skviz.errors import DataError
+from skviz.errors import DataError, Side, entrance
 from skviz.scenes.chosen import Listed
 from skviz.scenes.folders import in_folder
 from skviz.scenes.made import step
@@ -57,12 +57,14 @@ class Photographs(Listed):
 
         return tuple(self.reader.all(mask, self.places))
 
-    def shown(self, *, canvas: int = CANVAS) -> Scenes:
+    @entrance
+    def shown(self, *, canvas: Side = CANVAS) -> Scenes:
         """Cut out the objects, if there is a mask for the first; else zoom."""
         first = self.reader.read(self.places[0])[1] if len(self) else None
         return self.zoom(canvas=canvas) if first is None else self.cut_out(canvas=canvas)
 
-    def zoom(self, *, canvas: int = CANVAS) -> Scenes:
+    @entrance
+    def zoom(self, *, canvas: Side = CANVAS) -> Scenes:
         """Enlarge the centre of each: the paper's protocol (section 4.4, figure 3).
 
         Parameters
@@ -72,7 +74,8 @@ class Photographs(Listed):
         """
         return self._scenes("zoom", canvas)
 
-    def cut_out(self, *, canvas: int = CANVAS) -> Scenes:
+    @entrance
+    def cut_out(self, *, canvas: Side = CANVAS) -> Scenes:
         """Cut the masked object out of each, to return to the filled picture at any scale.
 
         At scale 1 the object has its own size and place. What is wrong with a mask is said when
@@ -99,6 +102,7 @@ class Photographs(Listed):
         )
 
 
+@entrance
 def photographs(
     source: Any = None, *, masks: Any = None, category: str | Iterable[str] | None = None
 ) -> Photographs:

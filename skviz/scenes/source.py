@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import torch
 
-from skviz.errors import SceneError
+from skviz.errors import SceneError, Side, entrance
 from skviz.scenes import changes
 from skviz.scenes.backgrounds import named as named_background
 from skviz.scenes.chosen import Listed
@@ -111,6 +111,7 @@ class Scenes(Listed):
         shown = [one for n, one in enumerate(found) if n not in problems] if skip else found
         return Rendered(tuple(usable(shown)), problems)
 
+    @entrance
     def render(self, scale: float) -> Tensor:
         """Render every scene at `scale`: (N, 3, S, S) in 0…1.
 
@@ -123,6 +124,7 @@ class Scenes(Listed):
         """
         return self.ready().render(scale)
 
+    @entrance
     def mask(self, scale: float) -> Tensor | None:
         """How much of each pixel is object at `scale`: (N, S, S) in 0…1; None if not known."""
         return self.ready().mask(scale)
@@ -144,6 +146,7 @@ class Scenes(Listed):
             )
         return found
 
+    @entrance
     def moved(self, y: float, x: float) -> Self:
         """Move every object by fractions of the canvas.
 
@@ -157,6 +160,7 @@ class Scenes(Listed):
             raise SceneError(f"moved by {(y, x)}, the object is off the canvas")
         return self._in_memory(replace(self.layers, centre=centre), step("moved", y=y, x=x))
 
+    @entrance
     def against(self, backgrounds: Tensor | str) -> Self:
         """Put every object on another background.
 
@@ -172,6 +176,7 @@ class Scenes(Listed):
             raise SceneError(f"backgrounds must be {tuple(made.shape)}, got {backgrounds.shape}")
         return self._in_memory(replace(self.layers, backgrounds=backgrounds.expand_as(made)), call)
 
+    @entrance
     def changed(self, control: str, scales: Sequence[float]) -> Self:
         """Return the scenes of a control, for the same sweep.
 
@@ -189,7 +194,8 @@ class Scenes(Listed):
         """
         return self.on(*changes.changed(self, control, scales))
 
-    def zoom(self, *, canvas: int = CANVAS) -> Self:
+    @entrance
+    def zoom(self, *, canvas: Side = CANVAS) -> Self:
         """Enlarge the centre of each scene as it is at scale 1, as if it were a photograph."""
         pictures = tuple(self.render(1.0).split(1))
         made = self._in_memory(Enlarged(pictures, canvas), step("zoom", canvas=canvas))

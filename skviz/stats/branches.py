@@ -2,11 +2,12 @@
 
 import xarray as xr
 
-from skviz.errors import SkvizError
+from skviz.errors import SkvizError, entrance
 
 __all__ = ["channels"]
 
 
+@entrance
 def channels(ds: xr.Dataset, unit: str) -> xr.DataArray:
     """Return the weights of one unit channel by channel.
 

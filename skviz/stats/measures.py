@@ -11,7 +11,7 @@ import numpy as np
 import scipy
 import xarray as xr
 
-from skviz.errors import SkvizError
+from skviz.errors import SkvizError, entrance
 from skviz.stats.intervals import clusters, estimate
 
 __all__ = [
@@ -40,6 +40,7 @@ def kernels(ds: xr.Dataset) -> xr.DataArray:
     return sizes
 
 
+@entrance
 def attention_difference(ds: xr.Dataset) -> xr.DataArray:
     """Mean weight of the largest kernel minus mean weight of the smallest (section 4.4).
 
@@ -93,6 +94,7 @@ def largest(sizes: xr.DataArray) -> xr.DataArray:
     return ranked.argmax("branch")
 
 
+@entrance
 def expected_kernel(ds: xr.Dataset) -> xr.DataArray:
     """Σ weight · kernel, (image, scale, unit), in pixels of the unit's feature map.
 
@@ -177,6 +179,7 @@ def holm(p: np.ndarray) -> np.ndarray:
     return np.take_along_axis(corrected, back, -1)
 
 
+@entrance
 def shift(ds: xr.Dataset, *, cluster: str | Sequence[Any] | np.ndarray | None = None) -> xr.Dataset:
     """Measure how far each unit's selection moves from the smallest to the largest scale.
 
@@ -216,6 +219,7 @@ def ends(values: xr.DataArray) -> xr.DataArray:
     return values.isel(scale=-1, drop=True) - values.isel(scale=0, drop=True)
 
 
+@entrance
 def compare(
     ds: xr.Dataset, *, cluster: str | Sequence[Any] | np.ndarray | None = None
 ) -> xr.Dataset:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 import xarray as xr
@@ -28,7 +28,7 @@ from tqdm import tqdm
 from skviz import stats
 from skviz.capture.interventions import intervene
 from skviz.capture.recording import record
-from skviz.errors import SkvizError
+from skviz.errors import Count, SkvizError, entrance
 from skviz.scenes.changes import CONTROL_SCENES
 from skviz.studies.setting import as_scenes, at_rest, checked
 from skviz.studies.study import Options, Study, run
@@ -57,20 +57,21 @@ NAMES = {
 SAMPLE = 32  # scenes, at every scale, on which gains are measured
 
 
+@entrance
 def controls(
     model: nn.Module,
     scenes: Any,
     *,
     scales: Sequence[float] = (0.5, 1.0, 2.0),
     names: Sequence[str] = tuple(CONTROL_SCENES),
-    seeds: int = 3,
+    seeds: Annotated[int, range(2**31)] = 3,
     units: str | Unit | Iterable[str | Unit] | None = None,
-    batch: int = 32,
+    batch: Count = 32,
     device: str = "auto",
     progress: bool = True,
     store: str | os.PathLike[str] | None = None,
-    chunk: int = 128,
-    on_error: str = "stop",
+    chunk: Count = 128,
+    on_error: Literal["stop", "skip"] = "stop",
     client: Client | None = None,
 ) -> xr.Dataset:
     """Run a claim about object scale together with everything that might explain it otherwise.

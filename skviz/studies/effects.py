@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from skviz.capture.interventions import Ablate, Force, intervene
 from skviz.capture.recording import record
-from skviz.errors import InterventionError, SceneError
+from skviz.errors import Count, InterventionError, SceneError, entrance
 from skviz.scenes.changes import recombined
 from skviz.scenes.made import sha256_of, step
 from skviz.studies.keeping import Variable
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 __all__ = ["effect", "swap"]
 
 NATURAL, ALL = "natural", "all"
-PARTS = ("all", "mean", "pattern")
 ROUNDS = 100  # of proportional fitting; two branches are within 1e-6 after about twenty
 
 
@@ -60,12 +59,13 @@ class Swap:
     part: str
 
 
+@entrance
 def swap(
     *,
     scale: float | None = None,
     background: bool = False,
     object: bool = False,  # noqa: A002 (what is swapped, in the words of the scenes)
-    part: str = "all",
+    part: Literal["all", "mean", "pattern"] = "all",
 ) -> Swap:
     """Give each scene the weights that the undisturbed model has for another one.
 
@@ -101,8 +101,6 @@ def swap(
     """
     if scale is None and not background and not object:
         raise InterventionError("swap with what? give scale=, background=True or object=True")
-    if part not in PARTS:
-        raise InterventionError(f"part must be one of {', '.join(PARTS)}, got {part!r}")
     return Swap(None if scale is None else float(scale), background, object, part)
 
 
@@ -219,6 +217,7 @@ def said(what: Any) -> Any:
     )  # fmt: skip
 
 
+@entrance
 def effect(
     model: nn.Module,
     scenes: Any,
@@ -226,12 +225,12 @@ def effect(
     *,
     scales: Sequence[float] | None = None,
     units: str | Unit | Iterable[str | Unit] | None = None,
-    batch: int = 32,
+    batch: Count = 32,
     device: str = "auto",
     progress: bool = True,
     store: str | os.PathLike[str] | None = None,
-    chunk: int = 128,
-    on_error: str = "stop",
+    chunk: Count = 128,
+    on_error: Literal["stop", "skip"] = "stop",
     client: Client | None = None,
 ) -> xr.Dataset:
     """Classify every scene at every scale with the selection of each unit, and of all, changed.

@@ -26,7 +26,7 @@ from torch import nn
 from tqdm import tqdm
 
 from skviz import stats
-from skviz.errors import SceneError, SkvizError
+from skviz.errors import SceneError, SkvizError, entrance
 from skviz.scenes.crossed import Cell, cells, drawn, fits
 from skviz.scenes.made import images_hash
 from skviz.studies.setting import as_scenes, described
@@ -43,6 +43,7 @@ __all__ = ["factorial"]
 PART = 32  # scenes that are in memory at once, in all cells
 
 
+@entrance
 def factorial(
     model: nn.Module | Mapping[str, nn.Module],
     scenes: Any,

@@ -24,7 +24,7 @@ from skviz.capture import units_of
 from skviz.capture.recording import record
 from skviz.capture.tape import is_changed
 from skviz.capture.watching import Watch, Watching
-from skviz.errors import ModelError
+from skviz.errors import ModelError, entrance
 from skviz.models import zoo
 from skviz.models.wrapped import Wrapped
 from skviz.studies.setting import as_scenes, at_rest, canvas_of, choose, described
@@ -44,6 +44,7 @@ CLOSE = 1e-5
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 
+@entrance
 def to_onnx(
     model: nn.Module,
     path: str | os.PathLike[str],

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from skviz.capture.interventions import force, intervene
 from skviz.capture.names import kernel_name
 from skviz.capture.outputs import unit_output
+from skviz.errors import Count, Seed, entrance
 from skviz.scenes.made import sha256_of
 from skviz.studies.keeping import Variable
 from skviz.studies.setting import choose
@@ -58,8 +59,8 @@ class Fields:
         As `receptive_field` takes them.
     """
 
-    draws: int
-    seed: int
+    draws: Count
+    seed: Seed
     name: ClassVar[str] = "receptive_field"
 
     @property
@@ -113,20 +114,21 @@ class Fields:
         }
 
 
+@entrance
 def receptive_field(
     model: nn.Module,
     scenes: Any,
     *,
     scales: Sequence[float] = (1.0,),
     units: str | Unit | Iterable[str | Unit] | None = None,
-    draws: int = 4,
-    batch: int = 16,
-    seed: int = 0,
+    draws: Count = 4,
+    batch: Count = 16,
+    seed: Seed = 0,
     device: str = "auto",
     progress: bool = True,
     store: str | os.PathLike[str] | None = None,
-    chunk: int = 128,
-    on_error: str = "stop",
+    chunk: Count = 128,
+    on_error: Literal["stop", "skip"] = "stop",
     client: Client | None = None,
 ) -> xr.Dataset:
     """Measure the effective receptive field of units, as they are and with each kernel forced.
@@ -194,7 +196,7 @@ def squared_gradients(
     model: nn.Module,
     images: Tensor,
     units: Sequence[Unit],
-    draws: int,
+    draws: Count,
     generators: Sequence[torch.Generator],
 ) -> Tensor:
     """Squared gradient of each unit's central position, summed over colours and channels.

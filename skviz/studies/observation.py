@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from skviz.errors import entrance
 from skviz.scenes.properties import PROPERTIES, of_mask, properties
 from skviz.studies.setting import as_scenes
 from skviz.studies.sweeps import sweep
@@ -28,6 +29,7 @@ OF_MASK = {
 }
 
 
+@entrance
 def readings(
     model: nn.Module,
     scenes: Any,

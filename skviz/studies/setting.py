@@ -19,7 +19,7 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from skviz.capture import Unit
-from skviz.errors import SkvizError, UnitError
+from skviz.errors import SkvizError, UnitError, shown
 from skviz.models import zoo
 from skviz.scenes.cutouts import Objects, place
 from skviz.scenes.made import sha256_of, step
@@ -71,7 +71,7 @@ def checked(scales: Sequence[float] | None, scenes: Scenes) -> list[float]:
         warnings.warn(
             f"scales {left} are left out: there an object would leave its canvas or be too small; "
             f"these scenes go from {low:.3g} to {high:.3g}",
-            stacklevel=4,
+            stacklevel=5,
         )
     return increasing(kept)
 
@@ -120,6 +120,8 @@ def as_scenes(model: nn.Module, given: Any) -> Scenes:
     if isinstance(given, Objects):
         return place(given, canvas=canvas_of(model))
     if isinstance(given, Tensor) and given.ndim == 4 and given.is_floating_point() and len(given):
+        if not bool(given.isfinite().all()):
+            raise SkvizError("images hold numbers that are not finite; look for 0 / 0 before them")
         none = ("",) * len(given)
         return Scenes(
             source=Still(given.detach()),
@@ -181,13 +183,13 @@ def at_rest(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Put a model in evaluation mode on a device, and everything back as it was."""
     training = {module: module.training for module in model.modules()}
     home = next((parameter.device for parameter in model.parameters()), device)
-    model.eval().to(device)
     try:
+        model.eval().to(device)
         yield
     finally:
-        model.to(home)
         for module, mode in training.items():
             module.training = mode
+        model.to(home)
 
 
 def choose(found: Units, units: str | Unit | Iterable[str | Unit] | None) -> list[Unit]:
@@ -196,7 +198,10 @@ def choose(found: Units, units: str | Unit | Iterable[str | Unit] | None) -> lis
         named = [units] if isinstance(units, str | Unit) else list(units)
         if not named:
             raise UnitError("no unit is asked for; leave units= out for all")
-        return [found[unit if isinstance(unit, str) else unit.name] for unit in named]
+        chosen = [found[unit if isinstance(unit, str) else unit.name] for unit in named]
+        if len({unit.name for unit in chosen}) < len(chosen):
+            raise UnitError(f"a unit is there twice; name each once, got {shown(named)}")
+        return chosen
     kept = [unit for unit in found if unit.recordable and not unit.degenerate]
     if not kept:
         raise UnitError(f"the model has no unit whose weights can be shown:\n{found}")

@@ -20,7 +20,7 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import LocalStore
 
-from skviz.errors import DataError
+from skviz.errors import DataError, entrance
 from skviz.studies.keeping import with_hash
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class Checked(LocalStore):
         return found
 
 
+@entrance
 def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     """Write a result to a new Zarr store, complete or not at all.
 
@@ -165,6 +166,7 @@ def attributes(path: Path) -> dict[str, Any]:
     return found
 
 
+@entrance
 def load(path: str | os.PathLike[str], *, lazy: bool = False) -> xr.Dataset:
     """Read a result that `save` or a study wrote; with `lazy`, values only when they are used.
 

@@ -169,14 +169,11 @@ class Study:
     options: Options
 
     def __post_init__(self) -> None:
-        on_error, batch, chunk = self.options.on_error, self.options.batch, self.options.chunk
-        if on_error not in ("stop", "skip"):
-            raise DataError(f"on_error must be 'stop' or 'skip', got {on_error!r}")
+        batch, self.chunk = self.options.batch, self.options.chunk
         self.where = devices.resolve(self.options.device)
-        self.batch = batch_size(self.scenes, self.where) if batch is None else int(batch)
-        self.chunk = int(chunk)  # also NumPy's numbers
-        if min(self.batch, self.chunk, len(self.scenes)) < 1:
-            raise DataError("a study needs an image, and batch and chunk of at least 1")
+        self.batch = batch_size(self.scenes, self.where) if batch is None else batch
+        if not len(self.scenes):
+            raise DataError("a study needs an image")
         self.options = replace(self.options, batch=self.batch, device=str(self.where))
 
     @cached_property
@@ -199,7 +196,7 @@ class Study:
     def units(self) -> list[Unit]:
         """The units that were asked for; those that were found before are not looked for again."""
         asked = self.options.units
-        if isinstance(asked, list) and all(isinstance(unit, Unit) for unit in asked):
+        if asked and isinstance(asked, list) and all(isinstance(unit, Unit) for unit in asked):
             return asked
         return choose(self.found, asked)
 

@@ -31,7 +31,7 @@ import numpy as np
 import torch
 
 from skviz.capture.recording import record, spatial_mean
-from skviz.errors import SkvizError
+from skviz.errors import Count, SkvizError, entrance
 from skviz.models import device as devices
 from skviz.studies.exported import answer
 from skviz.studies.keeping import EXAMPLES, Variable
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
 __all__ = ["SCALES", "Weights", "sweep"]
 
 EACH = "image scale"
-ENGINES = ("torch", "onnx")
 WHITE = 255  # where there is no picture
 
 
@@ -188,19 +187,20 @@ def share(batch: Batch) -> np.ndarray:
     return mask.mean((1, 2)).cpu().numpy()
 
 
+@entrance
 def sweep(
     model: nn.Module,
     scenes: Any,
     *,
     scales: Sequence[float] | None = None,
     units: str | Unit | Iterable[str | Unit] | None = None,
-    batch: int | None = None,
+    batch: Count | None = None,
     device: str = "auto",
     progress: bool = True,
     store: str | os.PathLike[str] | None = None,
-    chunk: int = 128,
+    chunk: Count = 128,
     channels: bool | None = None,
-    on_error: str = "stop",
+    on_error: Literal["stop", "skip"] = "stop",
     client: Client | None = None,
     engine: Literal["torch", "onnx"] = "torch",
 ) -> xr.Dataset:
@@ -253,8 +253,6 @@ def sweep(
     >>> dict(ds["weight"].sizes)
     {'image': 6, 'scale': 2, 'unit': 6, 'branch': 2}
     """
-    if engine not in ENGINES:
-        raise SkvizError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
     if engine == "onnx" and devices.resolve(device).type != "cpu":
         raise SkvizError("the engine 'onnx' runs on the CPU; give device='cpu'")
     return run(

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from skviz.errors import ModelError, SkvizError
+from skviz.errors import ModelError, SkvizError, entrance
 
 __all__ = ["calibrate", "reinitialise", "untrained"]
 
 
+@entrance
 def untrained(model: nn.Module, images: Iterable[Tensor], *, seed: int) -> nn.Module:
     """Return a copy of a model with random weights and batch-norm statistics of these images.
 

@@ -256,7 +256,7 @@ def test_three_branches_are_split_too():
 
 def test_swaps_that_are_none(net, few):
     for wrong in ({}, {"scale": 2.0, "part": "half"}):
-        with pytest.raises(SkvizError, match=r"swap with what|part must be one of"):
+        with pytest.raises(SkvizError, match=r"swap with what|part must be 'all' or"):
             swap(**wrong)
     plain = skviz.place(few, canvas=32, backgrounds=torch.zeros(1, 3, 32, 32))
     with pytest.raises(SkvizError, match="different backgrounds"):

@@ -197,8 +197,8 @@ def test_a_study_may_run_on_the_graph(small_net, few, tmp_path):
     with pytest.raises(DataError, match="another study"):  # no store holds some of both
         skviz.sweep(small_net, scenes, store=path, **asked)
     for wrong, message in (
-        ({"engine": "jax"}, "engine must be one of torch, onnx, got 'jax'"),
-        ({"engine": "onnx", "device": "meta"}, "device"),
+        ({"engine": "jax"}, "engine must be 'torch' or 'onnx'; got 'jax'"),
+        ({"engine": "onnx", "computed on meta": "meta"}, "device"),
     ):
         with pytest.raises(SkvizError, match=message):
             skviz.sweep(small_net, scenes, **asked | wrong)

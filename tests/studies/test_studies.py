@@ -1,3 +1,4 @@
+import copy
 import errno
 import weakref
 from collections import Counter
@@ -238,11 +239,37 @@ def test_memory_holds_a_few_pictures_only(small_net, tmp_path):
 def test_wrong_options(small_net, scenes, tmp_path):
     with pytest.raises(DataError, match="'stop' or 'skip'"):
         study(small_net, scenes, tmp_path / "s.zarr", on_error="carry on")
-    with pytest.raises(SkvizError, match="give store="):
+    with pytest.raises(SkvizError, match="client must be Client"):
         skviz.sweep(small_net, scenes, client=object())
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="could not be created"):
         study(small_net, scenes, tmp_path / "file/s.zarr")
-    with pytest.raises(DataError, match="at least 1"):
+    with pytest.raises(DataError, match="from 1 to"):
         study(small_net, scenes, tmp_path / "s.zarr", chunk=0)
     assert not (tmp_path / "s.zarr").exists()
+
+
+def test_a_model_whose_move_fails_comes_back_as_it_was(small_net, scenes, monkeypatch):
+    model = copy.deepcopy(small_net).train()
+    model.stage1.eval()
+    before = [module.training for module in model.modules()]
+    moved = []
+
+    def to(self, device):
+        moved.append(str(device))
+        if len(moved) == 1:
+            raise torch.cuda.OutOfMemoryError("no room")
+        return self
+
+    monkeypatch.setattr(type(model), "to", to)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        skviz.sweep(model, scenes, scales=[1.0], device="cpu")
+    assert moved == ["cpu", "cpu"]
+    assert [module.training for module in model.modules()] == before
+
+
+@pytest.mark.parametrize("device", ["meta", "cuda:99", "nowhere"])
+def test_a_device_is_tried_before_the_model_is_moved(small_net, scenes, device):
+    with pytest.raises(SkvizError, match=r"device|computed on"):
+        skviz.sweep(small_net, scenes, scales=[1.0], device=device)
+    assert next(small_net.parameters()).device.type == "cpu"
