@@ -31,14 +31,16 @@ A file says where, for which page, from which studies, and which figures::
 
 import os
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import skviz
 from skviz import plot, stats
 from skviz.attribution import target as targets
-from skviz.errors import SkvizError
+from skviz.errors import SkvizError, entrance
 from skviz.figures.saving import save_figure, sized
 from skviz.models import zoo
 from skviz.scenes import cutouts
@@ -60,6 +62,36 @@ SAID: dict[str, Any] = {
     "readings": stats.explained,
 }  # what is drawn of a study
 SAVING = ("venue", "width", "dpi", "anonymous", "dataset")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a file may say."""
+
+    figure: Sequence[Mapping[str, Any]]
+    study: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    out: str = "figures"
+    formats: Sequence[str] = ("pdf",)
+    venue: str | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What every figure of a file may say, beside the options of its plot."""
+
+    plot: str
+    name: str | None = None
+    study: str | None = None
+    of: Sequence[str] = ()
+
+
+@contextmanager
+def about(what: str) -> Iterator[None]:
+    """Say which figure or study an error is about."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError, LookupError, SkvizError) as error:
+        raise SkvizError(f"{what}: {error}") from error
 
 
 class FigureSet:
@@ -84,24 +116,26 @@ class FigureSet:
         self, path: str | os.PathLike[str], *, model: str = "objects", device: str = "auto"
     ) -> None:
         try:
-            self.settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+            said = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise SkvizError(f"{path} is not a TOML file that can be read: {error}") from error
+        with about(str(path)):
+            self.settings = entrance(Settings)(**said)
         self.model, self.device = model, device
         self.studies: dict[str, Any] = {}
         self.figures: dict[str, Figure] = {}
-        wanted = {"out", "formats", "venue", "study", "figure"}
-        if not self.settings.get("figure") or set(self.settings) - wanted:
-            raise SkvizError(
-                f"{path}: expected [[figure]] and of {sorted(wanted)} what is needed; got "
-                f"{sorted(self.settings)}"
-            )
         self.entries: dict[str, dict[str, Any]] = {}
-        for entry in self.settings["figure"]:
-            name = entry.get("name", entry.get("plot"))
-            if name in self.entries or entry.get("plot") not in plot.__all__:
+        if not self.settings.figure or not self.settings.formats:
+            raise SkvizError(f"{path}: expected a [[figure]] at least, and one of formats")
+        for entry in self.settings.figure:
+            with about(f"{path}: a figure"):
+                known = {each.name for each in fields(Entry)}
+                head = entrance(Entry)(**{key: entry[key] for key in entry if key in known})
+            name = head.name or head.plot
+            if name in self.entries or head.plot not in plot.__all__ or Path(name).name != name:
                 raise SkvizError(
-                    f"{path}: figure {name!r} needs a name of its own and a plot of {plot.__all__}"
+                    f"{path}: figure {name!r} needs a name of its own, which is that of its file, "
+                    f"and a plot of {plot.__all__}"
                 )
             self.entries[name] = {key: entry[key] for key in entry if key != "name"}
 
@@ -115,12 +149,12 @@ class FigureSet:
         SkvizError
             If one of them is not in the file, or cannot be drawn or written.
         """
-        folder = Path(out or self.settings.get("out", "figures"))
-        formats = self.settings.get("formats", ["pdf"])
+        folder = Path(out or self.settings.out)
+        formats = self.settings.formats
         for name in only or self.entries:
             made = self.figure(name)
             saving = {k: v for k, v in self.entries[name].items() if k in SAVING}
-            venue = saving.pop("venue", self.settings.get("venue"))
+            venue = saving.pop("venue", self.settings.venue)
             made = sized(made, venue, saving.pop("width", None))
             paths = [save_figure(made, folder / f"{name}.{each}", **saving) for each in formats]
             yield made, paths[0]
@@ -138,19 +172,18 @@ class FigureSet:
             else:
                 found = self.study(study)
                 given = found if isinstance(found, tuple) else (found,)
-            try:
+            with about(f"figure {name!r} cannot be drawn"):
                 self.figures[name] = getattr(plot, kind)(*given, **options)
-            except (TypeError, SkvizError) as error:
-                raise SkvizError(f"figure {name!r} cannot be drawn: {error}") from error
         return self.figures[name]
 
     def study(self, name: str) -> Any:
         """Return a study's data, made at the first call: whatever its plots take."""
-        known = self.settings.get("study", {})
+        known = self.settings.study
         if name not in known:
             raise SkvizError(f"no study {name!r}; the file has {sorted(known)}")
         if name not in self.studies:
-            self.studies[name] = self.make(name, dict(known[name]))
+            with about(f"study {name!r} cannot be run"):
+                self.studies[name] = self.make(name, dict(known[name]))
         return self.studies[name]
 
     def make(self, name: str, options: dict[str, Any]) -> Any:
@@ -175,8 +208,5 @@ class FigureSet:
                 targets.branch(**each) if isinstance(each, dict) else each
                 for each in options["target"]
             ]
-        try:
-            made = getattr(skviz, run)(model, scenes, device=self.device, **options)
-        except (TypeError, SkvizError) as error:
-            raise SkvizError(f"study {name!r} cannot be run: {error}") from error
+        made = getattr(skviz, run)(model, scenes, device=self.device, **options)
         return SAID[run](made) if run in SAID else made

@@ -110,9 +110,13 @@ class Disk:
             chunks = [file for file in (whole / name).glob("c/**/*") if file.is_file()]
             there = self.path / name
             kept = (there / file.relative_to(whole / name) for file in chunks)
-            if not (there / "zarr.json").exists() or not all(map(sound, kept)):
+            said, new = there / "zarr.json", whole / name / "zarr.json"
+            if not there.is_dir() or not all(map(sound, kept)):
                 rmtree(there, ignore_errors=True)
                 (whole / name).rename(there)
+            elif not said.is_file() or said.read_bytes() != new.read_bytes():
+                rmtree(said, ignore_errors=True)
+                new.replace(said)  # the same study is described by the same words
         rmtree(whole)
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from skviz.errors import DataError, entrance
 from skviz.studies.keeping import with_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from zarr.core.buffer import Buffer
 
@@ -87,8 +88,32 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     return path
 
 
+ADDRESS = re.compile(r"^\w{2,}:/|\.zip$")  # of what is no folder on a disk
+
+
+def on_disk(path: Path) -> Path:
+    """Return a path, or refuse what would become a folder of that name."""
+    if ADDRESS.search(str(path)) or not path.name:
+        raise DataError(
+            f"{path}: a store is a folder on a disk with a name; addresses and .zip are not taken"
+        )
+    return path
+
+
+@contextmanager
+def described(path: Path) -> Iterator[None]:
+    """Say of what Zarr and xarray cannot make sense that the store is damaged."""
+    try:
+        yield
+    except (TypeError, ValueError, KeyError, AttributeError, FileNotFoundError) as error:
+        raise DataError(
+            f"{path}: its metadata are damaged ({type(error).__name__}: {error}); {AGAIN}"
+        ) from error
+
+
 def aside(path: Path) -> Path:
     """Return where a store is made before it takes its place; nothing is there."""
+    on_disk(path)
     beside = path.with_name(f"{path.name}.{os.getpid()}.new")
     rmtree(beside, ignore_errors=True)
     return beside
@@ -136,12 +161,19 @@ def retyped(ds: xr.Dataset, kinds: str, change: Any) -> xr.Dataset:
 def seal(path: Path, of_tasks: Iterable[str] = ()) -> None:
     """Write into a store its layout, which arrays belong to it, and which its tasks write."""
     group = zarr.open_group(path, mode="r+", zarr_format=3)
-    group.attrs[STORE] = {"layout": LAYOUT, "arrays": arrays_in(path), "tasks": sorted(of_tasks)}
+    names = arrays_in(path)
+    kept: Any = {"layout": LAYOUT, "arrays": names, "tasks": sorted(of_tasks)}
+    group.attrs[STORE] = kept | {"sums": [metadata_sum(path, name) for name in names]}
+
+
+def metadata_sum(path: Path, name: str) -> int:
+    """Return the checksum of what a store says of an array."""
+    return int(google_crc32c.value((path / name / "zarr.json").read_bytes()))
 
 
 def arrays_in(path: Path) -> list[str]:
     """List the arrays of a store."""
-    return sorted(file.parent.name for file in path.glob("*/zarr.json"))
+    return sorted(file.parent.name for file in path.glob("*/zarr.json") if file.is_file())
 
 
 def attributes(path: Path) -> dict[str, Any]:
@@ -152,16 +184,18 @@ def attributes(path: Path) -> dict[str, Any]:
     DataError
         If there is no store, or one of another layout.
     """
+    on_disk(path)
     try:
         found: dict[str, Any] = dict(zarr.open_group(path, mode="r", zarr_format=3).attrs)
-    except (FileNotFoundError, ValueError, OSError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         if (path / ".zgroup").exists():
             raise DataError(
                 f"{path} has the layout of an older skviz, which has no checksums; remove it and "
                 "make it again by the command that made it (skviz sweep …)"
             ) from error
         raise DataError(f"{path} is not a result that skviz saved") from error
-    if found.get(STORE, {}).get("layout") != LAYOUT:
+    kept = found.get(STORE)
+    if not isinstance(kept, dict) or kept.get("layout") != LAYOUT or "arrays" not in kept:
         raise DataError(f"{path} is not a result that this version of skviz saved")
     return found
 
@@ -177,15 +211,20 @@ def load(path: str | os.PathLike[str], *, lazy: bool = False) -> xr.Dataset:
         damaged; with `lazy` also later, when that is used.
     """
     path = Path(path)
-    held = attributes(path)[STORE]["arrays"]
+    kept = attributes(path)[STORE]
+    held = kept["arrays"]
     lost = sorted(set(held) - set(arrays_in(path)))
     if lost:
         raise DataError(f"{path}: the array {lost[0]} is missing; {AGAIN}")
-    if DONE in held and (left := undone(path)):
-        raise DataError(f"{path}: {len(left)} tasks are not done (first {left[0]}); {AGAIN}")
-    whole: Any = Checked(path, read_only=True)
-    ds = readable(xr.open_zarr(whole, chunks=None, consolidated=False, zarr_format=3))
-    return ds if lazy else ds.load()
+    for name, once in zip(held, kept.get("sums", ()), strict=False):  # none in older stores
+        if metadata_sum(path, name) != once:
+            raise DataError(f"{path}: what it says of {name} is damaged; {AGAIN}")
+    with described(path):
+        if DONE in held and (left := undone(path)):
+            raise DataError(f"{path}: {len(left)} tasks are not done (first {left[0]}); {AGAIN}")
+        whole: Any = Checked(path, read_only=True)
+        ds = readable(xr.open_zarr(whole, chunks=None, consolidated=False, zarr_format=3))
+        return ds if lazy else ds.load()
 
 
 def undone(path: Path) -> list[int]:
