@@ -76,15 +76,15 @@ def _meetings(node: Node, graph: list[Node], origins: Origins, mixes: Mixes) -> 
     for other in graph[node.index :]:
         met = False
         for ours, theirs in _pairs(other, weights, origins, mixes, complements):
-            ours, theirs = torch.broadcast_tensors(ours, theirs)
-            both = (ours >= 0) & (theirs >= 0)
+            ours, *ends = torch.broadcast_tensors(ours, *origins.ends(ours, theirs))
+            both = (ours >= 0) & (ends[0] >= 0)
             if not both.any():
                 continue
             met = True
             index = ours[both]
-            for key, value in origins.decode(theirs[both]).items():
-                low[key].scatter_reduce_(0, index, value, "amin")
-                high[key].scatter_reduce_(0, index, value, "amax")
+            for side, end, how in zip((low, high), ends, ("amin", "amax"), strict=True):
+                for key, value in origins.decode(end[both]).items():
+                    side[key].scatter_reduce_(0, index, value, how)
         if met:
             products.append(other)
     if not products:

@@ -245,7 +245,9 @@ def _(m, x):
 )  # fmt: skip
 def _(m, x):
     f = [m.a(x), m.b(x)]
-    return sum(a * w[..., None, None] for a, w in zip(f, _eca(m, f).softmax(1).unbind(1), strict=True))
+    return sum(
+        a * w[..., None, None] for a, w in zip(f, _eca(m, f).softmax(1).unbind(1), strict=True)
+    )
 
 
 def _eca(m: Any, f: list[Tensor]) -> Tensor:
