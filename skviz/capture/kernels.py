@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from skviz.capture.graph import Node
+    from skviz.capture.tape import Frame
 
 CONVOLUTIONS = {"convolution", "_convolution"}  # the latter in traced models
 Kernel = int | tuple[int, ...]  # (h, w) where they differ
@@ -53,7 +54,7 @@ class Kernels:
     spatial: bool
 
 
-def branch_kernels(branches: list[int], origins: Origins) -> Kernels:
+def branch_kernels(branches: list[int], origins: Origins, owner: Frame) -> Kernels:
     """Compose convolutions and pools along each branch.
 
     Parameters
@@ -62,6 +63,8 @@ def branch_kernels(branches: list[int], origins: Origins) -> Kernels:
         For each branch the number of its source.
     origins : Origins
         Of the graph.
+    owner : Frame
+        The module that selects: a branch made inside it is not where another one starts.
 
     Returns
     -------
@@ -70,10 +73,9 @@ def branch_kernels(branches: list[int], origins: Origins) -> Kernels:
     """
     made_by = [origins.leaves(number) for number in branches]
     above = [_contributing(nodes, origins) for nodes in made_by]
-    every = set.union(*above)
-    if len(set(branches)) == 1:  # one convolution, chunked: the branches part before it
-        above = [nodes - set(made_by[0]) for nodes in above]
-    common = set.intersection(*above)
+    every, common = set.union(*above), set.intersection(*above)
+    chunked = len(set(branches)) == 1  # one convolution: the branches part before it
+    common -= {one for nodes in made_by for one in nodes if chunked or owner in one.stack}
     if not common:
         spatial = all(len(node.shape) >= 3 for nodes in made_by for node in nodes)
         return Kernels(None, "the branches have no tensor in common", spatial)
@@ -228,6 +230,8 @@ def _composed(before: Reach, after: Field | Unknown) -> Reach:
 
 def _window(node: Node) -> Field | None:
     """Return which places of its input an element of a convolution, pool or padding sees."""
+    if "::" in node.op:
+        return None
     args, axes, dilation = node.args, len(node.shape) - 2, [1]
     if node.op in CONVOLUTIONS:
         if args[6]:  # transposed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,8 @@ def carrier(node: Node) -> Node | None:
 class Origins:
     """For each element of a feature map: the operation that made it, and its place there.
 
-    Moves, activations and normalisations are looked through. A label is
+    Moves, activations and normalisations are looked through, but not an activation of a map
+    that is used as it was, too. A label is
     ``source << 40 | flat index in the source's tensor``, or -1 for what does not
     depend on the input.
     """
@@ -92,6 +94,8 @@ class Origins:
         self._table = torch.ones(3, 2, 1, dtype=torch.int64)  # first, of what is from nowhere
         given = (node.shape[0] for node in graph if node.tainted and node.shape)
         self._batch = next(given, 1)  # the first tensor that a model is given has the images
+        readers = Counter(parent for node in graph for parent in {*node.parents})
+        self._forked = {parent for parent, count in readers.items() if count > 1}
         for node in graph:
             self._note_moves(node)
 
@@ -177,12 +181,16 @@ class Origins:
         if replayable(node):
             return replay(node, self.of)
         parent = carrier(node)
-        if parent is not None:
+        if parent is not None and not self._differs(node, parent):
             return self.of(parent)
         whole = self._whole_parents(node)
         if node in self._moved:
             return self._combine(node, [self.of(part) for part in whole])
         return self._fresh(node)
+
+    def _differs(self, node: Node, parent: Node) -> bool:
+        """Whether a map goes on beside one computed from it element by element."""
+        return node.pointwise and parent in self._forked and parent not in self._moved
 
     def _fresh(self, node: Node) -> Tensor:
         labels = torch.arange(_size(node.shape)).reshape(node.shape)
