@@ -10,10 +10,10 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from skviz.capture.kinds import KINDS, USUAL
+from skviz.capture.kinds import KINDS, ONLY_ASKED_FOR, USUAL
 from skviz.capture.probe import probe
 from skviz.capture.select import Found, selections
-from skviz.capture.units import Unit, Units
+from skviz.capture.units import Rejected, Unit, Units
 from skviz.errors import UnitError, entrance
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def find_units(
 ) -> Units:
     """Find the Selective-Kernel units of a model from what it computes on an example.
 
-    The model runs once, in evaluation mode and without gradients, on three images made from
+    The model runs once, in evaluation mode and without gradients, on two images made from
     the example. A unit is a probability over M ≥ 2 branches that depends on the input, each
     slice of which multiplies a different feature map. Names of classes and attributes play no
     part. The model comes back as it was.
@@ -81,16 +81,26 @@ def find_units(
     unheard = [one for one in kinds if one not in KINDS]
     if unheard:
         raise UnitError(f"no kind of unit is called {unheard[0]!r}; use {', '.join(KINDS)}")
-    found = selections(probe(model, example_args, example_kwargs))
+    found, rejected = selections(probe(model, example_args, example_kwargs))
     named = _named([one for one in found if one[0].kind in kinds])
     keep, drop = _patterns(include), _patterns(exclude)
-    return Units(
-        unit
-        for unit in named
-        if (include is None or any(fnmatchcase(unit.name, p) for p in keep))
-        and not any(fnmatchcase(unit.name, p) for p in drop)
-    )
 
+    def chosen(one: Unit | Rejected) -> bool:
+        wanted = include is None or any(fnmatchcase(one.name, p) for p in keep)
+        return wanted and not any(fnmatchcase(one.name, p) for p in drop)
+
+    rejected += [
+        Rejected(unit.name, f"{ONLY_ASKED_FOR.get(unit.kind, KIND)}; see kind={unit.kind!r}")
+        for unit, _ in found
+        if unit.kind not in kinds
+    ]
+    units = Units(filter(chosen, named))
+    units.rejected = tuple(dict.fromkeys(filter(chosen, rejected)))
+    return units
+
+
+KIND = "its kind was not asked for"
+SEEN = 5  # rejected candidates that a refusal names
 
 _known: WeakKeyDictionary[nn.Module, tuple[tuple[int, ...], Units]] = WeakKeyDictionary()
 
@@ -116,10 +126,11 @@ def units_of(model: nn.Module, *args: Any, **kwargs: Any) -> Units:
         with torch.inference_mode(mode=False):
             known = _known[model] = (modules, find_units(model, *args, **kwargs))
     if not known[1]:
+        seen = "".join(f"\n    {one}" for one in known[1].rejected[:SEEN])
         raise UnitError(
             "found no Selective-Kernel unit in the model: no probability over branches that "
-            "depends on the input and weighs different feature maps; see find_units, which also "
-            "finds other kinds of selection if asked"
+            "depends on the input and weighs different feature maps was recognised; see find_units"
+            + (f". What looks like one:{seen}" if seen else "")
         )
     return known[1]
 

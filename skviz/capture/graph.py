@@ -81,14 +81,19 @@ class Node:
     # What a tensor held, and what was written since to its memory through other views of it.
     memory: tuple[tuple[Node, View], ...] = ()
     values: Tensor | None = None
+    near: float = 0.0  # what the values sum to along an axis, if they do and it is not one
 
     @property
     def op(self) -> str:
-        """Name of the operation without namespace or overload; in-place ones without underscore."""
+        """Name of the operation without overload; in-place ones without underscore.
+
+        Those of other namespaces than PyTorch's own keep that, for they may do anything.
+        """
         if self.func is None:
             return ""
         name: str = self.func.overloadpacket.__name__
-        return name if name == "copy_" else name.rstrip("_")
+        space = "" if self.func.namespace == "aten" else f"{self.func.namespace}::"
+        return space + (name if name == "copy_" else name.rstrip("_"))
 
     @property
     def moving(self) -> bool:
@@ -97,16 +102,21 @@ class Node:
         return bool(self.memory) or op in RESHAPING or op in COPYING or op in MOVING
 
     @property
+    def pointwise(self) -> bool:
+        """Whether every element depends on elements at its place only."""
+        return self.func is not None and torch.Tag.pointwise in self.func.tags
+
+    @property
     def elementwise(self) -> bool:
         """Whether every element stays where it is: activations, norms, dropout, arithmetic."""
-        if self.func is None:
-            return False
         name = self.op
-        return (
-            torch.Tag.pointwise in self.func.tags
-            or name in {"prelu", "_prelu_kernel"}
-            or (name.endswith(("norm", "dropout", "norm_no_training")) and "linalg" not in name)
-            or "batch_norm" in name
+        return self.pointwise or (
+            "::" not in name
+            and (
+                name in {"prelu", "_prelu_kernel"}
+                or (name.endswith(("norm", "dropout", "norm_no_training")) and "linalg" not in name)
+                or "batch_norm" in name
+            )
         )
 
 
@@ -236,6 +246,10 @@ def _look_at_values(node: Node, tensor: Tensor, args: tuple[Any, ...]) -> None:
             for axis, size in enumerate(tensor.shape)
             if size > 1 and bool(((tensor.float().sum(axis) - 1).abs() < max(close, 1e-5)).all())
         )
+    if node.op == "div" and low >= 0 and not node.axes:
+        sums = [tensor.float().sum(axis) for axis in range(1, tensor.dim()) if len(tensor) > 1]
+        ranges = [side.aminmax() for side in sums]
+        node.near = next((float(b) for a, b in ranges if 0 < b < 1.01 * a), 0.0)
     node.gate = inside and node.elementwise and not node.axes
     if (node.axes or node.gate) and tensor.numel() <= KEPT_VALUES:
         node.values = tensor.detach().clone()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from skviz.capture.graph import Node
+    from skviz.capture.tape import Frame
 
 CONVOLUTIONS = {"convolution", "_convolution"}  # the latter in traced models
 Kernel = int | tuple[int, ...]  # (h, w) where they differ
@@ -53,7 +54,7 @@ class Kernels:
     spatial: bool
 
 
-def branch_kernels(branches: list[int], origins: Origins) -> Kernels:
+def branch_kernels(branches: list[int], origins: Origins, owner: Frame) -> Kernels:
     """Compose convolutions and pools along each branch.
 
     Parameters
@@ -62,6 +63,8 @@ def branch_kernels(branches: list[int], origins: Origins) -> Kernels:
         For each branch the number of its source.
     origins : Origins
         Of the graph.
+    owner : Frame
+        The module that selects: a branch made inside it is not where another one starts.
 
     Returns
     -------
@@ -70,10 +73,9 @@ def branch_kernels(branches: list[int], origins: Origins) -> Kernels:
     """
     made_by = [origins.leaves(number) for number in branches]
     above = [_contributing(nodes, origins) for nodes in made_by]
-    every = set.union(*above)
-    if len(set(branches)) == 1:  # one convolution, chunked: the branches part before it
-        above = [nodes - set(made_by[0]) for nodes in above]
-    common = set.intersection(*above)
+    every, common = set.union(*above), set.intersection(*above)
+    chunked = len(set(branches)) == 1  # one convolution: the branches part before it
+    common -= {one for nodes in made_by for one in nodes if chunked or owner in one.stack}
     if not common:
         spatial = all(len(node.shape) >= 3 for nodes in made_by for node in nodes)
         return Kernels(None, "the branches have no tensor in common", spatial)
@@ -104,9 +106,13 @@ def ancestors(nodes: list[Node]) -> set[Node]:
 
 def _contributing(nodes: list[Node], origins: Origins) -> set[Node]:
     """Return their ancestors, without what was stored beside the part of it that is read."""
-    return _above(
-        nodes, lambda node: [used for parent in node.parents for used in _used(parent, origins)]
-    )
+
+    def used(node: Node) -> list[Node]:
+        if node not in origins.used:
+            origins.used[node] = _used(node, origins)
+        return origins.used[node]
+
+    return _above(nodes, lambda node: [part for parent in node.parents for part in used(parent)])
 
 
 def _above(nodes: list[Node], before: Callable[[Node], Iterable[Node]]) -> set[Node]:
@@ -129,10 +135,10 @@ def _used(node: Node, origins: Origins) -> list[Node]:
             whole = parent
     if whole is node or not replayable(whole):
         return [node]
-    mine, every = (origins.decode(origins.of(one))["source"].unique() for one in (node, whole))
+    mine, every = map(origins.held, (node, whole))
     if len(mine) == len(every):
         return [node]
-    return [leaf for number in mine.tolist() if number >= 0 for leaf in origins.leaves(number)]
+    return [leaf for number in mine for leaf in origins.leaves(number)]
 
 
 class _Paths:
@@ -182,10 +188,10 @@ class _Paths:
     def _moved(self, node: Node) -> Reach:
         """Return what a tensor sees whose elements are those of others, moved."""
         labels = self.origins.of(node)
-        sources = self.origins.decode(labels)["source"]
+        sources = self.origins.source(labels)
         found: list[Reach] = []
-        for number in sources.unique().tolist():
-            reach = self.source(number) if number >= 0 else None
+        for number in self.origins.held(node):
+            reach = self.source(number)
             if isinstance(reach, tuple):
                 shape = self.origins.leaves(number)[0].shape
                 reach = _composed(reach, _displacement(labels, sources == number, shape))
@@ -224,6 +230,8 @@ def _composed(before: Reach, after: Field | Unknown) -> Reach:
 
 def _window(node: Node) -> Field | None:
     """Return which places of its input an element of a convolution, pool or padding sees."""
+    if "::" in node.op:
+        return None
     args, axes, dilation = node.args, len(node.shape) - 2, [1]
     if node.op in CONVOLUTIONS:
         if args[6]:  # transposed
@@ -254,6 +262,10 @@ def _displacement(labels: Tensor, mine: Tensor, source: tuple[int, ...]) -> Fiel
     if labels.dim() != len(source):
         return Unknown("its axes are folded")
     field = []
+    where = Origins.flat(labels)[mine] % math.prod(source[2:])
+    here = torch.arange(math.prod(source[2:])).reshape(source[2:])
+    if labels.shape[2:] == here.shape and torch.equal(where, here.expand(labels.shape)[mine]):
+        return (Axis(0, 0, 1),) * here.dim()
     for axis in range(2, len(source)):
         held = Origins.flat(labels) // math.prod(source[axis + 1 :]) % source[axis]
         steps = [_step(held, mine, along, int(along == axis)) for along in range(2, len(source))]

@@ -8,7 +8,8 @@ import torch
 from torch.utils._pytree import tree_map
 
 from skviz.capture.graph import Node
-from skviz.capture.kernels import ancestors
+from skviz.capture.kernels import CONVOLUTIONS, ancestors
+from skviz.capture.labels import carrier
 
 if TYPE_CHECKING:
     from skviz.capture.labels import Origins
@@ -19,6 +20,10 @@ SOFTMAX, SPLIT, GATE, PIXEL = "softmax", "split attention", "gate", "per pixel"
 STATE, MIXTURE = "state", "mixture"
 KINDS = (SOFTMAX, SPLIT, GATE, PIXEL, STATE, MIXTURE)
 USUAL = (SOFTMAX, SPLIT, GATE, PIXEL)  # the others are found only if asked for
+ONLY_ASKED_FOR = {
+    STATE: "one branch is a previous state, or what came in, untouched",
+    MIXTURE: "the weights look at what goes into the branches, not at what is in them",
+}
 
 
 def kind_of(node: Node, made_by: list[list[Node]], layout: Layout | None, owner: Frame) -> str:
@@ -37,16 +42,24 @@ def kind_of(node: Node, made_by: list[list[Node]], layout: Layout | None, owner:
     """
     if not node.axes and _keeps_state(node, made_by, owner):
         return STATE
-    if layout is not None and layout.spatial:
-        return PIXEL
+    spatial = layout is not None and bool(layout.spatial)
     if not node.axes:
-        return GATE
-    if all(set(branch) == set(made_by[0]) for branch in made_by):
-        return SPLIT
+        return PIXEL if spatial else GATE
     # A unit weighs its branches by what is in them, a router by what goes into them.
     above = [ancestors(branch) for branch in made_by]
     own = set[Node].union(*above) - set[Node].intersection(*above)
-    return SOFTMAX if own & ancestors([node]) else MIXTURE
+    same = all(set(branch) == set(made_by[0]) for branch in made_by)
+    own = set(made_by[0]) if same else own
+    kind = PIXEL if spatial else SPLIT if same else SOFTMAX
+    told = kind != SOFTMAX and any(made_by_one_of(CONVOLUTIONS, one) for one in own)
+    return kind if told or own & ancestors([node]) else MIXTURE
+
+
+def made_by_one_of(operations: set[str], node: Node) -> bool:
+    """Whether one of these made the values of a node, perhaps activated since."""
+    while (before := carrier(node)) is not None:
+        node = before
+    return node.op in operations
 
 
 def _keeps_state(gate: Node, made_by: list[list[Node]], owner: Frame) -> bool:

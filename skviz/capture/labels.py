@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,8 @@ def carrier(node: Node) -> Node | None:
 class Origins:
     """For each element of a feature map: the operation that made it, and its place there.
 
-    Moves, activations and normalisations are looked through. A label is
+    Moves, activations and normalisations are looked through, but not an activation of a map
+    that is used as it was, too. A label is
     ``source << 40 | flat index in the source's tensor``, or -1 for what does not
     depend on the input.
     """
@@ -88,6 +90,12 @@ class Origins:
         self._numbers: dict[tuple[Node, tuple[int, ...]], int] = {}
         self._labels: dict[Node, Tensor] = {}
         self._moved: dict[Node, int] = {}
+        self.used: dict[Node, list[Node]] = {}  # see `kernels`
+        self._table = torch.ones(3, 2, 1, dtype=torch.int64)  # first, of what is from nowhere
+        given = (node.shape[0] for node in graph if node.tainted and node.shape)
+        self._batch = next(given, 1)  # the first tensor that a model is given has the images
+        readers = Counter(parent for node in graph for parent in {*node.parents})
+        self._forked = {parent for parent, count in readers.items() if count > 1}
         for node in graph:
             self._note_moves(node)
 
@@ -115,20 +123,57 @@ class Origins:
         """Place of each element in its source's tensor, as a flat index."""
         return labels & ((1 << _BITS) - 1)
 
+    def ends(self, ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
+        """Smallest and largest label along the axes that ``ours`` has only once, for its elements.
+
+        Axes are left as they are where more than the place differs along them.
+        """
+        low = high = theirs
+        once = [1] * (theirs.dim() - ours.dim()) + list(ours.shape)
+        for axis in reversed(range(theirs.dim())):
+            if once[axis] == 1 < theirs.shape[axis]:
+                ends = low.amin(axis, keepdim=True), high.amax(axis, keepdim=True)
+                one, other = map(self.decode, ends)
+                if all(torch.equal(one[key], other[key]) for key in ("source", "image", "channel")):
+                    low, high = ends
+        return low, high
+
     def forget(self) -> None:
         """Let go of the label tensors (not of the sources)."""
         self._labels.clear()
 
     def decode(self, labels: Tensor) -> dict[str, Tensor]:
-        """Split labels (n,) into source, image, channel and position within the source."""
-        source = labels >> _BITS
-        flat = self.flat(labels)
-        shapes = [self.leaves(number)[0].shape for number in range(len(self.sources))]
-        images = torch.tensor([_size(shape[1:]) for shape in shapes])[source]
-        places = torch.tensor([_size(shape[2:]) for shape in shapes])[source]
-        image = flat // images
-        channel = flat % images // places
-        return {"source": source, "image": image, "channel": channel, "place": flat % places}
+        """Split labels into source, image, channel and position within the source."""
+        source, flat = labels >> _BITS, self.flat(labels)
+        parts = {"source": source}
+        for key, at in (("image", 0), ("channel", 1), ("place", 2)):
+            step, size = self._extents()[at]
+            parts[key] = flat // step[source + 1] % size[source + 1]
+        return parts
+
+    @staticmethod
+    def source(labels: Tensor) -> Tensor:
+        """Return each element's source; negative for what does not depend on the input."""
+        return labels >> _BITS
+
+    def held(self, node: Node) -> list[int]:
+        """Return the numbers of the sources that a tensor has elements of."""
+        present = (self.source(self.of(node)).flatten() + 1).bincount()
+        return [number for number in (present.nonzero()[:, 0] - 1).tolist() if number >= 0]
+
+    def places(self, number: int) -> int:
+        """Return how many places a source has; a vector has one."""
+        return int(self._extents()[2, 1, number + 1])
+
+    def _extents(self) -> Tensor:
+        """Of images, channels and places of each source: distance in memory, and number."""
+        shapes = [
+            self.leaves(n)[0].shape for n in range(self._table.shape[2] - 1, len(self.sources))
+        ]
+        if shapes:
+            new = torch.tensor([_extents(shape, self._batch) for shape in shapes]).permute(1, 2, 0)
+            self._table = torch.cat([self._table, new], 2)
+        return self._table
 
     def _make(self, node: Node) -> Tensor:
         if not node.tainted:
@@ -136,12 +181,16 @@ class Origins:
         if replayable(node):
             return replay(node, self.of)
         parent = carrier(node)
-        if parent is not None:
+        if parent is not None and not self._differs(node, parent):
             return self.of(parent)
         whole = self._whole_parents(node)
         if node in self._moved:
             return self._combine(node, [self.of(part) for part in whole])
         return self._fresh(node)
+
+    def _differs(self, node: Node, parent: Node) -> bool:
+        """Whether a map goes on beside one computed from it element by element."""
+        return node.pointwise and parent in self._forked and parent not in self._moved
 
     def _fresh(self, node: Node) -> Tensor:
         labels = torch.arange(_size(node.shape)).reshape(node.shape)
@@ -222,6 +271,19 @@ def weight_labels(start: dict[Node, Tensor], graph: list[Node]) -> dict[Node, Te
         elif parent is not None and parent in found and not node.axes:
             found[node] = found[parent]
     return found
+
+
+def _extents(shape: tuple[int, ...], batch: int) -> list[tuple[int, int]]:
+    """Give steps and sizes in (image, channel, place…), or of a matrix (image·place, channel).
+
+    That is what a linear layer makes of the tokens of a batch.
+    """
+    count = _size(shape)
+    if len(shape) == 2 and shape[0] > batch and shape[0] % batch == 0:
+        rows, columns = shape[0] // batch, shape[1]
+        return [(rows * columns, batch), (1, columns), (columns, rows)]
+    images, places = _size(shape[1:]), _size(shape[2:])
+    return [(images, count // images), (places, images // places), (1, places)]
 
 
 def _size(shape: tuple[int, ...]) -> int:

@@ -1,4 +1,4 @@
-"""Run a model once on three images, write down what it computes, and leave it as it was."""
+"""Run a model once on two images, write down what it computes, and leave it as it was."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 _probing = threading.Lock()  # a probe switches the model to evaluation mode for a moment
 
 
-IMAGES = 3  # a batch of one hides a softmax over the batch
+IMAGES = 2  # a batch of one hides a softmax over the batch
 
 
 def probe(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Graph:
-    """Return the graph of one forward pass on three images like those of the example."""
+    """Return the graph of one forward pass on two images like those of the example."""
 
     def plain(leaf: Any) -> Any:  # of a subclass nothing can be listened to
         known = type(leaf) in (Tensor, nn.Parameter) or not isinstance(leaf, Tensor)
@@ -37,7 +37,7 @@ def probe(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Gr
             "call it as find_units(model, torch.rand(3, 3, 224, 224))"
         )
     try:
-        return _run(model, *_three_images(args, kwargs, tensors[0]))
+        return _run(model, *_images(args, kwargs, tensors[0]))
     except Exception as problem:
         try:  # some models accept nothing but the batch they were made for
             return _run(model, args, kwargs)
@@ -48,12 +48,12 @@ def probe(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Gr
             ) from problem
 
 
-def _three_images(args: Any, kwargs: Any, first: Tensor) -> tuple[Any, Any]:
-    """Make batches of three differing images out of whatever batch the example is."""
+def _images(args: Any, kwargs: Any, first: Tensor) -> tuple[Any, Any]:
+    """Make batches of two differing images out of whatever batch the example is."""
     batch = first.shape[0] if first.dim() else 0
     generator = torch.Generator().manual_seed(0)
 
-    def three(leaf: Any) -> Any:
+    def several(leaf: Any) -> Any:
         if not isinstance(leaf, Tensor) or not leaf.dim() or leaf.shape[0] != batch or not batch:
             return leaf
         leaf = leaf.detach()
@@ -69,7 +69,7 @@ def _three_images(args: Any, kwargs: Any, first: Tensor) -> tuple[Any, Any]:
             chosen = chosen.contiguous(memory_format=torch.channels_last)
         return chosen
 
-    made: tuple[Any, Any] = tree_map(three, (args, kwargs))
+    made: tuple[Any, Any] = tree_map(several, (args, kwargs))
     return made
 
 

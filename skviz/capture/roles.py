@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from skviz.capture.graph import Node
 
-KEYS = ("source", "image", "channel", "place")
+KEYS = ["source", "image", "channel", "place"]
 _Roles = dict[int, str]
-_BOTH = "image·channel"
+_BOTH, _EITHER = "image·channel", "channel or place"
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,22 @@ def roles_of(met: Meetings, branch: int) -> _Roles:
         roles[axis] = varying[0] if len(varying) == 1 else "?"
         if varying[:2] == ["image", "channel"] and _channels(met, axis):
             roles[axis] = _BOTH
-    return roles
+        elif varying == KEYS[2:] and _taken_for_either(met, axis, branch):
+            roles[axis] = _EITHER
+    either = [axis for axis, role in roles.items() if role == _EITHER]
+    return {**roles, **dict.fromkeys(either, "channel" if len(either) == 1 else "?")}
+
+
+def _taken_for_either(met: Meetings, axis: int, branch: int) -> bool:
+    """Whether an axis is of channels in one branch and of places in another.
+
+    So it is where a layer mixes what others keep apart: a linear layer over the columns.
+    """
+    for low in zip(*(met.low[key].movedim(branch, 0) for key in KEYS[2:]), strict=True):
+        at = axis - (axis > branch)
+        if all(bool((values != values.narrow(at, 0, 1)).any()) for values in low):
+            return False
+    return True
 
 
 def _channels(met: Meetings, axis: int) -> int | None:

@@ -14,12 +14,12 @@ import torch
 
 from skviz.capture.gates import Mixes, find_gates, interpolations
 from skviz.capture.graph import Graph, Node, tolerance
-from skviz.capture.kernels import CONVOLUTIONS, Kernels, branch_kernels
-from skviz.capture.kinds import kind_of, same_logits
+from skviz.capture.kernels import CONVOLUTIONS, branch_kernels
+from skviz.capture.kinds import kind_of, made_by_one_of, same_logits
 from skviz.capture.labels import NOWHERE, Origins, weight_labels
 from skviz.capture.roles import KEYS, Meetings, describe, layout_of, roles_of
 from skviz.capture.tape import Place
-from skviz.capture.units import Unit
+from skviz.capture.units import Rejected, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from skviz.capture.layout import Layout
     from skviz.capture.tape import Frame
 
+LAYERS = {*CONVOLUTIONS, "addmm", "mm"}  # whose channels may be the branches
 _Pair = tuple["Tensor", "Tensor"]  # labels of weights, labels of what they weigh; broadcastable
 _Sources = list[int]  # for each branch the number of what made it; see Origins
 Found = tuple[Unit, tuple[str, ...]]  # and the names of the modules that made its branches
@@ -41,32 +42,42 @@ class _Verdict:
     axis: int | None
     sources: _Sources
     why: str = ""  # it is degenerate
+    none: str = ""  # it is no unit
 
 
-def selections(graph: Graph) -> list[Found]:
-    """All units in the graph, in the order of their softmax."""
+def selections(graph: Graph) -> tuple[list[Found], list[Rejected]]:
+    """All units in the graph, in the order of their softmax; and what is none, and why."""
     origins = Origins(graph.nodes)
     mixes = interpolations(graph.nodes)
     gates = find_gates(graph.nodes, mixes)
-    found = []
+    found: list[Found] = []
+    rejected: list[Rejected] = []
     for node in graph.nodes:
-        if node.tainted and (node.axes or node in gates):
-            met = _meetings(node, graph.nodes, origins, mixes)
-            verdict = None if met is None else _judge(met, origins)
+        gate = node in gates
+        if not node.tainted or not (gate or node.axes or node.near or node.op == "sigmoid"):
+            continue
+        try:
+            met = _meetings(node, graph.nodes, origins, mixes, gate=gate)
+            verdict = None if met is None else _judge(met, origins, gate=gate)
             if met is not None and verdict is not None:
-                kernels = branch_kernels(verdict.sources, origins)
-                if kernels.spatial:
-                    found.append(_found(met, verdict, kernels, graph.nodes, origins, mixes))
-            origins.forget()
-    return found
+                one = _found(met, verdict, graph.nodes, origins, mixes)
+                found += [one] if isinstance(one, tuple) else []
+                rejected += [] if isinstance(one, tuple) else [one]
+        except Exception as problem:
+            why = f"it was not understood, because of {type(problem).__name__}: {problem}"
+            rejected.append(Rejected(node.stack[-1].name, why))
+        origins.forget()
+    return found, rejected
 
 
-def _meetings(node: Node, graph: list[Node], origins: Origins, mixes: Mixes) -> Meetings | None:
+def _meetings(
+    node: Node, graph: list[Node], origins: Origins, mixes: Mixes, *, gate: bool
+) -> Meetings | None:
     """For each weight: smallest and largest source, image, channel, place it multiplies."""
     labels = torch.arange(math.prod(node.shape)).reshape(node.shape)
-    if node.axes:
+    if not gate:
         shape, axes, start = node.shape, node.axes, labels
-    else:  # a gate: an axis of two is added at the end
+    else:  # an axis of two is added at the end
         shape, axes, start = (*node.shape, 2), (len(node.shape),), 2 * labels
     size = math.prod(shape)
     low = {key: torch.full((size,), 1 << 60) for key in KEYS}
@@ -76,15 +87,15 @@ def _meetings(node: Node, graph: list[Node], origins: Origins, mixes: Mixes) -> 
     for other in graph[node.index :]:
         met = False
         for ours, theirs in _pairs(other, weights, origins, mixes, complements):
-            ours, theirs = torch.broadcast_tensors(ours, theirs)
-            both = (ours >= 0) & (theirs >= 0)
+            ours, *ends = torch.broadcast_tensors(ours, *origins.ends(ours, theirs))
+            both = (ours >= 0) & (ends[0] >= 0)
             if not both.any():
                 continue
             met = True
             index = ours[both]
-            for key, value in origins.decode(theirs[both]).items():
-                low[key].scatter_reduce_(0, index, value, "amin")
-                high[key].scatter_reduce_(0, index, value, "amax")
+            for side, end, how in zip((low, high), ends, ("amin", "amax"), strict=True):
+                for key, value in origins.decode(end[both]).items():
+                    side[key].scatter_reduce_(0, index, value, how)
         if met:
             products.append(other)
     if not products:
@@ -133,8 +144,16 @@ def _pairs(
             yield weights[right], of(left).transpose(-1, -2)
 
 
-def _judge(met: Meetings, origins: Origins) -> _Verdict | None:
-    """Decide whether this is a unit, a degenerate one, or none."""
+def _judge(met: Meetings, origins: Origins, *, gate: bool) -> _Verdict | None:
+    """Decide whether this is a unit, a degenerate one, one nearly, or none."""
+    if not gate and not met.axes:
+        for axis in range(1, len(met.shape)):
+            sources = _slices(met, axis, origins, chunks=False)
+            if sources is not None:
+                near = met.node.near
+                none = f"they sum to about {near:.3g}, not to one" if near else INDEPENDENT
+                return _Verdict(axis, sources, none=none)
+        return None
     for axis in met.axes:
         sources = _slices(met, axis, origins, chunks=True)
         if sources is not None:
@@ -171,8 +190,8 @@ def _slices(met: Meetings, axis: int, origins: Origins, *, chunks: bool) -> _Sou
                 continue
             apart = channels[i][1] < channels[j][0] or channels[j][1] < channels[i][0]
             several = all(low < high for low, high in (channels[i], channels[j]))
-            convolved = all(node.op in CONVOLUTIONS for node in origins.leaves(sources[i][0]))
-            if not (chunks and apart and several and convolved):
+            layer = all(made_by_one_of(LAYERS, one) for one in origins.leaves(sources[i][0]))
+            if not (chunks and apart and several and layer):
                 return None
     return [low for low, _ in sources]
 
@@ -207,20 +226,19 @@ def _flat(met: Meetings) -> _Verdict | None:
 
 
 def _found(
-    met: Meetings,
-    verdict: _Verdict,
-    kernels: Kernels,
-    graph: list[Node],
-    origins: Origins,
-    mixes: Mixes,
-) -> Found:
-    """Describe a unit, in one of its calls."""
+    met: Meetings, verdict: _Verdict, graph: list[Node], origins: Origins, mixes: Mixes
+) -> Found | Rejected:
+    """Describe a unit, in one of its calls, or why it is none."""
     node = met.node
     made_by = list(map(origins.leaves, verdict.sources))
     roles = {} if verdict.axis is None else roles_of(met, verdict.axis)
     layout = layout_of(met, roles)
     depth = _shared_frames(met)
     owner = node.stack[depth - 1]
+    kernels = branch_kernels(verdict.sources, origins, owner)
+    maps = kernels.spatial or any(origins.places(number) > 1 for number in verdict.sources)
+    if verdict.none or not maps:
+        return Rejected(owner.name, verdict.none or VECTORS)
     kind = kind_of(node, made_by, layout, owner)
     equal = _equal(met, verdict, layout, graph, origins)
     notes = [verdict.why, *equal]
@@ -248,6 +266,10 @@ def _found(
         layout=layout,
     )
     return unit, _involved(node, made_by, depth)
+
+
+INDEPENDENT = "each is a sigmoid of its own, and they do not sum to one"
+VECTORS = "its branches are vectors, not maps"
 
 
 def _place(node: Node, owner: Frame) -> Place:

@@ -134,10 +134,27 @@ class Unit:
         return branch_names(self.kernels or [None] * self.branches)[branch]
 
 
-class Units(tuple[Unit, ...]):
-    """The units of a model in forward order; printed as a table, indexed by number or name."""
+@dataclass(frozen=True)
+class Rejected:
+    """What looks like a selection and is none: in which module, and why."""
 
-    __slots__ = ()
+    name: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.name or '(the model itself)'}: {self.why}"
+
+
+class Units(tuple[Unit, ...]):
+    """The units of a model in forward order; printed as a table, indexed by number or name.
+
+    Attributes
+    ----------
+    rejected : tuple[Rejected, ...]
+        What looked like a selection and is none, each with its reason.
+    """
+
+    rejected: tuple[Rejected, ...] = ()
     _columns = ("unit", "M", "kernels", "kind", "channels", "spatial", "calls", "how")
 
     @overload
@@ -161,21 +178,23 @@ class Units(tuple[Unit, ...]):
         return tuple(unit.name for unit in self)
 
     def __repr__(self) -> str:
+        below = [f"    not a unit: {one}" for one in self.rejected]
         if not self:
-            return "no Selective-Kernel units found"
+            return "\n".join(["no Selective-Kernel units found", *below])
         rows = [self._columns, *map(_row, self)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         head, *lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
         for unit, line in zip(self, lines, strict=True):
             head = "\n".join([head, line, *(f"    {note}" for note in _notes(unit))])
-        return head
+        return "\n".join([head, *below])
 
     def _repr_html_(self) -> str:
         def row(cells: Iterable[str], tag: str) -> str:
             return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
 
         rows = [row((*_row(unit), "; ".join(_notes(unit))), "td") for unit in self]
-        return f"<table>{row((*self._columns, 'notes'), 'th')}{''.join(rows)}</table>"
+        table = f"<table>{row((*self._columns, 'notes'), 'th')}{''.join(rows)}</table>"
+        return table + "".join(f"<p>not a unit: {html.escape(str(r))}</p>" for r in self.rejected)
 
 
 def _row(unit: Unit) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ class Watch:
 class Watching(Listener):
     """A context in which units of a model are watched, in this thread.
 
-    Units not given are found at the first forward pass inside, on (three images of) its
+    Units not given are found at the first forward pass inside, on (two images like) its
     inputs, and remembered as long as the model lives and keeps its modules.
     """
 
