@@ -46,8 +46,11 @@ class Meetings:
         return bool((values != values.narrow(axis, 0, 1)).any())
 
 
-def roles_of(met: Meetings, branch: int) -> _Roles:
-    """Name the role of each axis longer than one; '?' if it has none or several."""
+def roles_of(met: Meetings, branch: int, sure: int | None) -> _Roles:
+    """Name the role of each axis longer than one; '?' if it has none or several.
+
+    The layout of the features is certain in the branch ``sure``, which a convolution made.
+    """
     roles = {branch: "branch"}
     for axis, size in enumerate(met.shape):
         if axis == branch or size == 1:
@@ -56,22 +59,21 @@ def roles_of(met: Meetings, branch: int) -> _Roles:
         roles[axis] = varying[0] if len(varying) == 1 else "?"
         if varying[:2] == ["image", "channel"] and _channels(met, axis):
             roles[axis] = _BOTH
-        elif varying == KEYS[2:] and _taken_for_either(met, axis, branch):
-            roles[axis] = _EITHER
+        elif varying == KEYS[2:]:  # a linear layer over the columns calls these channels
+            each = [_within(met, axis, branch, number) for number in range(met.shape[branch])]
+            if all(len(keys) == 1 for keys in each):
+                roles[axis] = _EITHER if sure is None else each[sure][0]
     either = [axis for axis, role in roles.items() if role == _EITHER]
     return {**roles, **dict.fromkeys(either, "channel" if len(either) == 1 else "?")}
 
 
-def _taken_for_either(met: Meetings, axis: int, branch: int) -> bool:
-    """Whether an axis is of channels in one branch and of places in another.
-
-    So it is where a layer mixes what others keep apart: a linear layer over the columns.
-    """
-    for low in zip(*(met.low[key].movedim(branch, 0) for key in KEYS[2:]), strict=True):
-        at = axis - (axis > branch)
-        if all(bool((values != values.narrow(at, 0, 1)).any()) for values in low):
-            return False
-    return True
+def _within(met: Meetings, axis: int, branch: int, number: int) -> list[str]:
+    """Return what varies along an axis within one branch."""
+    found = []
+    for key in KEYS[2:]:
+        low = met.low[key].narrow(branch, number, 1)
+        found += [key] if bool((low != low.narrow(axis, 0, 1)).any()) else []
+    return found
 
 
 def _channels(met: Meetings, axis: int) -> int | None:

@@ -231,7 +231,8 @@ def _found(
     """Describe a unit, in one of its calls, or why it is none."""
     node = met.node
     made_by = list(map(origins.leaves, verdict.sources))
-    roles = {} if verdict.axis is None else roles_of(met, verdict.axis)
+    sure = (at for at, made in enumerate(made_by) if made_by_one_of(CONVOLUTIONS, made[0]))
+    roles = {} if verdict.axis is None else roles_of(met, verdict.axis, next(sure, None))
     layout = layout_of(met, roles)
     depth = _shared_frames(met)
     owner = node.stack[depth - 1]

@@ -47,7 +47,8 @@ class Place:
         The module that makes and uses it, the innermost one around the function, and which of
         the calls of ``inner`` inside ``module`` it is; 0 if there is no other.
     function, occurrence
-        The function, and which of its calls inside ``inner``; None for what ``inner`` returns.
+        The function, and which of its calls inside ``inner`` and all that it calls; None for
+        what ``inner`` returns.
     python
         Whether Python calls it (``F.softmax``, ``Tensor.div``); otherwise it is the aten
         operation, as inside TorchScript.
@@ -221,8 +222,8 @@ class Listener:
         stack = self._running()
         if stack is None or not (self.python if made.python else self.aten):
             return None
-        if stack:
-            stack[-1].counts[made.function] += 1
+        for frame in stack:  # of all around it, for those inside are not always followed
+            frame.counts[made.function] += 1
         made.stack = stack
         return self.made(made)
 

@@ -1,21 +1,34 @@
 import copy
 import math
 import random
+import re
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from zoo import Case, asked_for, degenerates, negatives, not_asked_for, positives, wrapped
+from zoo import (
+    Case,
+    asked_for,
+    degenerates,
+    held_back,
+    literature,
+    negatives,
+    not_asked_for,
+    positives,
+    wrapped,
+)
 from zoo.models import Body, C, Modules, Select, conv
 from zoo.negatives import Parts
 from zoo.positives import every_branch, mix
 
-from skviz.capture import find_units
+from skviz.capture import find_units, select, units_of
+from skviz.capture.kernels import branch_kernels
 from skviz.capture.recording import record
 from skviz.errors import UnitError
 
 FORMS, WRAPPED = list(positives()), list(wrapped())
+OTHERS = [*literature(), *held_back()]
 
 
 def case(cases):
@@ -47,8 +60,22 @@ def test_units_are_found_wherever_models_keep_them(case: Case):
         assert units.names == (case.unit_name,)
 
 
+@case([case for case in OTHERS if case.units])
+def test_forms_of_the_literature_are_found_by_default(case: Case):
+    units = find_units(case.model, *case.args)
+    assert [(unit.kind, unit.kernels) for unit in units] == [(case.kind, case.kernels)]
+    assert bool(units[0].unknown) == (case.kernels is None)
+    is_recorded(case)
+
+
 @case(list(asked_for()))
 def test_gates_that_keep_a_state_and_mixtures_are_found_when_asked_for(case: Case):
+    is_recorded(case)
+    (seen,) = find_units(case.model, *case.args).rejected
+    assert seen.why.endswith(f"see kind={case.kind!r}")
+
+
+def is_recorded(case: Case) -> None:
     (unit,) = find_units(case.model, *case.args, kind=case.kind)
     assert unit.kind == case.kind
     assert (unit.branches, unit.channels, unit.spatial) == (
@@ -60,6 +87,82 @@ def test_gates_that_keep_a_state_and_mixtures_are_found_when_asked_for(case: Cas
         case.model(*case.args)
     (weights,) = recording.weights.values()
     torch.testing.assert_close(weights, case.true_weights(*case.args).float())
+
+
+def test_near_misses_say_why_they_are_none():
+    reasons = {
+        "LSKNet: a sigmoid for each branch": "each is a sigmoid of its own",
+        "two separate sigmoid gates": "each is a sigmoid of its own",
+        "scores over their sum and a little more": "they sum to about 0.5, not to one",
+        "selection between vectors": "its branches are vectors, not maps",
+        "experts in one matrix, routed by tokens": "at what goes into the branches",
+        "highway": "one branch is a previous state, or what came in, untouched; see kind='state'",
+    }
+    for case in [*OTHERS, *negatives(), *not_asked_for()]:
+        if case.name in reasons:
+            reason = reasons.pop(case.name)
+            units = find_units(case.model, *case.args)
+            (seen,) = units.rejected
+            assert reason in seen.why
+            assert f"not a unit: (the model itself): {seen.why}" in str(units)
+            assert "not a unit" in units._repr_html_()
+            with pytest.raises(UnitError, match=re.escape(reason)):
+                units_of(case.model, *case.args)
+            assert find_units(case.model, *case.args, exclude="").rejected == ()
+    assert not reasons
+
+
+def test_one_odd_candidate_leaves_the_others(monkeypatch):
+    model, x = _network(), torch.randn(1, 3, 8, 8)
+
+    def kernels(sources, origins, owner):
+        if owner.name == "0.sk.1":
+            raise IndexError("something odd")
+        return branch_kernels(sources, origins, owner)
+
+    monkeypatch.setattr(select, "branch_kernels", kernels)
+    units = find_units(model, x)
+    assert units.names == ("0.sk.0", "0.sk.2")
+    (odd,) = units.rejected
+    assert odd.name == "0.sk.1"
+    assert odd.why.endswith("not understood, because of IndexError: something odd")
+
+
+def test_operations_of_other_libraries_are_opaque():
+    """Whatever they are called."""
+    library = torch.library.Library("zoo", "DEF")
+    library.define("avg_pool2d(Tensor x) -> Tensor")
+    library.impl("avg_pool2d", lambda x: x.flip(2).sigmoid(), "CompositeExplicitAutograd")
+
+    def forward(m, x):
+        f = [m.a(x), torch.ops.zoo.avg_pool2d(x)]
+        return mix(f, m.fc(sum(f).mean((2, 3))).view(len(x), 2, C).softmax(1))
+
+    model = Parts({"a": conv(3), "fc": nn.Linear(C, 2 * C)}, forward).eval()
+    (unit,) = find_units(model, torch.randn(2, C, 8, 8))
+    assert unit.kernels is None
+    assert unit.unknown == "of branch 1: zoo::avg_pool2d has no kernel"
+    library._destroy()
+
+
+def test_calls_of_the_same_function_in_parts_are_not_taken_for_the_weights():
+    """Modules inside one that makes weights are not followed while it is recorded."""
+
+    class Attention(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            t = x.flatten(2)
+            return ((t @ t.transpose(1, 2)).softmax(-1) @ t).view(x.shape)
+
+    def forward(m, x):
+        f = m.f(x)
+        return mix(f, m.fc(sum(f).mean((2, 3))).view(len(x), 2, C).softmax(1))
+
+    parts = {"f": Modules(conv(3), Attention()), "fc": nn.Linear(C, 2 * C)}
+    model, x = Parts(parts, forward).eval(), torch.randn(2, C, 8, 8)
+    with torch.no_grad(), record(model, find_units(model, x)) as recording:
+        model(x)
+        truth = model.fc(sum(model.f(x)).mean((2, 3))).view(2, 2, C).softmax(1)
+    assert torch.equal(recording.weights[""], truth)
 
 
 def test_kinds():
@@ -180,7 +283,7 @@ def test_heads_that_compute_the_same_are_one_shared_head():
     assert "shared by all branches" in unit.notes[0]
 
 
-@case([*negatives(), *not_asked_for()])
+@case([*negatives(), *not_asked_for(), *(case for case in OTHERS if not case.units)])
 def test_what_is_no_unit_is_not_found(case: Case):
     assert list(find_units(case.model, *case.args)) == []
 

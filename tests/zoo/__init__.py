@@ -1,9 +1,21 @@
 """Small models, each a variation of a Selective-Kernel unit, or of something that is none."""
 
+from .held_back import held_back
 from .kinds import asked_for, not_asked_for
+from .literature import literature
 from .models import Case
 from .negatives import degenerates, negatives
 from .positives import positives
 from .wrapped import wrapped
 
-__all__ = ["Case", "asked_for", "degenerates", "negatives", "not_asked_for", "positives", "wrapped"]
+__all__ = [
+    "Case",
+    "asked_for",
+    "degenerates",
+    "held_back",
+    "literature",
+    "negatives",
+    "not_asked_for",
+    "positives",
+    "wrapped",
+]

@@ -157,7 +157,7 @@ if deformed():
         return [a, b, m.c(x)]
 
 
-@usual("AS-MLP: axial shifts", 2, a=pw(), b=pw(), given={"kernels": None})
+@usual("AS-MLP: axial shifts", 2, a=pw(), b=pw(), given={"kernels": ((C, 1), (1, C))})
 def _(m, x):
     def along(axis: int) -> Tensor:
         return torch.cat([part.roll(i - 1, axis) for i, part in enumerate(x.chunk(C, 1))], 1)
@@ -184,7 +184,7 @@ def _(m, x):
 
 
 @usual("the second branch is the first, activated", 2,
-       c=lambda: nn.Conv2d(C, C, 3, padding=1))  # fmt: skip
+       given={"kernels": (3, 3)}, c=lambda: nn.Conv2d(C, C, 3, padding=1))  # fmt: skip
 def _(m, x):
     first = m.c(x)
     return [first, F.relu(first)]
