@@ -35,7 +35,8 @@ def find_units(
     The model runs once, in evaluation mode and without gradients, on two images made from
     the example. A unit is a probability over M ≥ 2 branches that depends on the input, each
     slice of which multiplies a different feature map. Names of classes and attributes play no
-    part. The model comes back as it was.
+    part. The model comes back as it was. What is found is remembered: `skviz.record`, `skviz.sweep`
+    and all others do not look again.
 
     Parameters
     ----------
@@ -88,6 +89,8 @@ def find_units(
     ]
     units = Units(filter(chosen, named))
     units.rejected = tuple(dict.fromkeys(filter(chosen, rejected)))
+    if kind is None and include is None and exclude is None:
+        _known[model] = tuple(map(id, model.modules())), units
     return units
 
 
@@ -98,7 +101,7 @@ _known: WeakKeyDictionary[nn.Module, tuple[tuple[int, ...], Units]] = WeakKeyDic
 
 
 def units_of(model: nn.Module, *args: Any, **kwargs: Any) -> Units:
-    """Units of a model as `find_units` finds them, remembered while it keeps its modules.
+    """Units of a model as `find_units` last found them, remembered while it keeps its modules.
 
     Parameters
     ----------
@@ -116,7 +119,7 @@ def units_of(model: nn.Module, *args: Any, **kwargs: Any) -> Units:
     known = _known.get(model)
     if known is None or known[0] != modules:
         with torch.inference_mode(mode=False):
-            known = _known[model] = (modules, find_units(model, *args, **kwargs))
+            known = modules, find_units(model, *args, **kwargs)
     if not known[1]:
         seen = "".join(f"\n    {one}" for one in known[1].rejected[:SEEN])
         raise UnitError(
