@@ -55,7 +55,8 @@ def find_units(
     Returns
     -------
     Units
-        In forward order; may be empty. Degenerate units are among them and say so.
+        In forward order; may be empty. Degenerate units are among them and say so. ``rejected``
+        lists what looked like a selection and is none, and why.
 
     Raises
     ------
@@ -64,11 +65,10 @@ def find_units(
 
     Notes
     -----
-    Not seen: a softmax inside a fused kernel (``scaled_dot_product_attention``), weights
-    that are separate tensors with no common softmax other than ``a`` and ``1 - a``, branches
-    that this example does not reach, and models without Python modules (exported programs).
-    A gate's branch 0 is the one that ``a`` multiplies. Kernels are relative to the last tensor
-    that all branches share, so a branch computed from another branch counts from there.
+    Not seen are, among others, weights that are separate tensors with no common softmax other
+    than ``a`` and ``1 - a``, and branches that this example does not reach; docs/discovery.md
+    lists all. A gate's branch 0 is the one that ``a`` multiplies. Kernels are relative to the last
+    tensor that all branches share and that is no branch made inside the unit's module.
     """
     kinds = USUAL if kind is None else _patterns(kind)
     unheard = [one for one in kinds if one not in KINDS]

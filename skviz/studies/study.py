@@ -20,7 +20,6 @@ from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-import torch
 import xarray as xr
 from tqdm import tqdm
 
@@ -31,7 +30,6 @@ from skviz.scenes.made import sha256_of
 from skviz.studies.disk import Disk
 from skviz.studies.keeping import Memory, Variable
 from skviz.studies.setting import (
-    are_logits,
     as_scenes,
     at_rest,
     category_index,
@@ -190,12 +188,6 @@ class Study:
     def found(self) -> Units:
         """The units of the model, found on a few images at the largest scale."""
         return units_of(self.model, self.few)
-
-    @cached_property
-    def classifies(self) -> bool:
-        """Whether the model gives logits."""
-        with at_rest(self.model, self.where), torch.inference_mode():
-            return are_logits(self.model(self.few[:1]))
 
     @cached_property
     def few(self) -> Tensor:

@@ -36,7 +36,7 @@ from skviz.errors import SkvizError
 from skviz.models import device as devices
 from skviz.studies.exported import answer
 from skviz.studies.keeping import EXAMPLES, Variable
-from skviz.studies.setting import SCALES, answers, are_logits, judge, labels
+from skviz.studies.setting import SCALES, answers, are_logits, at_rest, judge, labels
 from skviz.studies.study import Options, run
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Weights:
         """Say what is kept."""
         count, most = kernels_of(study.units).shape
         branches, size = ("unit", "branch"), (count, most)
-        numbers = answers(study.truth) if self.always or study.classifies else {}
+        numbers = answers(study.truth) if self.always or gives_logits(study) else {}
         if self.coverage:
             numbers["coverage"] = ("share of the picture that is object", "1")
         made = {
@@ -163,6 +163,12 @@ class Weights:
             "spread": np.stack([w.std(-1, dtype=np.float64) for w in padded], 1),
         }
         return row | ({"channel_weight": np.concatenate(padded, 2)} if self.channels else {})
+
+
+def gives_logits(study: Study) -> bool:
+    """Whether the model is a classifier."""
+    with at_rest(study.model, study.where), torch.inference_mode():
+        return are_logits(study.model(study.few[:1]))
 
 
 def kernels_of(units: Sequence[Unit]) -> np.ndarray:
