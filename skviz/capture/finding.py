@@ -36,7 +36,8 @@ def find_units(
     The model runs once, in evaluation mode and without gradients, on two images made from
     the example. A unit is a probability over M ≥ 2 branches that depends on the input, each
     slice of which multiplies a different feature map. Names of classes and attributes play no
-    part. The model comes back as it was.
+    part. The model comes back as it was. What is found is remembered: `skviz.record`, `skviz.sweep`
+    and all others do not look again.
 
     Parameters
     ----------
@@ -55,7 +56,8 @@ def find_units(
     Returns
     -------
     Units
-        In forward order; may be empty. Degenerate units are among them and say so.
+        In forward order; may be empty. Degenerate units are among them and say so. ``rejected``
+        lists what looked like a selection and is none, and why.
 
     Raises
     ------
@@ -64,11 +66,10 @@ def find_units(
 
     Notes
     -----
-    Not seen: a softmax inside a fused kernel (``scaled_dot_product_attention``), weights
-    that are separate tensors with no common softmax other than ``a`` and ``1 - a``, branches
-    that this example does not reach, and models without Python modules (exported programs).
-    A gate's branch 0 is the one that ``a`` multiplies. Kernels are relative to the last tensor
-    that all branches share, so a branch computed from another branch counts from there.
+    Not seen are, among others, weights that are separate tensors with no common softmax other
+    than ``a`` and ``1 - a``, and branches that this example does not reach; docs/discovery.md
+    lists all. A gate's branch 0 is the one that ``a`` multiplies. Kernels are relative to the last
+    tensor that all branches share and that is no branch made inside the unit's module.
 
     Examples
     --------
@@ -96,6 +97,8 @@ def find_units(
     ]
     units = Units(filter(chosen, named))
     units.rejected = tuple(dict.fromkeys(filter(chosen, rejected)))
+    if kind is None and include is None and exclude is None:
+        _known[model] = tuple(map(id, model.modules())), units
     return units
 
 
@@ -106,7 +109,7 @@ _known: WeakKeyDictionary[nn.Module, tuple[tuple[int, ...], Units]] = WeakKeyDic
 
 
 def units_of(model: nn.Module, *args: Any, **kwargs: Any) -> Units:
-    """Units of a model as `find_units` finds them, remembered while it keeps its modules.
+    """Units of a model as `find_units` last found them, remembered while it keeps its modules.
 
     Parameters
     ----------
@@ -124,7 +127,7 @@ def units_of(model: nn.Module, *args: Any, **kwargs: Any) -> Units:
     known = _known.get(model)
     if known is None or known[0] != modules:
         with torch.inference_mode(mode=False):
-            known = _known[model] = (modules, find_units(model, *args, **kwargs))
+            known = modules, find_units(model, *args, **kwargs)
     if not known[1]:
         seen = "".join(f"\n    {one}" for one in known[1].rejected[:SEEN])
         raise UnitError(

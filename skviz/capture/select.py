@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from tqdm import tqdm
 
 from skviz.capture.gates import Mixes, find_gates, interpolations
 from skviz.capture.graph import Graph, Node, tolerance
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from skviz.capture.layout import Layout
     from skviz.capture.tape import Frame
 
+DELAY = 2  # seconds until a bar says how far it is
 LAYERS = {*CONVOLUTIONS, "addmm", "mm"}  # whose channels may be the branches
 _Pair = tuple["Tensor", "Tensor"]  # labels of weights, labels of what they weigh; broadcastable
 _Sources = list[int]  # for each branch the number of what made it; see Origins
@@ -52,10 +54,13 @@ def selections(graph: Graph) -> tuple[list[Found], list[Rejected]]:
     gates = find_gates(graph.nodes, mixes)
     found: list[Found] = []
     rejected: list[Rejected] = []
-    for node in graph.nodes:
+    candidates = [
+        node
+        for node in graph.nodes
+        if node.tainted and (node in gates or node.axes or node.near or node.op == "sigmoid")
+    ]
+    for node in tqdm(candidates, desc="looking for units", delay=DELAY, leave=False):
         gate = node in gates
-        if not node.tainted or not (gate or node.axes or node.near or node.op == "sigmoid"):
-            continue
         try:
             met = _meetings(node, graph.nodes, origins, mixes, gate=gate)
             verdict = None if met is None else _judge(met, origins, gate=gate)

@@ -161,17 +161,17 @@ class Listener:
         for name, module in modules.items():
             # Unbound: a ScriptModule refuses these methods of its own, but honours the hooks.
             before, after = nn.Module.register_forward_pre_hook, nn.Module.register_forward_hook
-            enter, leave = self._hooks(name)
+            enter, leave = self._hooks(name, module)
             self._handles += [
                 before(module, enter, with_kwargs=True, prepend=True),
                 after(module, leave, prepend=self.changes, always_call=True),
             ]
 
-    def _hooks(self, name: str) -> tuple[Any, Any]:
-        """Return functions, which are not copied with a model that is."""
+    def _hooks(self, name: str, own: nn.Module) -> tuple[Any, Any]:
+        """Return functions, which do nothing in a copy that was made of a model meanwhile."""
         return (
-            lambda _, args, kwargs=None: self._enter(name, args, kwargs),
-            lambda _, args, output: self._leave(name, args, output),
+            lambda it, args, kwargs=None: self._enter(name, args, kwargs) if it is own else None,
+            lambda it, args, output: self._leave(name, args, output) if it is own else None,
         )
 
     def _enter(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> None:

@@ -15,7 +15,7 @@ from skviz.capture.names import kernel_name
 from skviz.errors import SkvizError
 from skviz.explorer.items import NATURAL
 from skviz.studies.keeping import Variable
-from skviz.studies.setting import at_rest, choose, labels, probabilities
+from skviz.studies.setting import are_logits, at_rest, choose, labels, probabilities
 from skviz.studies.sweeps import Weights
 
 if TYPE_CHECKING:
@@ -129,6 +129,7 @@ class Looked(Weights):
     """What a sweep keeps, and the most probable classes; a batch is one scene at several scales."""
 
     shown: ClassVar[int | None] = None
+    always: ClassVar[bool] = True
 
     def variables(self, study: Study) -> dict[str, Variable]:
         """Say what is kept."""
@@ -139,6 +140,8 @@ class Looked(Weights):
 
     def of_answers(self, logits: Tensor, batch: Batch) -> dict[str, np.ndarray]:
         """Say what the model answers, and what else it thinks of; NaN where there is no more."""
+        if not are_logits(logits):
+            return {}
         chances, best = (each.cpu() for each in probabilities(logits).sort(1, descending=True))
         few = (0, max(0, TOP - best.shape[1]))
         row = {

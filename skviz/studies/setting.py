@@ -173,9 +173,15 @@ def judge(logits: Any, truth: Tensor | None) -> dict[str, np.ndarray]:
 
 def probabilities(logits: Any) -> Tensor:
     """Return the softmax of logits (image, class), in float32."""
-    if not isinstance(logits, Tensor) or logits.ndim != 2:
+    if not are_logits(logits):
         raise SkvizError("expected a classifier: a model that gives logits (image, class)")
-    return logits.float().softmax(1)
+    made: Tensor = logits.float().softmax(1)
+    return made
+
+
+def are_logits(answer: Any) -> bool:
+    """Whether what a model gives can be logits (image, class)."""
+    return isinstance(answer, Tensor) and answer.ndim == 2
 
 
 @contextmanager

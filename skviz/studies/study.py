@@ -184,11 +184,16 @@ class Study:
     @cached_property
     def found(self) -> Units:
         """The units of the model, found on a few images at the largest scale."""
+        return units_of(self.model, self.few)
+
+    @cached_property
+    def few(self) -> Tensor:
+        """A few images at the largest scale."""
         problems: Mapping[int, str] = {}
         for start in range(0, len(self.scenes), 3):
             here = self.ready(self.scenes[start : start + 3])
             if len(here):
-                return units_of(self.model, here.render(self.grid[-1]))
+                return here.render(self.grid[-1])
             problems = here.problems
         raise SkvizError(f"no image can be used; the last one: {problems[max(problems)]}")
 

@@ -6,7 +6,8 @@ The result is one `xarray.Dataset`:
 ``weight``         image, scale, unit, branch      branch weight, mean over channels
 ``spread``         image, scale, unit, branch      its standard deviation over channels
 ``channel_weight`` image, scale, branch, channel   branch weight of every channel
-``prediction``     image, scale                    index of the predicted class, as a float
+``prediction``     image, scale                    index of the predicted class, as a float, of a
+                                                   model that gives logits
 ``probability``    image, scale                    its softmax probability
 ``correct``        image, scale                    1 if it is the category, 0 if not, where
                                                    both are known
@@ -35,7 +36,7 @@ from skviz.errors import Count, SkvizError, entrance
 from skviz.models import device as devices
 from skviz.studies.exported import answer
 from skviz.studies.keeping import EXAMPLES, Variable
-from skviz.studies.setting import SCALES, answers, judge, labels
+from skviz.studies.setting import SCALES, answers, are_logits, at_rest, judge, labels
 from skviz.studies.study import Options, run
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Weights:
     engine: str = "torch"
     name: ClassVar[str] = "sweep"
     shown: ClassVar[int | None] = EXAMPLES  # of a batch, as pictures
+    always: ClassVar[bool] = False  # have places for answers, though there may be none
 
     @property
     def options(self) -> dict[str, Any]:
@@ -89,7 +91,7 @@ class Weights:
         """Say what is kept."""
         count, most = kernels_of(study.units).shape
         branches, size = ("unit", "branch"), (count, most)
-        numbers = answers(study.truth)
+        numbers = answers(study.truth) if self.always or gives_logits(study) else {}
         if self.coverage:
             numbers["coverage"] = ("share of the picture that is object", "1")
         made = {
@@ -144,8 +146,8 @@ class Weights:
         return logits, list(recording.weights.values())
 
     def of_answers(self, logits: Tensor, batch: Batch) -> dict[str, np.ndarray]:
-        """Say what the model answers."""
-        return judge(logits, batch.truth)
+        """Say what the model answers, if it gives logits."""
+        return judge(logits, batch.truth) if are_logits(logits) else {}
 
     def of_units(self, weights: Sequence[Tensor]) -> dict[str, np.ndarray]:
         """Bring the weights of every call of every unit, (image, branch, channel), together."""
@@ -160,6 +162,12 @@ class Weights:
             "spread": np.stack([w.std(-1, dtype=np.float64) for w in padded], 1),
         }
         return row | ({"channel_weight": np.concatenate(padded, 2)} if self.channels else {})
+
+
+def gives_logits(study: Study) -> bool:
+    """Whether the model is a classifier."""
+    with at_rest(study.model, study.where), torch.inference_mode():
+        return are_logits(study.model(study.few[:1]))
 
 
 def kernels_of(units: Sequence[Unit]) -> np.ndarray:
@@ -209,7 +217,7 @@ def sweep(
     Parameters
     ----------
     model
-        Any classifier with SK units; it comes back as it was, on the device it was on.
+        Any model with SK units, a classifier or not; it comes back as it was, on its device.
     scenes
         Scenes (`skviz.place`, `skviz.photographs`); cut-outs, which are placed on procedural
         backgrounds of the model's canvas (96 pixels if it names none); whatever

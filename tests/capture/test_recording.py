@@ -1,4 +1,6 @@
+import copy
 import gc
+import shutil
 import threading
 
 import pytest
@@ -231,6 +233,59 @@ def test_training_goes_on_as_without(model):
     watched, watched_state = gradients(record(model))
     assert all(map(torch.equal, plain, watched))
     assert all(torch.equal(state[k], watched_state[k]) for k in state)
+
+
+def test_a_copy_made_inside_is_another_model(model):
+    with torch.no_grad(), record(model) as alone:
+        model(X)
+    with torch.no_grad(), record(model) as recording:
+        other = copy.deepcopy(model)
+        other(X + 1)
+        model(X)
+        assert torch.equal(other(X), copy.deepcopy(other)(X))
+    other(X)
+    assert recording.forwards == 1
+    for name, weights in alone.weights.items():
+        assert torch.equal(recording.weights[name], weights)
+
+
+@pytest.mark.skipif(not shutil.which("c++"), reason="it is compiled to C++")
+def test_the_compiler_that_is_used_by_default():
+    torch.manual_seed(0)
+    model = Body(unit()).eval()
+    compiled = torch.compile(model)
+    with torch.no_grad():
+        before = compiled(X)  # by the compiled code
+        with record(model) as expected:
+            model(X)
+        with record(compiled) as recording:
+            inside = compiled(X)
+        after = compiled(X)
+    assert torch.equal(recording.weights["_orig_mod.sk"], expected.weights["sk"])
+    torch.testing.assert_close(inside, before)
+    assert torch.equal(after, before)
+
+
+def test_one_unit_called_seven_times():
+    class Seven(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.sk = unit()
+
+        def forward(self, x):
+            for _ in range(7):
+                x = self.sk(x)
+            return x
+
+    torch.manual_seed(0)
+    model, x = Seven().eval(), torch.randn(2, 4, 8, 8)
+    with torch.no_grad():
+        with record(model) as recording:
+            model(x)
+        assert list(recording.weights) == [f"sk@{call}" for call in range(7)]
+        for weights in recording.weights.values():
+            torch.testing.assert_close(weights, model.sk.logits(model.sk.features(x)).softmax(1))
+            x = model.sk(x)
 
 
 def test_compiled_models(model):

@@ -22,8 +22,10 @@ from zoo.models import Body, C, Modules, Select, conv
 from zoo.negatives import Parts
 from zoo.positives import every_branch, mix
 
-from skviz.capture import find_units, select, units_of
+import skviz
+from skviz.capture import find_units, finding, select, units_of
 from skviz.capture.kernels import branch_kernels
+from skviz.capture.probe import probe
 from skviz.capture.recording import record
 from skviz.errors import UnitError
 
@@ -126,6 +128,32 @@ def test_one_odd_candidate_leaves_the_others(monkeypatch):
     (odd,) = units.rejected
     assert odd.name == "0.sk.1"
     assert odd.why.endswith("not understood, because of IndexError: something odd")
+
+
+def test_what_was_found_is_remembered(monkeypatch):
+    model, probes = _network(), []
+
+    def counted(*given):
+        probes.append(given)
+        return probe(*given)
+
+    monkeypatch.setattr(finding, "probe", counted)
+    images = torch.rand(2, 3, 8, 8)
+    units = find_units(model, images)
+    for _ in range(2):
+        skviz.sweep(model, images, device="cpu", progress=False)
+    assert units_of(model) is units
+    assert len(probes) == 1
+    assert len(find_units(model, images, include="0.sk.0")) == 1  # which is not what is remembered
+    assert units_of(model) is units
+
+
+def test_a_bar_says_how_far_it_is_if_it_takes_long(monkeypatch, capsys):
+    find_units(_network(), torch.rand(2, 3, 8, 8))
+    assert not capsys.readouterr().err
+    monkeypatch.setattr(select, "DELAY", 0)
+    find_units(_network(), torch.rand(2, 3, 8, 8))
+    assert "looking for units" in capsys.readouterr().err
 
 
 def test_operations_of_other_libraries_are_opaque():

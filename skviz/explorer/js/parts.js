@@ -119,6 +119,7 @@ export function classesPart() {
   const head = node("p", {class: "head classes-head", "aria-hidden": true}, node("span", {}, "predicted class"), node("span", {}, "probability"));
   const part = {node: node("div", {}, head, list)};
   part.draw = ({seen, index}) => {
+    part.node.hidden = !seen.classes[index].length; // it is no classifier
     rows.forEach(({row, name, bar, value}, rank) => {
       const which = seen.classes[index][rank];
       row.hidden = which === undefined;

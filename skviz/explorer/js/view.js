@@ -271,7 +271,8 @@ export function render({model, el}) {
     if (pinned) {
       const [best, chance] = [pinned.seen.classes[pinned.index][0], pinned.seen.probabilities[pinned.index][0]];
       paint(kept.canvas, pinned.seen.picture(pinned.index));
-      kept.caption.textContent = `pinned: ${captionOf(pinned, seen.setting)}; ${pinned.seen.names[best]} ${chance.toFixed(2)}`;
+      const answer = best === undefined ? "" : `; ${pinned.seen.names[best]} ${chance.toFixed(2)}`;
+      kept.caption.textContent = `pinned: ${captionOf(pinned, seen.setting)}${answer}`;
     }
     pin.setAttribute("aria-pressed", Boolean(pinned));
     pin.textContent = pinned ? "Unpin" : "Pin";

@@ -1,0 +1,99 @@
+"""Models that give no logits: their weights are swept, drawn and explored all the same."""
+
+from functools import partial
+
+import pytest
+import torch
+import xarray as xr
+from torch import nn
+
+import skviz
+
+IMAGES = torch.rand(3, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+
+
+class Net(nn.Module):
+    """A unit between two convolutions, and what is made of its map."""
+
+    def __init__(self, channels: int, answer) -> None:
+        super().__init__()
+        self.stem, self.sk = (
+            nn.Conv2d(channels, 8, 3, padding=1),
+            skviz.models.nn.SKConv(8, groups=1),
+        )
+        self.last, self.answer = nn.Conv2d(8, channels, 3, padding=1), answer
+
+    def forward(self, x, *others):
+        x = x["image"] if isinstance(x, dict) else x
+        y = self.last(self.sk(self.stem(x + sum(others))))
+        return self.answer(x, y)
+
+
+def _with_noise(model, images):
+    return model(images, torch.zeros_like(images))
+
+
+def _grey(model, images):
+    return model(images.mean(1, keepdim=True))
+
+
+def _named(model, images):
+    return model({"image": images})
+
+
+def _list(boxes, _x, y):
+    return [{boxes: one.flatten(), "scores": one.mean(0)} for one in y]
+
+
+MODELS = {
+    "restoration": (3, lambda x, y: x + y, None),
+    "segmentation": (3, lambda _x, y: y, None),
+    "a dictionary": (3, lambda x, y: {"out": y, "aux": x}, None),
+    "detection": (3, partial(_list, "boxes"), None),
+    "several inputs": (3, lambda x, y: x + y, _with_noise),
+    "one channel": (1, lambda x, y: x + y, _grey),
+    "a dictionary as input": (3, lambda x, y: (x, y), _named),
+}
+
+
+def made(name):
+    torch.manual_seed(0)
+    channels, answer, forward = MODELS[name]
+    return skviz.wrap(Net(channels, answer).train(), forward=forward, canvas=24)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_weights_need_no_logits(name, tmp_path):
+    model = made(name)
+    stored = skviz.sweep(model, IMAGES, device="cpu", store=tmp_path / "s.zarr", progress=False)
+    ds = skviz.sweep(model, IMAGES, device="cpu", progress=False)
+    for one in (ds, stored):
+        assert not {"prediction", "probability", "correct"} & set(one.data_vars)
+    assert model.inner.training
+    net = model.inner.eval()
+    with torch.no_grad():
+        x = IMAGES.mean(1, keepdim=True) if net.stem.in_channels == 1 else IMAGES
+        seen = []
+        handle = net.sk.softmax.register_forward_hook(lambda _m, _x, out: seen.append(out))
+        net.sk(net.stem(x))
+        handle.remove()
+    truth = seen[0].mean(2)  # (image, branch)
+    for one in (ds, stored):
+        weight = torch.tensor(one["weight"].values[:, 0, 0])
+        torch.testing.assert_close(weight, truth, atol=1e-5, rtol=0)
+    skviz.plot.branch_heatmap(ds)
+
+
+def test_logits_are_still_judged():
+    ds = skviz.sweep(Net(3, lambda _x, y: y.mean((2, 3))), IMAGES, device="cpu", progress=False)
+    assert ds["prediction"].shape == (3, 1)
+
+
+def test_a_restoration_network_is_explored(few):
+    model = made("restoration")
+    shown = skviz.explore(model, few, scales=[0.5, 1.0], canvas=24)
+    shown.wait()
+    ds = skviz.sweep(model, skviz.place(few, canvas=24)[:1], scales=[0.5, 1.0], progress=False)
+    xr.testing.assert_allclose(shown.ds["weight"], ds["weight"], atol=1e-5)
+    assert shown.ds["prediction"].isnull().all()
+    shown.close()
