@@ -10,7 +10,7 @@ __all__ = ["in_folder"]
 
 ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 IMAGES, MASKS = ("images", "image"), ("masks", "mask")  # folders that are no classes
-MASK = re.compile(r"[._-]mask$")  # ends the stem of a mask that lies beside its image
+MASK = re.compile(r"[._-]mask$", re.IGNORECASE)  # ends the stem of a mask beside its image
 
 
 def images_in(folder: Path) -> list[Path]:

@@ -6,9 +6,12 @@ like any other to a network.
 
 from __future__ import annotations
 
+import math
 import os
+import threading
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,9 +20,16 @@ from torch import Tensor
 
 from skviz.errors import DataError
 
-__all__ = ["as_mask", "as_picture", "checked_images", "opened"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["MEMORY", "as_mask", "as_picture", "checked_images", "opened"]
 
 COLOURED = 0.1  # more difference between channels than JPEG makes of grey
+FEWEST = 2**21  # pixels that are left of a larger picture
+DECODED, NUMBERS = 4, 36  # bytes that a pixel takes as Pillow has it, and on its way to floats
+BLOCK = 2**26  # bytes that Pillow asks for at once: so many go back when they are freed
+TURNED = 0x0112  # the EXIF tag that says so
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # of Pillow, by number of channels
 
 
@@ -119,10 +129,10 @@ def channels_first(pixels: Tensor, what: str) -> Tensor:
 def scaled(pixels: Tensor, what: str, *, of_file: bool = False) -> Tensor:
     """Bring the values to 0…1 by what their type says, or refuse them."""
     kind = pixels.dtype
-    if not kind.is_floating_point and kind != torch.bool:
-        pixels = pixels.long()  # torch can do little with uint16
+    if kind in (torch.uint16, torch.uint32, torch.uint64):
+        pixels = pixels.long()  # torch can do little with these
     low, high = float(pixels.min()), float(pixels.max())
-    binary = bool(((pixels == 0) | (pixels == 1)).all())
+    binary = 0 <= low <= high <= 1 and bool(((pixels == 0) | (pixels == 1)).all())
     if kind == torch.bool or (binary and what == "mask"):
         return pixels.float()
     if kind in (torch.uint8, torch.uint16):
@@ -132,7 +142,7 @@ def scaled(pixels: Tensor, what: str, *, of_file: bool = False) -> Tensor:
                 f"the {what} is {kind} and holds 0 and 1 only, where {most} is white; give floats "
                 "in 0…1, or multiply by 255"
             )
-        return pixels.float() / most
+        return pixels.float().div_(most)
     if not kind.is_floating_point:
         raise DataError(
             f"{kind} has no known range; give a {what} as uint8, uint16 or floats in 0…1"
@@ -161,11 +171,16 @@ def decoded(picture: Image.Image) -> Tensor:
 def opened(path: Path) -> Image.Image:
     """Decode a file, turned as its EXIF data say.
 
+    One of more than 2²³ pixels is halved, by the mean of 2×2 pixels, until it has 2²¹ to 2²³.
+
     Raises
     ------
     DataError
-        If the image has more pixels than Pillow takes for safe (`PIL.Image.MAX_IMAGE_PIXELS`).
+        If it is no file, or the image has more pixels than Pillow takes for safe
+        (`PIL.Image.MAX_IMAGE_PIXELS`).
     """
+    if not path.is_file():  # to open a pipe waits for whoever writes into it
+        raise DataError(f"{path} is not there" if not path.exists() else f"{path} is no file")
     with Image.open(path) as picture:
         width, height = picture.size
         if Image.MAX_IMAGE_PIXELS and width * height > Image.MAX_IMAGE_PIXELS:
@@ -173,7 +188,63 @@ def opened(path: Path) -> Image.Image:
                 f"{width}×{height} pixels, more than {Image.MAX_IMAGE_PIXELS}: it may be a "
                 "decompression bomb"
             )
-        return ImageOps.exif_transpose(picture)
+        halvings = max(0, math.floor(math.log(max(1, width * height) / FEWEST, 4)))
+        MEMORY.take(width * height * (DECODED + NUMBERS / 4**halvings))
+        return ImageOps.exif_transpose(smaller(picture, 2**halvings) if halvings else picture)
+
+
+def smaller(picture: Image.Image, factor: int) -> Image.Image:
+    """Return a picture of which factor × factor pixels are one, as Pillow's bytes."""
+    Image.core.set_block_size(BLOCK)  # type: ignore[attr-defined]
+    turned, wide = picture.getexif().get(TURNED), picture.width
+    picture.draft(None, (-(-wide // factor), -(-picture.height // factor)))  # JPEG, as it decodes
+    left = factor // max(1, round(wide / picture.width))
+    if not picture.mode.startswith("I;16") and picture.mode not in (*MODES.values(), "I", "F"):
+        picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+    made = picture.reduce(left)
+    if turned:
+        made.getexif()[TURNED] = turned
+    return made
+
+
+class Memory:
+    """How many bytes pictures may take that are read at once, each by a thread of `within`.
+
+    A thread that has some already takes more without waiting, so that none waits for another.
+    """
+
+    def __init__(self, most: float) -> None:
+        self.left = self.most = most
+        self.free = threading.Condition()
+        self.mine = threading.local()
+
+    @contextmanager
+    def within(self) -> Iterator[None]:
+        """Give back at the end what was taken inside."""
+        outer = getattr(self.mine, "taken", None)
+        self.mine.taken = outer or 0.0
+        try:
+            yield
+        finally:
+            if outer is None:
+                with self.free:
+                    self.left += self.mine.taken
+                    self.free.notify_all()
+                self.mine.taken = None
+
+    def take(self, count: float) -> None:
+        """Wait until so many bytes, or all there are, may be taken."""
+        held = getattr(self.mine, "taken", None)
+        if held is None:
+            return
+        with self.free:
+            count = min(count, self.most)
+            self.free.wait_for(lambda: bool(held) or self.left >= count)
+            self.left -= count
+        self.mine.taken = held + count
+
+
+MEMORY = Memory(4e8)
 
 
 def checked_images(images: Tensor, what: str = "images") -> Tensor:

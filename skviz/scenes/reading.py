@@ -12,7 +12,7 @@ import numpy as np
 
 from skviz.errors import DataError, SceneError
 from skviz.scenes.cutting import cut_out, joined
-from skviz.scenes.pictures import as_mask, as_picture, opened
+from skviz.scenes.pictures import MEMORY, as_mask, as_picture, opened
 from skviz.scenes.ready import Enlarged
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def each(
 
     def act(place: int, name: str) -> T | UnusableError:
         try:
-            return action(place)
+            with MEMORY.within():
+                return action(place)
         except UnusableError as error:
             return error
         except Exception as error:

@@ -1,5 +1,9 @@
 """One picture in every form that it comes in is the same scene, or is refused with a reason."""
 
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,7 @@ from PIL import Image
 
 import skviz
 from skviz.errors import DataError, SkvizError
+from skviz.scenes.pictures import Memory, as_picture
 
 SIDE = 24
 BYTES = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
@@ -143,3 +148,53 @@ def test_a_network_sees_floats_as_it_sees_bytes(small_net: Any) -> None:
         small_net, skviz.photographs(pictures).zoom(canvas=32), scales=[1.0], device="cpu"
     )
     np.testing.assert_allclose(ds["weight"][1:], ds["weight"][[0, 0]], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+@pytest.mark.parametrize("turned", [1, 6])
+def test_a_large_picture_is_halved_by_means(tmp_path, kind, turned):
+    blocks = np.random.default_rng(0).integers(60, 190, (500, 300, 3), np.uint8)
+    values = np.kron(blocks, np.ones((8, 8, 1), np.uint8))  # 4000 × 2400: more than 2²³ pixels
+    exif = Image.Exif()
+    exif[0x0112] = turned
+    Image.fromarray(values).save(tmp_path / f"a.{kind}", exif=exif, quality=98, subsampling=0)
+    expected = values.reshape(2000, 2, 1200, 2, 3).mean((1, 3)) / 255
+    expected = np.rot90(expected, -1) if turned == 6 else expected
+    found = as_picture(tmp_path / f"a.{kind}").permute(1, 2, 0).numpy()
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).mean() < 0.01
+
+
+def test_pictures_that_are_read_at_once_share_the_memory():
+    memory, most, now, lock = Memory(100), [], [], threading.Lock()
+
+    def read(size):
+        with memory.within():
+            with memory.within():
+                memory.take(size)
+            with lock:
+                now.append(size)
+                most.append(sum(now))
+            time.sleep(0.002)
+            with lock:
+                now.remove(size)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(read, [30, 70, 50, 1000, 20, 60, 90, 10] * 5))
+    assert max(size for size in most if size < 1000) <= 100
+    assert all(size <= 100 or size == 1000 for size in most)
+    assert memory.left == 100
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.jpg")
+    with pytest.raises(DataError, match="is no file"):
+        as_picture(tmp_path / "x.jpg")
+
+
+def test_a_mask_in_capitals_is_a_mask(tmp_path):
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
+    Image.new("L", (8, 8), 255).save(tmp_path / "a.MASK.PNG")
+    found = skviz.photographs(tmp_path)
+    assert found.ids == ("a.png",)
+    assert found.masks[0] is not None
