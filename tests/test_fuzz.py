@@ -11,7 +11,7 @@ SHARE = 0.1
 SLOWER = {"toml": 0.05, "calls": 0.2, "names": 0.5}  # others than a tenth
 
 
-@pytest.mark.parametrize("name", ["arrays", "calls", "checkpoints", "names", "pictures"])
+@pytest.mark.parametrize("name", ["arrays", "calls", "checkpoints", "names", "pictures", "stores"])
 def test_hostile_input_is_answered_or_refused(name, capsys):
     found = tried(name, SLOWER.get(name, SHARE), 1)
     assert set(found) == {"clean"}, capsys.readouterr().out

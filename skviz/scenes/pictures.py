@@ -179,8 +179,8 @@ def opened(path: Path) -> Image.Image:
         If it is no file, or the image has more pixels than Pillow takes for safe
         (`PIL.Image.MAX_IMAGE_PIXELS`).
     """
-    if not path.is_file():  # to open a pipe waits for whoever writes into it
-        raise DataError(f"{path} is not there" if not path.exists() else f"{path} is no file")
+    if path.exists() and not path.is_file():  # to open a pipe waits for whoever writes into it
+        raise DataError(f"{path} is no file")
     with Image.open(path) as picture:
         width, height = picture.size
         if Image.MAX_IMAGE_PIXELS and width * height > Image.MAX_IMAGE_PIXELS:
