@@ -301,7 +301,7 @@ class SKNet(nn.Module):
     def reset_parameters(self) -> None:
         """Draw the weights of all convolutions anew (He et al. 2015)."""
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
