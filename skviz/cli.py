@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skviz.errors import SkvizError
+from skviz.errors import SkvizError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,8 @@ def write_set(
 
     made = FigureSet(config, model=model, device=arguments.device)
     for figure, path in made.write(arguments.out, only=arguments.only):
-        print(f"{path}\n{latex(figure, path)}\n" if show else path, flush=True)
+        said = f"{path}\n{latex(figure, path)}\n" if show else f"{path}"
+        print(printable(said), flush=True)
     return made
 
 
@@ -162,7 +163,7 @@ def run_sweep(arguments: argparse.Namespace) -> None:
     print(arguments.out)
     skipped = ds["problem"].load().where(ds["problem"] != "", drop=True)
     for name, problem in zip(skipped["image"].values, skipped.values, strict=True):
-        print(f"skipped {name}: {problem}")
+        print(printable(f"skipped {name}: {problem}"))
     ds = ds.isel(image=(ds["problem"] == "").values)
     if ds.sizes["scale"] > 1 and ds.sizes["image"] > 1:
         print(shift_table(ds))

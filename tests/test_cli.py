@@ -99,7 +99,7 @@ def test_export_draws_what_a_file_says_and_prints_latex(ds, tmp_path, capsys):
         (('plot = "scale_response"', 'plot = "pie"'), "'response' needs .* plot of"),
         (('study = "buses"', 'study = "cars"'), "no study 'cars'"),
         (("example = 1", "exemple = 1"), "'response' cannot be drawn.*exemple"),
-        (("first = 3", 'run = "dance"'), "run is one of"),
+        (("first = 3", 'run = "dance"'), "line 5: .*run must be 'sweep' or"),
         (("first = 3", "scale = 3"), "'buses' cannot be run.*scale"),
         (('["response", "branch_heatmap"]', '["nothing"]'), "no figure 'nothing'"),
     ],

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ from skviz.plot import style
 
 __all__ = ["caption", "latex", "save_figure"]
 
+LABEL = re.compile(r"[^\w.:+-]")  # what has no place in one
+FORMULA = re.compile(r"[=+\-@\t\r]")  # how a spreadsheet's formula begins
 FORMATS = (".pdf", ".png", ".svg", ".eps", ".pgf")
 
 
@@ -104,7 +107,7 @@ def save_figure(
             beside = Path(folder)
             write(made, beside / path.name, known, dpi)
             for name, table in provenance.tables(made).items():
-                table.to_csv(beside / f"{path.stem}{name}.csv", float_format="%.6g")
+                literal(table).to_csv(beside / f"{path.stem}{name}.csv", float_format="%.6g")
             if dataset:
                 keep(made, beside / f"{path.stem}.zarr", anonymous=anonymous)
             for part in sorted(beside.iterdir()):
@@ -149,6 +152,16 @@ def write(figure: Figure, path: Path, known: str, dpi: float) -> None:
                 f"cannot write {path.name}: {missing}; install a font that has it, such as "
                 f"{style.FALLBACKS[0]}, and empty matplotlib's font cache ({get_cachedir()})"
             ) from missing
+
+
+def literal(table: Any) -> Any:
+    """Return a table in which no text is a formula to a spreadsheet."""
+
+    def cell(value: Any) -> Any:
+        return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
+
+    texts = {name: table[name].map(cell) for name in table.select_dtypes(exclude="number")}
+    return table.assign(**texts).rename(index=cell, columns=cell)
 
 
 def metadata(path: Path, known: str) -> dict[str, str | None]:
@@ -227,7 +240,7 @@ def latex(figure: Figure, path: str | os.PathLike[str]) -> str:
             rf"\begin{{figure{star}}}[t]",
             rf"  \centering{include}",
             rf"  \caption{{{pgf.escape(caption(figure))}}}",
-            rf"  \label{{fig:{path.stem}}}",
+            rf"  \label{{fig:{LABEL.sub('-', path.stem)}}}",
             rf"\end{{figure{star}}}",
         )
     )

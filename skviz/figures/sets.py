@@ -30,17 +30,18 @@ A file says where, for which page, from which studies, and which figures::
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
 
 import skviz
 from skviz import plot, stats
 from skviz.attribution import target as targets
-from skviz.errors import SkvizError, entrance
+from skviz.errors import Count, DataError, Seed, SkvizError, entrance
+from skviz.figures.record import read
 from skviz.figures.saving import save_figure, sized
 from skviz.models import zoo
 from skviz.scenes import cutouts
@@ -53,45 +54,70 @@ if TYPE_CHECKING:
 
 __all__ = ["FigureSet"]
 
-RUNS = (
-    "sweep", "effect", "attribute", "faithfulness", "controls", "receptive_field", "factorial",
-    "readings", "images", "unit",
-)  # fmt: skip
 SAID: dict[str, Any] = {
     "factorial": stats.main_effects,
     "readings": stats.explained,
 }  # what is drawn of a study
 SAVING = ("venue", "width", "dpi", "anonymous", "dataset")
+Formats = Sequence[Literal["pdf", "png", "svg", "eps", "pgf"]]
+NAME = re.compile(r"[^/\\\0#$%&{}~^\"]{1,200}")  # of a file, in LaTeX too
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What a file may say."""
-
-    figure: Sequence[Mapping[str, Any]]
-    study: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    out: str = "figures"
-    formats: Sequence[str] = ("pdf",)
-    venue: str | None = None
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What every figure of a file may say, beside the options of its plot."""
-
-    plot: str
-    name: str | None = None
-    study: str | None = None
-    of: Sequence[str] = ()
+@entrance
+def whole(
+    *,
+    figure: Sequence[Mapping[str, Any]],
+    study: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    out: str = "figures",
+    formats: Formats = ("pdf",),
+    venue: str | None = None,
+) -> dict[str, Any]:
+    """Say what a file holds."""
+    return locals()
 
 
-@contextmanager
-def about(what: str) -> Iterator[None]:
-    """Say which figure or study an error is about."""
-    try:
-        yield
-    except (TypeError, ValueError, AttributeError, LookupError, SkvizError) as error:
-        raise SkvizError(f"{what}: {error}") from error
+@entrance
+def of_figure(
+    *,
+    plot: str,
+    name: str | None = None,
+    study: str | None = None,
+    of: Sequence[str] = (),
+    venue: str | None = None,
+    width: str | float | None = None,
+    dpi: float = 300,
+    anonymous: bool = False,
+    dataset: bool = False,
+    **options: Any,
+) -> None:
+    """Say what a figure holds."""
+
+
+@entrance
+def of_study(
+    *,
+    run: Literal[
+        "sweep", "effect", "attribute", "faithfulness", "controls", "receptive_field", "factorial",
+        "readings", "images", "unit",
+    ] = "sweep",
+    model: str = "objects",
+    store: str | None = None,
+    unit: str | None = None,
+    category: Iterable[str] | None = None,
+    family: Iterable[str] | None = None,
+    first: Count | None = None,
+    seed: Seed = 0,
+    scale: float = 1.0,
+    target: Any = None,
+    **options: Any,
+) -> None:  # fmt: skip
+    """Say what a study holds."""
+
+
+def line(text: str, header: str, number: int = 0) -> int:
+    """Return the line of the header of a table, the one of that number; 1 if there is none."""
+    found = [n for n, one in enumerate(text.splitlines(), 1) if one.split("#")[0].strip() == header]
+    return found[number] if number < len(found) else 1
 
 
 class FigureSet:
@@ -116,28 +142,34 @@ class FigureSet:
         self, path: str | os.PathLike[str], *, model: str = "objects", device: str = "auto"
     ) -> None:
         try:
-            said = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            text = Path(path).read_text(encoding="utf-8")
+            settings = tomllib.loads(text)
+        except (OSError, ValueError, RecursionError) as error:
             raise SkvizError(f"{path} is not a TOML file that can be read: {error}") from error
-        with about(str(path)):
-            self.settings = entrance(Settings)(**said)
         self.model, self.device = model, device
         self.studies: dict[str, Any] = {}
         self.figures: dict[str, Figure] = {}
+        self.drawing: list[str] = []
         self.entries: dict[str, dict[str, Any]] = {}
-        if not self.settings.figure or not self.settings.formats:
-            raise SkvizError(f"{path}: expected a [[figure]] at least, and one of formats")
-        for entry in self.settings.figure:
-            with about(f"{path}: a figure"):
-                known = {each.name for each in fields(Entry)}
-                head = entrance(Entry)(**{key: entry[key] for key in entry if key in known})
-            name = head.name or head.plot
-            if name in self.entries or head.plot not in plot.__all__ or Path(name).name != name:
-                raise SkvizError(
-                    f"{path}: figure {name!r} needs a name of its own, which is that of its file, "
-                    f"and a plot of {plot.__all__}"
-                )
-            self.entries[name] = {key: entry[key] for key in entry if key != "name"}
+        at = 1
+        try:
+            self.settings = whole(**settings)
+            for name, study in self.settings["study"].items():
+                at = line(text, f"[study.{name}]")
+                of_study(**study)
+            for number, entry in enumerate(self.settings["figure"]):
+                at = line(text, "[[figure]]", number)
+                of_figure(**entry)
+                name = entry.get("name", entry["plot"])
+                mine = NAME.fullmatch(name) and name.strip(". ") and name.isprintable()
+                if not mine or name in self.entries or entry["plot"] not in plot.__all__:
+                    raise SkvizError(
+                        f"figure {name!r} needs a file's name of its own and a plot of "
+                        f"{plot.__all__}"
+                    )
+                self.entries[name] = {key: entry[key] for key in entry if key != "name"}
+        except SkvizError as error:
+            raise SkvizError(f"{path}, line {at}: {error}") from error
 
     def write(
         self, out: str | os.PathLike[str] | None = None, *, only: Iterable[str] | None = None
@@ -149,12 +181,13 @@ class FigureSet:
         SkvizError
             If one of them is not in the file, or cannot be drawn or written.
         """
-        folder = Path(out or self.settings.out)
-        formats = self.settings.formats
+        folder, formats = Path(out or self.settings["out"]), self.settings["formats"]
         for name in only or self.entries:
             made = self.figure(name)
             saving = {k: v for k, v in self.entries[name].items() if k in SAVING}
-            venue = saving.pop("venue", self.settings.venue)
+            venue = saving.pop("venue", self.settings["venue"])
+            for each in formats:
+                ours(folder / f"{name}.{each}")
             made = sized(made, venue, saving.pop("width", None))
             paths = [save_figure(made, folder / f"{name}.{each}", **saving) for each in formats]
             yield made, paths[0]
@@ -163,27 +196,31 @@ class FigureSet:
         """Draw one figure of the file, from its study or as a panel of others, once."""
         if name not in self.entries:
             raise SkvizError(f"no figure {name!r}; the file has {list(self.entries)}")
+        if name in self.drawing:
+            raise SkvizError(f"figure {name!r} is a panel of itself: {' of '.join(self.drawing)}")
         if name not in self.figures:
+            self.drawing.append(name)
             options = {k: v for k, v in self.entries[name].items() if k not in SAVING}
             kind, study = options.pop("plot"), options.pop("study", None)
             if kind == "panel":
-                others = [each for each in options.pop("of", ()) if each != name]
-                given: tuple[Any, ...] = ([self.figure(each) for each in others],)
+                given: tuple[Any, ...] = ([self.figure(each) for each in options.pop("of", ())],)
             else:
                 found = self.study(study)
                 given = found if isinstance(found, tuple) else (found,)
-            with about(f"figure {name!r} cannot be drawn"):
+            try:
                 self.figures[name] = getattr(plot, kind)(*given, **options)
+            except (TypeError, SkvizError) as error:
+                raise SkvizError(f"figure {name!r} cannot be drawn: {error}") from error
+            self.drawing.pop()
         return self.figures[name]
 
     def study(self, name: str) -> Any:
         """Return a study's data, made at the first call: whatever its plots take."""
-        known = self.settings.study
+        known = self.settings["study"]
         if name not in known:
             raise SkvizError(f"no study {name!r}; the file has {sorted(known)}")
         if name not in self.studies:
-            with about(f"study {name!r} cannot be run"):
-                self.studies[name] = self.make(name, dict(known[name]))
+            self.studies[name] = self.make(name, dict(known[name]))
         return self.studies[name]
 
     def make(self, name: str, options: dict[str, Any]) -> Any:
@@ -191,12 +228,13 @@ class FigureSet:
         if "store" in options:
             return store.load(options["store"])
         run = options.pop("run", "sweep")
-        if run not in RUNS:
-            raise SkvizError(f"study {name!r}: run is one of {', '.join(RUNS)}, got {run!r}")
         asked = options.pop("model", "objects")
         model: Any = zoo.load(self.model if asked == "objects" else asked)
         if run == "unit":
-            return model.get_submodule(options.pop("unit"))
+            try:
+                return model.get_submodule(options.pop("unit", ""))
+            except AttributeError as error:
+                raise SkvizError(f"study {name!r}: {error}; see skviz units") from error
         chosen = {key: options.pop(key) for key in ("category", "family") if key in options}
         cut_outs = cutouts.objects(**chosen)
         cut_outs = cut_outs[: options.pop("first", len(cut_outs))]
@@ -204,9 +242,24 @@ class FigureSet:
         if run == "images":
             return model, scenes.render(options.pop("scale", 1.0))
         if "target" in options:
+            asked = options["target"]
             options["target"] = [
                 targets.branch(**each) if isinstance(each, dict) else each
-                for each in options["target"]
+                for each in (asked if isinstance(asked, list) else [asked])
             ]
-        made = getattr(skviz, run)(model, scenes, device=self.device, **options)
+        try:
+            made = getattr(skviz, run)(model, scenes, device=self.device, **options)
+        except (TypeError, SkvizError) as error:
+            raise SkvizError(f"study {name!r} cannot be run: {error}") from error
         return SAID[run](made) if run in SAID else made
+
+
+def ours(path: Path) -> None:
+    """Raise `SkvizError` if something is there that skviz did not write."""
+    if path.exists() or path.is_symlink():
+        try:
+            read(path)
+        except DataError as error:
+            raise SkvizError(
+                f"{path} is there and is no figure of skviz; move it away, or give another folder"
+            ) from error

@@ -28,6 +28,7 @@ __all__ = ["MEMORY", "as_mask", "as_picture", "checked_images", "opened"]
 COLOURED = 0.1  # more difference between channels than JPEG makes of grey
 FEWEST = 2**21  # pixels that are left of a larger picture
 DECODED, NUMBERS = 4, 36  # bytes that a pixel takes as Pillow has it, and on its way to floats
+BLOCK = 2**26  # bytes that Pillow asks for at once: so many go back when they are freed
 TURNED = 0x0112  # the EXIF tag that says so
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # of Pillow, by number of channels
 
@@ -178,8 +179,8 @@ def opened(path: Path) -> Image.Image:
         If it is no file, or the image has more pixels than Pillow takes for safe
         (`PIL.Image.MAX_IMAGE_PIXELS`).
     """
-    if not path.is_file():  # to open a pipe waits for whoever writes into it
-        raise DataError(f"{path} is not there" if not path.exists() else f"{path} is no file")
+    if path.exists() and not path.is_file():  # to open a pipe waits for whoever writes into it
+        raise DataError(f"{path} is no file")
     with Image.open(path) as picture:
         width, height = picture.size
         if Image.MAX_IMAGE_PIXELS and width * height > Image.MAX_IMAGE_PIXELS:
@@ -194,6 +195,7 @@ def opened(path: Path) -> Image.Image:
 
 def smaller(picture: Image.Image, factor: int) -> Image.Image:
     """Return a picture of which factor × factor pixels are one, as Pillow's bytes."""
+    Image.core.set_block_size(BLOCK)  # type: ignore[attr-defined]
     turned, wide = picture.getexif().get(TURNED), picture.width
     picture.draft(None, (-(-wide // factor), -(-picture.height // factor)))  # JPEG, as it decodes
     left = factor // max(1, round(wide / picture.width))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +23,15 @@ from skviz.studies.store import (
     attributes,
     encodable,
     load,
+    metadata_sum,
     seal,
     sound,
     undone,
     written,
 )
+
+if sys.platform != "win32":
+    import fcntl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,6 +51,7 @@ class Disk:
     """A study in a Zarr store."""
 
     path: Path
+    locks: list[int] = field(default_factory=list, compare=False)
 
     @property
     def name(self) -> str:
@@ -67,19 +74,46 @@ class Disk:
         labels = study.labels()
         beside = aside(self.path)
         try:
-            if self.path.exists():
+            lay_out(beside, labels, study)
+            if not self.path.exists():
+                with suppress(OSError):  # another process may have been first
+                    beside.rename(self.path)
+            self.lock()
+            if beside.exists():
                 self.check(labels.attrs)
-                lay_out(beside, labels, study)
                 self.repair(beside)
-            else:
-                lay_out(beside, labels, study)
-                beside.rename(self.path)
         except OSError as error:
             raise DataError(f"{self.path} could not be created ({error})") from error
+        finally:
+            rmtree(beside, ignore_errors=True)
         left = self.pending()
         if study.scenes.source.threads:
             self.check_images(study, sorted(set(study.tasks) - set(left)))
         return left
+
+    def lock(self) -> None:
+        """Keep other processes out until `close`; one that dies lets go.
+
+        Raises
+        ------
+        DataError
+            If another one has the store.
+        """
+        if sys.platform == "win32":
+            return
+        self.locks.append(os.open(self.path, os.O_RDONLY))
+        try:
+            fcntl.flock(self.locks[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataError(
+                f"another process is writing {self.path}; wait for it and run the same again, "
+                "or give another store"
+            ) from error
+
+    def close(self) -> None:
+        """Let others in."""
+        while self.locks:
+            os.close(self.locks.pop())
 
     def check(self, mine: Mapping[str, Any]) -> None:
         """Raise `DataError` if the store holds another study."""
@@ -109,15 +143,14 @@ class Disk:
         for name in arrays_in(whole):
             chunks = [file for file in (whole / name).glob("c/**/*") if file.is_file()]
             there = self.path / name
+            if metadata_sum(there) != metadata_sum(whole / name):
+                there.mkdir(exist_ok=True)
+                rmtree(there / "zarr.json", ignore_errors=True)
+                (whole / name / "zarr.json").replace(there / "zarr.json")
             kept = (there / file.relative_to(whole / name) for file in chunks)
-            said, new = there / "zarr.json", whole / name / "zarr.json"
-            if not there.is_dir() or not all(map(sound, kept)):
-                rmtree(there, ignore_errors=True)
-                (whole / name).rename(there)
-            elif not said.is_file() or said.read_bytes() != new.read_bytes():
-                rmtree(said, ignore_errors=True)
-                new.replace(said)  # the same study is described by the same words
-        rmtree(whole)
+            if not all(map(sound, kept)):
+                rmtree(there / "c", ignore_errors=True)
+                (whole / name / "c").rename(there / "c")
 
     @property
     def arrays(self) -> Any:

@@ -96,6 +96,9 @@ class Memory:
         """Keep the next task."""
         self.written.append(arrays)
 
+    def close(self) -> None:
+        """Nobody else can be at it."""
+
     def finish(self) -> xr.Dataset:
         """Return the result, once."""
         made = {}

@@ -7,9 +7,9 @@ blanks; `skviz.studies.disk` lists the tasks that have to be done again.
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from skviz.errors import DataError, entrance
 from skviz.studies.keeping import with_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from zarr.core.buffer import Buffer
 
@@ -36,6 +36,8 @@ LAYOUT = 2  # of a store, written into it
 STORE = "store"  # the attribute that says so
 CODECS = (ZstdCodec(level=3), Crc32cCodec())
 CHUNK = re.compile(r"/c(/\d+)*$")  # how the path of a chunk ends
+ADDRESS = re.compile(r"\w{2,}:/|.*\.zip$|\.*$")  # of what is no folder, or of none
+THERE = "the numbers beside it are as they were: put zarr.json back from a copy"
 AGAIN = "run the command that made it again, with the same data and parameters, to mend it"
 
 zarr.config.set({"array.write_empty_chunks": True})
@@ -78,42 +80,30 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     DataError
         If something is there already.
     """
-    path = Path(path)
+    path = folder(path)
     if path.exists():
         raise DataError(f"{path} exists; give another name or remove it")
     beside = aside(path)
-    written(encodable(ds), beside)
-    seal(beside)
-    beside.rename(path)
-    return path
-
-
-ADDRESS = re.compile(r"^\w{2,}:/|\.zip$")  # of what is no folder on a disk
-
-
-def on_disk(path: Path) -> Path:
-    """Return a path, or refuse what would become a folder of that name."""
-    if ADDRESS.search(str(path)) or not path.name:
-        raise DataError(
-            f"{path}: a store is a folder on a disk with a name; addresses and .zip are not taken"
-        )
-    return path
-
-
-@contextmanager
-def described(path: Path) -> Iterator[None]:
-    """Say of what Zarr and xarray cannot make sense that the store is damaged."""
     try:
-        yield
-    except (TypeError, ValueError, KeyError, AttributeError, FileNotFoundError) as error:
+        written(encodable(ds), beside)
+        seal(beside)
+        beside.rename(path)
+    finally:
+        rmtree(beside, ignore_errors=True)
+    return path
+
+
+def folder(path: str | os.PathLike[str]) -> Path:
+    """Return where a store is; raise `DataError` if that can be no folder."""
+    if ADDRESS.match(os.fspath(path)):
         raise DataError(
-            f"{path}: its metadata are damaged ({type(error).__name__}: {error}); {AGAIN}"
-        ) from error
+            f"a store is a folder on this machine, such as 'study.zarr', not {os.fspath(path)!r}"
+        )
+    return Path(path)
 
 
 def aside(path: Path) -> Path:
     """Return where a store is made before it takes its place; nothing is there."""
-    on_disk(path)
     beside = path.with_name(f"{path.name}.{os.getpid()}.new")
     rmtree(beside, ignore_errors=True)
     return beside
@@ -159,21 +149,33 @@ def retyped(ds: xr.Dataset, kinds: str, change: Any) -> xr.Dataset:
 
 
 def seal(path: Path, of_tasks: Iterable[str] = ()) -> None:
-    """Write into a store its layout, which arrays belong to it, and which its tasks write."""
+    """Write into a store its layout, its arrays, which of them tasks write, and checksums."""
     group = zarr.open_group(path, mode="r+", zarr_format=3)
     names = arrays_in(path)
-    kept: Any = {"layout": LAYOUT, "arrays": names, "tasks": sorted(of_tasks)}
-    group.attrs[STORE] = kept | {"sums": [metadata_sum(path, name) for name in names]}
+    group.attrs[STORE] = {
+        "layout": LAYOUT, "arrays": names, "tasks": sorted(of_tasks),
+        "sums": {name: metadata_sum(path / name) for name in names},
+        "sum": checksum(dict(group.attrs)),
+    }  # fmt: skip
 
 
-def metadata_sum(path: Path, name: str) -> int:
-    """Return the checksum of what a store says of an array."""
-    return int(google_crc32c.value((path / name / "zarr.json").read_bytes()))
+def metadata_sum(array: Path) -> int:
+    """Return the checksum of what a store says of an array; -1 if that cannot be read."""
+    try:
+        return google_crc32c.value((array / "zarr.json").read_bytes())
+    except OSError:
+        return -1
+
+
+def checksum(attrs: dict[str, Any]) -> int:
+    """Return the checksum of attributes, apart from the store's own."""
+    kept = {key: value for key, value in attrs.items() if key != STORE}
+    return google_crc32c.value(json.dumps(kept, sort_keys=True).encode())
 
 
 def arrays_in(path: Path) -> list[str]:
     """List the arrays of a store."""
-    return sorted(file.parent.name for file in path.glob("*/zarr.json") if file.is_file())
+    return sorted(file.parent.name for file in path.glob("*/zarr.json"))
 
 
 def attributes(path: Path) -> dict[str, Any]:
@@ -184,19 +186,22 @@ def attributes(path: Path) -> dict[str, Any]:
     DataError
         If there is no store, or one of another layout.
     """
-    on_disk(path)
     try:
         found: dict[str, Any] = dict(zarr.open_group(path, mode="r", zarr_format=3).attrs)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (ValueError, OSError, LookupError, TypeError) as error:
         if (path / ".zgroup").exists():
             raise DataError(
                 f"{path} has the layout of an older skviz, which has no checksums; remove it and "
                 "make it again by the command that made it (skviz sweep …)"
             ) from error
+        if (path / DONE).exists() or (path / "zarr.json").exists():
+            raise DataError(f"{path}: zarr.json is damaged; {THERE}") from error
         raise DataError(f"{path} is not a result that skviz saved") from error
-    kept = found.get(STORE)
-    if not isinstance(kept, dict) or kept.get("layout") != LAYOUT or "arrays" not in kept:
+    own = found.get(STORE, {})
+    if own.get("layout") != LAYOUT:
         raise DataError(f"{path} is not a result that this version of skviz saved")
+    if own.get("sum", checksum(found)) != checksum(found):
+        raise DataError(f"{path}: the attributes in zarr.json are damaged; {THERE}")
     return found
 
 
@@ -210,21 +215,19 @@ def load(path: str | os.PathLike[str], *, lazy: bool = False) -> xr.Dataset:
         If there is no such store, a study in it is not finished, or anything of it is missing or
         damaged; with `lazy` also later, when that is used.
     """
-    path = Path(path)
-    kept = attributes(path)[STORE]
-    held = kept["arrays"]
-    lost = sorted(set(held) - set(arrays_in(path)))
-    if lost:
-        raise DataError(f"{path}: the array {lost[0]} is missing; {AGAIN}")
-    for name, once in zip(held, kept.get("sums", ()), strict=False):  # none in older stores
-        if metadata_sum(path, name) != once:
-            raise DataError(f"{path}: what it says of {name} is damaged; {AGAIN}")
-    with described(path):
-        if DONE in held and (left := undone(path)):
-            raise DataError(f"{path}: {len(left)} tasks are not done (first {left[0]}); {AGAIN}")
-        whole: Any = Checked(path, read_only=True)
-        ds = readable(xr.open_zarr(whole, chunks=None, consolidated=False, zarr_format=3))
-        return ds if lazy else ds.load()
+    path = folder(path)
+    own = attributes(path)[STORE]
+    held, sums = own["arrays"], own.get("sums", {})
+    for name in sorted(held):
+        found = metadata_sum(path / name)
+        if found < 0 or found != sums.get(name, found):
+            said = "missing" if found < 0 else "damaged"
+            raise DataError(f"{path}: the array {name} is {said} (its zarr.json); {AGAIN}")
+    if DONE in held and (left := undone(path)):
+        raise DataError(f"{path}: {len(left)} tasks are not done (first {left[0]}); {AGAIN}")
+    whole: Any = Checked(path, read_only=True)
+    ds = readable(xr.open_zarr(whole, chunks=None, consolidated=False, zarr_format=3))
+    return ds if lazy else ds.load()
 
 
 def undone(path: Path) -> list[int]:

@@ -17,7 +17,6 @@ import json
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import xarray as xr
@@ -38,6 +37,7 @@ from skviz.studies.setting import (
     described,
     labels,
 )
+from skviz.studies.store import folder
 from skviz.studies.tasks import ahead, batch_size
 
 if TYPE_CHECKING:
@@ -324,8 +324,8 @@ def run(
     store, client = options.store, options.client
     if client is not None and store is None:
         raise DataError("client is for a study into a store, which all workers see; give store=")
-    kept = Memory() if store is None else Disk(Path(store))
-    with at_rest(model, study.where):
+    kept = Memory() if store is None else Disk(folder(store))
+    with closing(kept), at_rest(model, study.where):
         left = kept.prepare(study)
         scales_each = len(study.grid)
         waiting = sum(len(study.images(task)) for task in left)
@@ -344,4 +344,4 @@ def run(
         ) as bar:
             for scenes_done in done:
                 bar.update(scenes_done)
-    return kept.finish()
+        return kept.finish()

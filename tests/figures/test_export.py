@@ -1,3 +1,4 @@
+import csv
 import getpass
 import json
 import os
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import xarray as xr
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -23,6 +25,7 @@ from skviz import plot
 from skviz.errors import DataError, SkvizError
 from skviz.figures import provenance, record
 from skviz.figures.saving import FORMATS, latex
+from skviz.figures.sets import FigureSet
 from skviz.plot import style, venues
 from skviz.studies import store
 
@@ -374,3 +377,60 @@ def test_json_of_provenance_survives_every_character(sweep, tmp_path):
         assert record.read(path)["model"] == odd.attrs["model"]
     assert max(map(len, (tmp_path / "f.eps").read_text("latin-1").split("\n")[:8])) <= 255
     json.dumps(record.read(path))
+
+
+def test_no_text_beside_a_figure_is_a_formula(tmp_path):
+    said = ["=1+1", "+a", "-b", "@c", "fine", "a=b"]
+    shown = Figure()
+    shown.tables = {"": xr.Dataset({"mean": ("image", np.arange(-1.0, 5.0))}, {"image": said})}
+    skviz.save_figure(shown, tmp_path / "a.png")
+    with (tmp_path / "a.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert [row[0] for row in rows[1:]] == ["'=1+1", "'+a", "'-b", "'@c", "fine", "a=b"]
+    assert [float(row[1]) for row in rows[1:]] == [-1, 0, 1, 2, 3, 4]
+
+
+def test_a_label_holds_nothing_that_latex_reads(tmp_path):
+    shown = latex(Figure(), tmp_path / "a}b%c#d\\e f.pdf")
+    assert r"\label{fig:a-b-c-d-e-f}" in shown
+
+
+SET = """
+[study.unit]
+run = "unit"
+model = "objects-3"
+unit = "stage2.1.sk"
+
+[[figure]]
+plot = "impulse_response"
+study = "unit"
+name = "{}"
+"""
+
+
+@pytest.mark.parametrize("name", ["../a", "/tmp/a", "..", "", "a/b", "a\\u0000", "a%", "x" * 300])
+def test_a_figure_of_a_set_stays_in_its_folder(name, tmp_path):
+    (tmp_path / "set.toml").write_text(SET.format(name))
+    with pytest.raises(SkvizError, match=r"set\.toml"):
+        list(FigureSet(tmp_path / "set.toml").write(tmp_path / "out"))
+    assert [each.name for each in tmp_path.iterdir()] == ["set.toml"]
+
+
+def test_a_set_writes_over_its_own_figures_only(tmp_path):
+    (tmp_path / "set.toml").write_text(SET.format("a") + "\n")
+    made = FigureSet(tmp_path / "set.toml")
+    list(made.write(tmp_path))
+    first = (tmp_path / "a.pdf").stat().st_ino
+    list(made.write(tmp_path))
+    assert (tmp_path / "a.pdf").stat().st_ino != first  # another file in its place
+    (tmp_path / "a.pdf").write_text("mine")
+    with pytest.raises(SkvizError, match="no figure of skviz"):
+        list(made.write(tmp_path))
+    assert (tmp_path / "a.pdf").read_text() == "mine"
+
+
+def test_panels_of_each_other_are_refused(tmp_path):
+    panel = '[[figure]]\nplot = "panel"\nname = "{}"\nof = ["{}"]\n'
+    (tmp_path / "set.toml").write_text(panel.format("a", "b") + panel.format("b", "a"))
+    with pytest.raises(SkvizError, match="'a' is a panel of itself: a of b"):
+        FigureSet(tmp_path / "set.toml").figure("a")

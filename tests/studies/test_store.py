@@ -1,16 +1,21 @@
+from contextlib import closing
+from multiprocessing import get_context
 from pathlib import Path
 from shutil import copytree, rmtree
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 from PIL import Image
 from torchvision.transforms.functional import to_pil_image
 
 import skviz
 from skviz.assets import data_folder
-from skviz.errors import DataError
+from skviz.errors import DataError, SkvizError
+from skviz.models.nn import SKNet
 from skviz.studies import store
+from skviz.studies.disk import Disk
 
 
 def test_comes_back_as_it_was(ds, tmp_path):
@@ -171,3 +176,55 @@ def test_an_image_that_was_skipped_is_neither_right_nor_wrong(tmp_path):
     assert mean == pytest.approx(float(right.float().mean()), abs=1e-6)
     assert mean > 0.5
     assert float(ds["correct"].sel(scale=1.0).count()) == len(shown)
+
+
+def process(path, begin, told):
+    """Sweep into a store when told to; say how that ended."""
+    torch.manual_seed(0)
+    model = SKNet((1,), (8,), num_classes=2, stem_channels=8, groups=2).eval()
+    images = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    begin.wait()
+    try:
+        skviz.sweep(model, images, store=path, chunk=1, batch=1, progress=False)
+        told.put("done")
+    except SkvizError as error:
+        told.put(str(error))
+
+
+def test_of_processes_that_make_one_store_each_is_done_or_says_so(tmp_path):
+    context = get_context("spawn")
+    begin, told = context.Event(), context.Queue()
+    path = tmp_path / "s.zarr"
+    each = [context.Process(target=process, args=(path, begin, told)) for _ in range(3)]
+    for one in each:
+        one.start()
+    begin.set()
+    ends = [told.get(timeout=120) for _ in each]
+    for one in each:
+        one.join()
+    assert "done" in ends
+    assert all(end == "done" or "another process is writing" in end for end in ends)
+    assert store.load(path).sizes["image"] == 6
+    assert [each.name for each in tmp_path.iterdir()] == ["s.zarr"]
+
+
+def test_a_store_that_is_being_written_is_left_alone(tmp_path):
+    path = tmp_path / "s.zarr"
+    model = SKNet((1,), (8,), num_classes=2, stem_channels=8, groups=2).eval()
+    images = torch.rand(2, 3, 16, 16)
+    ds = skviz.sweep(model, images, store=path, progress=False)
+    with closing(Disk(path)) as other:
+        other.lock()
+        with pytest.raises(DataError, match="another process is writing"):
+            skviz.sweep(model, images, store=path, progress=False)
+    assert skviz.sweep(model, images, store=path, progress=False).identical(ds)
+
+
+@pytest.mark.parametrize("address", ["s3://b/x.zarr", "memory://x", "x.zip", Path("s3://b"), ""])
+def test_what_is_no_folder_is_refused_by_name(tmp_path, address, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="a store is a folder on this machine"):
+        store.load(address)
+    with pytest.raises(DataError, match="a store is a folder on this machine"):
+        store.save(xr.Dataset({"a": ("image", [1.0])}), address)
+    assert not list(tmp_path.iterdir())
