@@ -155,7 +155,7 @@ def test_sweep_some_categories_of_a_folder(tmp_path, capsys):
 def test_a_mistake_is_one_line(tmp_path, capsys):
     assert cli.main(["figures", "--model", "nothing", "--out", str(tmp_path)]) == 1
     error = capsys.readouterr().err
-    assert error.startswith("skviz: study 'objects' cannot be run: no network 'nothing'")
+    assert error.startswith("skviz: no network 'nothing'")
     assert error.count("\n") == 1
 
 

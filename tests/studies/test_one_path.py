@@ -137,7 +137,7 @@ def test_images_as_they_are(small_net, few):
     for wrong, said in (
         (images[0], r"\(3, 32, 32\)"),
         (images.byte(), "floats"),
-        ("x", "x is not there"),
+        ("x", "No such file"),
     ):
         with pytest.raises(SkvizError, match=said):
             skviz.sweep(small_net, wrong)
