@@ -118,7 +118,7 @@ test("branches are compared by what they are, not by their number", () => {
   assert.ok(Math.abs(state.weightIn(ghost, "a", "5×5") - 0.8) < 1e-6); // its first
   assert.ok(Number.isNaN(state.weightIn(ghost, "a", "3×3")));
   assert.ok(Number.isNaN(state.weightIn(ghost, "c", "5×5")));
-  assert.equal(state.sentence({seen: grid, index: 2, ghost}), "Since the pin, 5×5 loses most in a (−0.100) and changes least in b (+0.000).");
+  assert.equal(state.sentence({seen: grid, index: 2, ghost}), "Since the pin, 5×5 loses most in a (−0.100) and changes least in b (0.000).");
   assert.equal(state.mainBranch(grid.unit("a"), new Set()), 1);
   assert.equal(state.mainBranch(grid.unit("a"), new Set(["3×3"])), 0);
   assert.equal(state.mainBranch(grid.unit("a"), new Set(["7×7"])), 1);
@@ -126,8 +126,11 @@ test("branches are compared by what they are, not by their number", () => {
 
 test("the sentence names what moved most and least", () => {
   const ghost = {seen: grid, index: 0, label: "scale 0.5"};
-  assert.equal(state.sentence({seen: grid, index: 2, ghost}), "Since scale 0.5, 5×5 gains most in a (+0.300) and changes least in b (+0.000).");
+  assert.equal(state.sentence({seen: grid, index: 2, ghost}), "Since scale 0.5, 5×5 gains most in a (+0.300) and changes least in b (0.000).");
   assert.match(state.sentence({seen: grid, index: 0, ghost}), /Move the slider/);
+  const still = measured(PENGUIN, [0.5, 1], [0.4, 0.3997]);
+  assert.equal(state.sentence({seen: still, index: 1, ghost: {seen: still, index: 0, label: "scale 0.5"}}),
+    "Since scale 0.5, no weight has changed by 0.001.");
   const forced = measured({...PENGUIN, intervention: "uniform", only: "b"}, [1], [0.5]);
   assert.equal(state.sentence({seen: forced, index: 0, ghost}), "Weights made uniform in b.");
 });

@@ -65,11 +65,12 @@ export function curvePart(act) {
     const curves = view.grid ?? view.seen;
     const drawn = (unit) => branchesOf(unit, view.branches);
     const all = bandOf(view.population, curves.setting, view.unit, drawn(view.unit));
-    axis = axisOf([...(all ?? []).flat(), ...[curves, view.pinned?.seen].filter(Boolean).flatMap((seen) =>
+    const equal = 1 / view.unit.branches.length;
+    axis = axisOf([equal, ...(all ?? []).flat(), ...[curves, view.pinned?.seen].filter(Boolean).flatMap((seen) =>
       seen.units.flatMap((unit) => drawn(unit).flatMap((i) => unit.means.map((means) => means[i]))))]);
     range = act.range();
     const made = axis.ticks.flatMap((tick) => [rule(up(tick)), text(box.left - 5, up(tick) + 3.5, tick.toFixed(1), "end")]);
-    made.push(rule(up(0.5), "half"), text(x(0.5), box.height - 3, "scale"));
+    made.push(rule(up(equal), "half"), text(x(0.5), box.height - 3, "scale"));
     for (const tick of SCALES.filter((t) => t >= range[0] && t <= range[1])) made.push(text(at(tick), box.height - box.bottom + 13, tick));
     if (all) {
       const edge = (which) => all.map((at) => up(at[which]));

@@ -6,7 +6,7 @@ export const SETTING = ["network", "item", "background", "protocol", "position",
 export const same = (one, other) => SETTING.every((key) => String(one[key]) === String(other[key]));
 export const close = (one, other) => Math.abs(one - other) < 1e-6;
 export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
-export const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(3);
+export const signed = (value) => (Math.abs(value) < 5e-4 ? "" : value < 0 ? "−" : "+") + Math.abs(value).toFixed(3);
 export const percent = (share) => `${Math.round(100 * share)} %`;
 export const bytes = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 export const nearest = (values, value) =>
@@ -140,8 +140,10 @@ export function sentence({seen, index, ghost}) {
   }).filter(({by}) => !Number.isNaN(by)).sort((a, b) => Math.abs(b.by) - Math.abs(a.by));
   if (!moves.length) return "The pinned network has no such units.";
   const [most, least] = [moves[0], moves.at(-1)];
-  return `Since ${ghost.label}, ${most.label} ${most.by < 0 ? "loses" : "gains"} most in ${most.name} (${signed(most.by)})` +
-    (moves.length > 1 ? ` and changes least in ${least.name} (${signed(least.by)}).` : ".");
+  if (Math.abs(most.by) < 5e-4) return `Since ${ghost.label}, no weight has changed by 0.001.`;
+  const several = moves.length > 1;
+  return `Since ${ghost.label}, ${most.label} ${most.by < 0 ? "loses" : "gains"} ${several ? "most " : ""}in ${most.name} (${signed(most.by)})` +
+    (several ? ` and changes least in ${least.name} (${signed(least.by)}).` : ".");
 }
 
 // --- numbers ---
