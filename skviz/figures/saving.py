@@ -27,6 +27,7 @@ __all__ = ["caption", "latex", "save_figure"]
 
 LABEL = re.compile(r"[^\w.:+-]")  # what has no place in one
 FORMULA = re.compile(r"[=+\-@\t\r]")  # how a spreadsheet's formula begins
+FINEST = 4800  # dots per inch
 FORMATS = (".pdf", ".png", ".svg", ".eps", ".pgf")
 
 
@@ -57,7 +58,7 @@ def save_figure(
         by hand since are not repeated (draw inside ```skviz.plot.style.context(venue=…)`` to keep
         them). Any other figure is laid out anew at that width.
     dpi
-        Of PNG, and of pictures in the other formats.
+        Of PNG, and of pictures in the other formats; 1 to 4800.
     anonymous
         Leave out of the file what could name the author: the code's revision, the network's name.
     dataset
@@ -99,6 +100,8 @@ def save_figure(
         raise SkvizError(f"cannot write {path.name}: a figure ends in {', '.join(FORMATS)}")
     if path.is_dir():
         raise SkvizError(f"cannot write {path}: it is a folder")
+    if not 1 <= dpi <= FINEST:
+        raise SkvizError(f"dpi must lie between 1 and {FINEST}, got {dpi:g}")
     made = sized(figure, venue, width)
     known = provenance.collect(made, anonymous=anonymous)
     try:

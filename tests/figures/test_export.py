@@ -340,6 +340,13 @@ def test_unknown_pages_are_refused(options, message, figure, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("dpi", [0, 5000, 999999999999])
+def test_dots_that_no_printer_has_are_refused(figure, tmp_path, dpi):
+    with pytest.raises(SkvizError, match="between 1 and 4800"):
+        skviz.save_figure(figure, tmp_path / "f.png", dpi=dpi)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_other_endings_are_refused(figure, tmp_path):
     with pytest.raises(SkvizError, match=r"f\.gif.*\.pdf"):
         skviz.save_figure(figure, tmp_path / "f.gif")
