@@ -230,7 +230,7 @@ def test_what_is_under_the_pointer_is_told(page):
     channels.scroll_into_view_if_needed()
     box = channels.bounding_box()
     page.mouse.move(box["x"] + box["width"] * (40 + 0.5 * (340 - 66)) / 340, box["y"] + 40)
-    expect(channels).to_contain_text(re.compile(r"channel \d+: 0\.\d{3}, [+−]0\.\d{3} since scale"))
+    expect(channels).to_contain_text(re.compile(r"channel \d+: 0\.\d{3}, [+−]?0\.\d{3} since scale"))
     expect(page.locator("circle.spot")).to_be_visible()
     expect(page.locator("path.spot")).to_have_count(1)
     page.mouse.move(box["x"] - 50, box["y"] - 50)
