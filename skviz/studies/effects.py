@@ -213,7 +213,7 @@ def said(what: Any) -> Any:
     if callable(what):
         return f"function {getattr(what, '__qualname__', type(what).__name__)}"
     return f"tensor {sha256_of([what.cpu().numpy().tobytes()])}" if isinstance(what, Tensor) else (
-        what if isinstance(what, str) else repr(what)
+        what if isinstance(what, str | int) else repr(what)
     )  # fmt: skip
 
 

@@ -68,7 +68,8 @@ def test_the_parts_of_a_panel_and_studies_of_controls(small_net, few, tmp_path):
 
 def test_effects_and_attributions_are_made_again(model, scenes, tmp_path, capsys):
     asked = {
-        "3×3": skviz.force(kernel=3),
+        "3×3": 3,
+        "5×5": skviz.force(kernel=5),
         "without": skviz.ablate(branch=1),
         "as large": skviz.swap(scale=1.0, part="mean"),
         "equal": "uniform",
