@@ -93,13 +93,14 @@ class Lab:
         self._await()
 
     def _await(self) -> None:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 180
         while time.monotonic() < until and self.process.poll() is None:
             try:
                 with urllib.request.urlopen(f"{self.url}/api?token={self.token}", timeout=5):
                     return
             except (urllib.error.URLError, ConnectionError):
                 time.sleep(0.2)
+        self.stop()
         raise RuntimeError(f"JupyterLab did not start; see {self.log.name}")
 
     def stop(self) -> None:

@@ -5,6 +5,8 @@ import gzip
 import io
 import json
 import re
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -18,6 +20,7 @@ from PIL import Image
 import skviz
 from skviz.capture import Unit
 from skviz.errors import SkvizError, UnitError
+from skviz.explorer import worker as worker_module
 from skviz.explorer.attributions import QUICK
 from skviz.explorer.grid import Subject, frame, renderable
 from skviz.explorer.items import Setting, items
@@ -447,6 +450,48 @@ def test_a_worker_runs_the_latest_of_each_kind_and_the_urgent_first():
     assert len(done) < 30
     assert errors == [({"number": 1}, "no")]
     assert worker.wait()
+
+
+def test_a_worker_outlives_a_model_that_leaves_and_a_failure_that_fails(monkeypatch):
+    monkeypatch.setattr(worker_module, "LINGER", 0.05)
+    said: list[str] = []
+
+    def failed(asked, error):
+        said.append(str(error))
+        if asked:
+            raise OSError("the browser is gone")
+
+    def leaves():
+        raise SystemExit(3)
+        yield
+
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    worker = Worker(("one",), failed)
+    for asked in ({}, {"number": 1}, {}):
+        worker.submit("one", leaves(), asked)
+        assert worker.wait(5)
+        time.sleep(0.1)  # the thread may have ended meanwhile
+    assert said == ["SystemExit: 3"] * 3
+
+
+def test_a_worker_has_stopped_when_the_program_ends():
+    code = """
+import atexit, time
+from skviz.explorer import worker as worker_module
+from skviz.explorer.worker import Worker
+def job():
+    while True:
+        time.sleep(0.01)
+        yield
+worker = Worker(("one",), lambda *_: None)
+atexit.register(lambda: print("submitted"))
+worker.submit("one", job())
+"""
+    before = "import atexit\natexit.register(lambda: print(len(worker._jobs), worker._busy))"
+    done = subprocess.run(
+        [sys.executable, "-c", before + code], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.split("\n") == ["submitted", "0 False", ""]
 
 
 @pytest.mark.parametrize(
