@@ -18,6 +18,7 @@ test: $(READY) lint
 check: $(READY)
 	$(BIN)/python -m tests.release
 	$(BIN)/python -m tests.fuzz
+	HYPOTHESIS_PROFILE=wide $(BIN)/pytest tests/test_anything.py
 	$(BIN)/python -m tests.processors
 	$(BIN)/python -m tests.mutations
 

@@ -1,10 +1,10 @@
 """One thread that computes what was asked last."""
 
-import atexit
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
-from weakref import WeakSet
 
 __all__ = ["Worker", "asking"]
 
@@ -12,21 +12,13 @@ __all__ = ["Worker", "asking"]
 asking = threading.Lock()
 Asked = Mapping[str, Any]
 Job = Iterator[object]
-# Seconds: ipykernel closes the socket of a thread that has ended, with what waits in it.
-LINGER = 30.0
-_workers: "WeakSet[Worker]" = WeakSet()
-
-
-@atexit.register
-def _leave(patience: float = 2.0) -> None:
-    """Have nothing to say any more when ipykernel takes down the socket that all threads share."""
-    for worker in list(_workers):
-        worker.cancel()
-        worker.wait(patience)
 
 
 class Worker:
     """Runs jobs in steps, in a thread of its own; of each kind only the latest.
+
+    When the program ends, the step under way ends first and no other begins: what a thread tells
+    the browser while ipykernel takes down its sockets would tear other messages apart.
 
     Parameters
     ----------
@@ -42,54 +34,46 @@ class Worker:
         self._jobs: dict[str, tuple[Job, Asked]] = {}
         self._changed = threading.Condition()
         self._busy = False
-        self._thread: threading.Thread | None = None
-        _workers.add(self)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="skviz")
 
     def submit(self, kind: str, job: Job, asked: Asked | None = None) -> None:
         """Take on a job in the place of an earlier one of its kind, which takes no further step."""
         with self._changed:
             self._jobs[kind] = job, asked or {}
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="skviz", daemon=True)
-                self._thread.start()
-            self._changed.notify_all()
+            if not self._busy:
+                self._go()
 
     def cancel(self) -> None:
         """Drop all jobs; a step that is under way ends first."""
         with self._changed:
             self._jobs.clear()
-            self._changed.notify_all()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until nothing is left to do; return whether that came to pass."""
         with self._changed:
-            return self._changed.wait_for(lambda: not (self._jobs or self._busy), timeout)
+            return self._changed.wait_for(lambda: not self._busy, timeout)
+
+    def _go(self) -> None:
+        self._busy = False
+        if self._jobs:
+            with suppress(RuntimeError):  # the program ends
+                self._pool.submit(self._run)
+                self._busy = True
 
     def _run(self) -> None:
         try:
-            while kind := self._next():
-                self._step(kind)
-        finally:  # a thread that is no more must not pass for one that will do it
+            self._step()
+        finally:
             with self._changed:
-                if self._thread is threading.current_thread():
-                    self._thread, self._busy = None, False
+                self._go()
                 self._changed.notify_all()
 
-    def _next(self) -> str | None:
-        """Wait for the next step; return its kind, or None if there has long been nothing to do."""
+    def _step(self) -> None:
         with self._changed:
-            if not self._jobs:
-                self._busy = False
-                self._changed.notify_all()
-                self._changed.wait_for(lambda: self._jobs, LINGER)
-            self._busy = bool(self._jobs)
-            if not self._jobs:
-                self._thread = None
-            return next((kind for kind in self._kinds if kind in self._jobs), None)
-
-    def _step(self, kind: str) -> None:
-        with self._changed:
-            job, asked = self._jobs.get(kind, (iter(()), {}))  # it may be cancelled by now
+            kind = next((kind for kind in self._kinds if kind in self._jobs), None)
+            if kind is None:
+                return
+            job, asked = self._jobs[kind]
         error: Exception | None = None
         try:
             with asking:

@@ -49,6 +49,7 @@ def resampling_matrix(
     pixels = torch.arange(-reach, source + reach, device=centre.device) + 0.5
     places = torch.arange(canvas, device=centre.device) + 0.5
     at = (places - centre[:, None]) * step[:, None] + source / 2  # (N, canvas) in source pixels
+    at = at.clamp(0, source) if edge else at
     widened = step.clamp(min=1)[:, None, None]
     weights = cubic((at[..., None] - pixels) / widened)  # (N, canvas, reach + source + reach)
     if edge:

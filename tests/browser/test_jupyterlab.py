@@ -536,6 +536,7 @@ def test_a_cell_that_is_run_again_leaves_one_explorer_and_a_picture_for_later(la
         made.run(0, 1)
     settled(made.page.locator(".skviz"))
     assert made.python(*alive) == "1"
+    assert made.errors == []
     picture = made.page.locator("img[src^='data:image/png']")
     expect(picture).to_have_count(1, timeout=SLOW)  # it came when there was something to keep
     expect(picture).to_be_hidden()
