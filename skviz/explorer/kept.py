@@ -54,11 +54,11 @@ class Kept(anywidget.AnyWidget):
 
     def _keep(self) -> Iterator[None]:
         png = self._picture() if self._stills else None
+        yield  # if the kernel ends meanwhile, a message this large would be torn in two
         while png and self._stills:  # without a picture they wait for the next
             handle = self._stills.pop()
             if handle:
                 handle.update(HTML(self._stand_in(base64.b64encode(png).decode())))
-        yield
 
     def _stand_in(self, png: str) -> str:
         missing = f".jp-OutputArea-child:has(+ .jp-OutputArea-child .{self.key}):not(:has(.skviz))"
