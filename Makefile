@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: figures test check lab lint lock clean
+.PHONY: figures test check lab docs lint lock clean
 
 figures: $(READY)
 	$(BIN)/skviz figures
@@ -24,6 +24,10 @@ check: $(READY)
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks/01_sk_unit.ipynb
+
+# The site, with the page that has the network in it: docs/_build/html/index.html.
+docs: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build --fail-on-warning --keep-going docs docs/_build/html
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -44,4 +48,4 @@ lock: $(READY)
 		--python-version 3.11 --extra dev --extra data pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf $(VENV) figures build dist
+	rm -rf $(VENV) figures build dist docs/_build

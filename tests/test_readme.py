@@ -12,6 +12,7 @@ import xarray as xr
 import skviz
 from recipes import findings
 from skviz.scenes import cutouts
+from tests import pages
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -19,9 +20,7 @@ README = (ROOT / "README.md").read_text()
 
 def test_its_code_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
-        exec(block, names)
+    names = pages.run(ROOT / "README.md")
     assert (tmp_path / "scale.pdf").stat().st_size > 10_000
     assert isinstance(names["ds"], xr.Dataset)
     assert isinstance(names["figure"], matplotlib.figure.Figure)
@@ -31,13 +30,11 @@ def test_its_code_runs(tmp_path, monkeypatch, capsys):
 def test_the_chinese_one_runs_and_promises_what_this_one_does(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     chinese = (ROOT / "README.zh.md").read_text()
-    names: dict[str, object] = {}
-    for block in re.findall(r"```python\n(.*?)```", chinese, re.DOTALL):
-        exec(block, names)
+    names = pages.run(ROOT / "README.zh.md")
     (weights,) = names["recording"].weights.values()
     assert weights.shape == (2, 2, 64)
     assert (tmp_path / "scale.pdf").stat().st_size > 10_000
-    for block in re.findall(r"```console\n(.*?)```", chinese, re.DOTALL):
+    for block in pages.blocks(ROOT / "README.zh.md", "console"):
         assert block in README  # the same commands
     linked = re.findall(r"\]\(([^)#:]+)[)#]", chinese)
     assert {"README.md", "docs/scale_response.png"} <= set(linked)

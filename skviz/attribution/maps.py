@@ -7,8 +7,8 @@ The result is one `xarray.Dataset`. For scenes its variables also have the dimen
 ``value``               target, image          the target at the image
 ``delta``               target, image          Σ attribution − (value − value at the baseline)
 ``completeness_error``  target, image          its size, as a share of that change (or of 1 % of
-                                               Σ |attribution|, or of 0.0001, if that is more)
-``inside``              target, image          share of Σ |attribution| that lies on the object
+                                               ``Σ |attribution|``, or of 0.0001, if that is more)
+``inside``              target, image          share of ``Σ |attribution|`` that lies on the object
 ``area``                image                  share of the image that is the object
 ``scene``               image, y, x, rgb       what was attributed, uint8; of scenes only
 ======================  =====================  ====================================================

@@ -49,10 +49,10 @@ class Explorer(Kept):
     method, target
         Of the attribution; ``method=""`` for none.
     grid, maps
-        What was measured (`skviz.explorer.model.View.payload`,
-        `skviz.explorer.attributions.explained`), with the ``setting`` that it is of.
+        What was measured (``skviz.explorer.model.View.payload``,
+        ``skviz.explorer.attributions.explained``), with the ``setting`` that it is of.
     controls
-        What controls say of the units (`skviz.explorer.verdicts.verdicts`).
+        What controls say of the units (``skviz.explorer.verdicts.verdicts``).
     progress
         The share that is computed of what was asked (1 at rest).
     failure

@@ -47,15 +47,15 @@ def save_figure(
     Parameters
     ----------
     figure
-        From ``skviz.plot`, any other matplotlib figure, or a function that draws one.
+        From `skviz.plot`, any other matplotlib figure, or a function that draws one.
     path
         Ending in ``.pdf``, ``.png``, ``.svg``, ``.eps`` or ``.pgf``. The folder is made if need be.
     venue
-        Whose page it is for (see `skviz.plot.venues.VENUES`); by default the figure's own.
+        Whose page it is for (see `skviz.plot.venues`); by default the figure's own.
     width
         ``"column"``, ``"text"`` or inches; by default the figure's own choice. If either is given,
         a figure of skviz is drawn again for that page, so that it has its fonts; changes made
-        by hand since are not repeated (draw inside ```skviz.plot.style.context(venue=…)`` to keep
+        by hand since are not repeated (draw inside ``skviz.plot.style.context(venue=…)`` to keep
         them). Any other figure is laid out anew at that width.
     dpi
         Of PNG, and of pictures in the other formats; 1 to 4800.

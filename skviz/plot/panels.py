@@ -23,7 +23,7 @@ def panel(
     Parameters
     ----------
     figures
-        From ``skviz.plot`; each is drawn anew at the width it has here.
+        From `skviz.plot`; each is drawn anew at the width it has here.
     labels
         A letter for each.
     columns
@@ -37,7 +37,7 @@ def panel(
     Raises
     ------
     SkvizError
-        If there are no figures, fewer labels than figures, one is not from ``skviz.plot`, or the
+        If there are no figures, fewer labels than figures, one is not from `skviz.plot`, or the
         panel would be higher than the page.
     """
     if not figures or len(labels) < len(figures) or (columns is not None and columns < 1):

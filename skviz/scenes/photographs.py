@@ -36,7 +36,7 @@ class Photographs(Listed):
     reader
         How they are read.
     ids, category, family, made, places
-        See `skviz.scenes.source.Listed`.
+        See `skviz.scenes.chosen.Listed`.
     """
 
     reader: Reader

@@ -183,7 +183,7 @@ class Scenes(Listed):
         Parameters
         ----------
         control
-            Of `skviz.scenes.changes.CONTROL_SCENES`; `skviz.controls` says what each is.
+            Of `skviz.scenes.changes`; `skviz.controls` says what each is.
         scales
             Of the sweep. What something else does in the place of growth depends on its ends.
 
