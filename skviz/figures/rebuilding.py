@@ -33,7 +33,7 @@ __all__ = ["reproduce"]
 CLOSE = 1e-5  # of numbers that are measured again: float32, written with six digits
 # Studies that can be run again, and what of a figure's record they are told.
 STUDIES = {
-    "sweep": ("channels", "engine", "chunk"),
+    "sweep": ("channels", "engine", "precision", "chunk"),
     "receptive_field": ("draws", "seed"),
     "controls": ("seeds", "names", "chunk"),
     "effect": ("interventions", "chunk"),

@@ -25,7 +25,7 @@ unit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -70,12 +70,15 @@ class Weights:
         Keep the first scenes as they were shown.
     engine
         What runs the model: ``"torch"``, or ``"onnx"``, see `skviz.studies.exported.answer`.
+    precision
+        Of what it computes with: ``"float32"``, or ``"bfloat16"``.
     """
 
     channels: bool = True
     coverage: bool = False
     pictures: bool = True
     engine: str = "torch"
+    precision: str = "float32"
     name: ClassVar[str] = "sweep"
     shown: ClassVar[int | None] = EXAMPLES  # of a batch, as pictures
     always: ClassVar[bool] = False  # have places for answers, though there may be none
@@ -83,9 +86,9 @@ class Weights:
     @property
     def options(self) -> dict[str, Any]:
         """What decides what is kept, and what computes it."""
-        return {"channels": self.channels} | (
-            {} if self.engine == "torch" else {"engine": self.engine}
-        )
+        usual = {"engine": "torch", "precision": "float32"}
+        other = {name: getattr(self, name) for name in usual if getattr(self, name) != usual[name]}
+        return {"channels": self.channels} | other
 
     def variables(self, study: Study) -> dict[str, Variable]:
         """Say what is kept."""
@@ -123,7 +126,20 @@ class Weights:
             names, numbers = zip(*owners(study.units), strict=True)
             made["unit_of"] = ("channel", list(names), {"long_name": "unit"})
             made["index"] = ("channel", list(numbers), {"long_name": "channel"})
+        if self.precision != "float32":
+            said = {"long_name": "largest change of a weight by the precision", "units": "1"}
+            made["precision_error"] = ("unit", self.errors(study), said)
         return made
+
+    def errors(self, study: Study) -> np.ndarray:
+        """By how much the precision changes a weight of each unit, at most, in a few images."""
+        with at_rest(study.model, study.where):
+            rough, exact = (
+                each.ran(study.model, study.units, study.few)[1]
+                for each in (self, replace(self, precision="float32"))
+            )
+        pairs = zip(rough, exact, strict=True)
+        return np.array([float((one.float() - other).abs().max()) for one, other in pairs])
 
     def __call__(self, model: nn.Module, batch: Batch) -> dict[str, np.ndarray]:
         """Run the model on a batch."""
@@ -141,8 +157,21 @@ class Weights:
         if self.engine == "onnx":
             logits, weights = answer(batch.study, batch.images)
             return logits, [spatial_mean(each) for each in weights]
-        with torch.inference_mode(), record(model, batch.units, reduce=spatial_mean) as recording:
-            logits = model(batch.images)
+        return self.ran(model, batch.units, batch.images)
+
+    def ran(
+        self, model: nn.Module, units: Sequence[Unit], images: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Do that with PyTorch."""
+        rough = self.precision == "bfloat16"
+        if rough:  # which convolutions like best channel after channel
+            images = images.contiguous(memory_format=torch.channels_last)
+        with (
+            torch.inference_mode(),
+            torch.autocast(images.device.type, torch.bfloat16, enabled=rough),
+            record(model, units, reduce=spatial_mean) as recording,
+        ):
+            logits = model(images)
         return logits, list(recording.weights.values())
 
     def of_answers(self, logits: Tensor, batch: Batch) -> dict[str, np.ndarray]:
@@ -211,6 +240,7 @@ def sweep(
     on_error: Literal["stop", "skip"] = "stop",
     client: Client | None = None,
     engine: Literal["torch", "onnx"] = "torch",
+    precision: Literal["float32", "bfloat16"] = "float32",
 ) -> xr.Dataset:
     """Record the branch weights of a model for every scene at every scale.
 
@@ -237,6 +267,10 @@ def sweep(
         What runs the model. ``"onnx"`` exports it (half a minute, `skviz.to_onnx`) and runs it by
         onnxruntime on the CPU, faster than PyTorch does; weights are the same to 1e-5, which is
         tried at first.
+    precision
+        ``"bfloat16"`` has PyTorch's autocast compute in it where that is thought safe: about twice
+        as fast on a CPU that has it. What it changes a weight of each unit by, at most, in a few
+        of the scenes is the coordinate ``precision_error``; smaller differences mean nothing.
 
     Returns
     -------
@@ -263,10 +297,14 @@ def sweep(
     """
     if engine == "onnx" and devices.resolve(device).type != "cpu":
         raise SkvizError("the engine 'onnx' runs on the CPU; give device='cpu'")
+    if engine == "onnx" and precision != "float32":
+        raise SkvizError(f"the engine 'onnx' computes in float32, not {precision}; take 'torch'")
     return run(
         model,
         scenes,
         scales,
-        Weights(store is None if channels is None else channels, engine=engine),
+        Weights(
+            store is None if channels is None else channels, engine=engine, precision=precision
+        ),
         Options(units, batch, device, progress, store, chunk, on_error, client),
     )

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import skviz
-from skviz.errors import SceneError, SkvizError
+from skviz.errors import DataError, SceneError, SkvizError
 from skviz.models.nn import SKNet
 from skviz.studies import tasks
 
@@ -128,3 +128,27 @@ def test_zoomed_photographs(small_net):
     ds = skviz.sweep(small_net, pictures.zoom(canvas=48), scales=[1.0, 1.5, 2.0])
     assert ds["image"].values.tolist() == list(pictures.ids)
     assert ds.attrs["protocol"] == "zoom"
+
+
+def test_bfloat16_says_what_it_changes_and_is_another_study(small_net, few, tmp_path):
+    scenes, path = skviz.place(few, canvas=32), tmp_path / "s.zarr"
+    asked = {"scales": [0.5, 1.0], "progress": False, "device": "cpu"}
+    plain = skviz.sweep(small_net, scenes, **asked)
+    found = skviz.sweep(small_net, scenes, precision="bfloat16", store=path, channels=True, **asked)
+    assert found.attrs["precision"] == "bfloat16"
+    assert "precision" not in plain.attrs
+    assert "precision_error" not in plain.coords
+    error = float(found["precision_error"].max())
+    changed = abs(found["channel_weight"] - plain["channel_weight"])
+    assert 1e-5 < error < 0.02
+    assert float(changed.isel(scale=-1).max()) == pytest.approx(error, rel=0.5)  # in all scenes
+    assert float(changed.max()) < 3 * error
+    sums = found["channel_weight"].sum("branch", skipna=True)
+    np.testing.assert_allclose(sums, 1, atol=2**-8)  # as far as it can say 1
+    with pytest.raises(DataError, match="another study"):
+        skviz.sweep(small_net, scenes, store=path, channels=True, **asked)
+    with pytest.raises(SkvizError, match="computes in float32"):
+        skviz.sweep(small_net, scenes, engine="onnx", precision="bfloat16", **asked)
+    # Its own few scenes are what the error is of.
+    few_again = skviz.sweep(small_net, scenes, precision="bfloat16", **asked)
+    np.testing.assert_array_equal(few_again["precision_error"], found["precision_error"])
