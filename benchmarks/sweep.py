@@ -6,7 +6,7 @@ In each round, in a new order:
 
 - bare: the model on ready tensors, batch after batch, in inference mode; nothing is recorded;
 - study: `skviz.sweep` into a new Zarr store, from cut-outs to chunks on the disk; `memory` is the
-  same without a store;
+  same without a store; `onnx` and `bfloat16` are `study` with that engine or precision;
 - loop: image by image, scale by scale, forward hooks on the softmaxes, as scripts do it.
 
 Ratios are formed within a round; medians and quartiles over rounds are printed. Finding the units
@@ -70,7 +70,8 @@ def shown(values: list[float]) -> str:
     return f"{middle:.3f} ({low:.3f}–{high:.3f})"
 
 
-def throughput(images: int, rounds: int) -> None:
+def throughput(images: int, rounds: int) -> dict[str, list[float]]:
+    """Ratios by what is compared, one for each round."""
     model = skviz.load("objects")
     cut_outs = skviz.objects()
     scenes = skviz.place(cut_outs[[i % len(cut_outs) for i in range(images)]])
@@ -81,6 +82,7 @@ def throughput(images: int, rounds: int) -> None:
     ways["study"] = lambda: study(model, scenes)
     ways["memory"] = lambda: study(model, scenes, store=None)
     ways["onnx"] = lambda: study(model, scenes, engine="onnx")
+    ways["bfloat16"] = lambda: study(model, scenes, precision="bfloat16")
     ways["loop"] = lambda: loop(model, few)
     once = lambda: study(model, scenes[:1])  # noqa: E731
     for way in (*ways.values(), once):
@@ -93,12 +95,15 @@ def throughput(images: int, rounds: int) -> None:
             rate[name].append(count * len(SCALES) / seconds(ways[name]))
         fixed.append(seconds(once))
     print(f"bare model: {shown(rate['bare'])} images/s; once per study: {shown(fixed)} s")
-    for name in ("study", "memory", "onnx", "loop"):
-        ratios = [a / b for a, b in zip(rate[name], rate["bare"], strict=True)]
-        print(f"{name} / bare: {shown(ratios)}")
-    for name in ("study", "onnx"):
-        ratios = [a / b for a, b in zip(rate[name], rate["loop"], strict=True)]
-        print(f"{name} / loop: {shown(ratios)}")
+    pairs = [(name, "bare") for name in ("study", "memory", "onnx", "bfloat16", "loop")]
+    pairs += [(name, "loop") for name in ("study", "onnx", "bfloat16")]
+    ratios = {
+        f"{one} / {other}": [a / b for a, b in zip(rate[one], rate[other], strict=True)]
+        for one, other in pairs
+    }
+    for name, values in ratios.items():
+        print(f"{name}: {shown(values)}")
+    return ratios
 
 
 def workers(images: int, rounds: int) -> None:

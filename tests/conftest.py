@@ -1,10 +1,12 @@
 """What several rooms' tests share."""
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
 import torch
 import xarray as xr
+from playwright.sync_api import Browser, sync_playwright
 
 import skviz
 from skviz.models.nn import SKNet
@@ -13,6 +15,17 @@ from skviz.scenes import cutouts
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden", action="store_true", help="rewrite tests/golden")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's chromium; one for all, since a second Playwright in a process refuses to start."""
+    chromium = shutil.which("chromium")
+    assert chromium, "there is no chromium; apt-get install chromium"
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield started
+        started.close()
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,6 @@ from playwright.sync_api import expect
 
 import skviz
 from tests import pages
-from tests.browser.conftest import browser  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium")
@@ -131,7 +130,7 @@ def test_everything_public_is_in_the_reference_with_an_example(site):
     not CHROMIUM and "SKVIZ_BROWSER" not in os.environ, reason="chromium is not installed"
 )
 @pytest.mark.parametrize("width", [390, 1400])
-def test_the_network_answers_on_the_front_page_without_a_connection(site, browser, width):  # noqa: F811
+def test_the_network_answers_on_the_front_page_without_a_connection(site, browser, width):
     context = browser.new_context(
         offline=True, reduced_motion="reduce", viewport={"width": width, "height": 900}
     )
