@@ -4,10 +4,10 @@
 
 What the machine can do is measured, not read from a data sheet: its bandwidth by copying 256 MiB
 (each byte read and written once), its arithmetic by a product of two 2048² matrices, in float32
-and in bfloat16. What a computation needs: its floating-point operations as PyTorch's own counter gives
-them (two for each multiplication and addition of a convolution or product), and the bytes that
-cannot be avoided if its parts run one after the other, each tensor between two of them written once
-and read by each that takes it. No time can be shorter than the longer of both.
+and in bfloat16. What a computation needs: its floating-point operations as PyTorch's own counter
+gives them (two for each multiplication and addition of a convolution or product), and the bytes
+that its operations read and write if they run one after the other, from memory: what stays in a
+cache, or is fused, can be faster. The limit is the longer of both times.
 """
 
 import argparse

@@ -37,12 +37,12 @@ def test_the_command_ends_with_one_where_something_is_slower_or_gone(
 ):
     monkeypatch.setattr(watched, "TABLE", tmp_path / "t.json")
     monkeypatch.setattr("sys.argv", ["watched", "--write"])
-    monkeypatch.setattr(watched, "measured", lambda rounds: {"a": [1, 2, 3], "b": [1, 1, 1]})
+    monkeypatch.setattr(watched, "measured", lambda _: {"a": [1, 2, 3], "b": [1, 1, 1]})
     watched.main()
     monkeypatch.setattr("sys.argv", ["watched"])
     watched.main()
     for found in ({"a": [1, 2, 3], "b": [0.7, 0.8, 0.85]}, {"a": [1, 2, 3]}):
-        monkeypatch.setattr(watched, "measured", lambda rounds, found=found: found)
+        monkeypatch.setattr(watched, "measured", lambda _, found=found: found)
         with pytest.raises(SystemExit, match="1 are slower"):
             watched.main()
         (line,) = (line for line in capsys.readouterr().out.splitlines() if "slower" in line)
