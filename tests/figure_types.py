@@ -97,6 +97,35 @@ def studies(model: Any, objects: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def of_other_units(found: dict[str, Any], ds: xr.Dataset) -> dict[str, Any]:
+    """Say of the units of another sweep what `studies` say of theirs, again and again."""
+    names = [str(name) for name in ds["unit"].values]
+    kernels = [f"{k:g}×{k:g}" for k in ds["kernel"].values[0]]
+
+    def wider(study: xr.Dataset, kept: int = 0) -> xr.Dataset:
+        own = study.sizes["unit"] - kept
+        places = [*(i % own for i in range(len(names))), *range(own, own + kept)]
+        more = [*names, *study["unit"].values[own:]]
+        return study.isel(unit=places).assign_coords(unit=more)
+
+    def called(study: xr.Dataset) -> xr.Dataset:
+        targets = [str(t).replace("stage1.0.sk", names[-1]) for t in study["target"].values]
+        return study.assign_coords(target=targets)
+
+    wide = {name: wider(found[name]) for name in ("controls", "effects", "explained", "fields")}
+    changes = ["natural", *kernels, "uniform"]
+    effect = wider(found["effect"], 1).isel(intervention=[0, *[1] * len(kernels), 2])
+    layers = names[:: -max(1, len(names) // 8)]
+    trust = called(found["trust"]).isel(randomised=[i % 2 for i in range(len(layers))])
+    fields = wide["fields"].isel(selection=[0, *[1] * len(kernels)])
+    return wide | {
+        "effect": effect.assign_coords(intervention=changes),
+        "fields": fields.assign_coords(selection=["natural", *kernels]),
+        "maps": called(found["maps"]),
+        "trust": trust.assign_coords(randomised=[f"{name}.conv" for name in layers]),
+    }
+
+
 def log() -> xr.Dataset:
     """A training that went well."""
     step = np.arange(100, 2100, 100)
@@ -108,9 +137,12 @@ def log() -> xr.Dataset:
     return xr.Dataset({name: ("step", values) for name, values in measured.items()}, {"step": step})
 
 
-def drawings(found: dict[str, Any]) -> dict[str, Callable[[], Figure]]:
-    """Say how to draw one figure of every type."""
-    two, three = made_up(), made_up(branches=3)
+def drawings(
+    found: dict[str, Any], two: xr.Dataset | None = None, three: xr.Dataset | None = None
+) -> dict[str, Callable[[], Figure]]:
+    """Say how to draw one figure of every type, of sweeps with two and with three branches."""
+    two = made_up() if two is None else two
+    three = made_up(branches=3) if three is None else three
     torch.manual_seed(0)
     unit = SKConv(16, kernels=(3, 5, 7), groups=4).eval()
     images = torch.rand(2, 16, 14, 14)

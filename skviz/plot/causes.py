@@ -54,7 +54,7 @@ def main_effects(found: xr.Dataset) -> Figure:
         labels.zero_line(ax, upright=True)
         marks.points(ax, table, "unit", "network", looks, term=term)
         ax.set_title(f"{term} × 2" if EFFECTS[term] else term)
-    axes[0].set_yticks(range(len(names)), names.values())
+    labels.units_left(axes[0], list(names.values()), made.bbox.height / made.dpi - 0.85)
     made.supxlabel("change of the attention difference", fontsize=style.small())
     if len(networks) > 1:
         labels.legend(made, axes[0], width="text")
@@ -80,8 +80,9 @@ def explained(found: xr.Dataset) -> Figure:
     Returns
     -------
     Figure
-        Of text width: cross-validated R² of each property alone and of all together, as numbers on
-        colours from 0 to 1; what is below 0 predicts worse than the mean does.
+        Of text width: cross-validated R² of each property alone and of all together, as colours
+        from 0 to 1, with their numbers where these fit; what is below 0 predicts worse than the
+        mean does, and what is below −1 is not told apart.
 
     Raises
     ------
@@ -100,13 +101,15 @@ def explained(found: xr.Dataset) -> Figure:
         ax, table, "predictor", "unit", norm=Normalize(0, 1, clip=True), cmap="Blues"
     )
     values = found["estimate"].transpose("predictor", "unit").values
-    for (row, column), value in np.ndenumerate(values):
+    room = style.inches("text") - 0.29 * style.small()  # beside names of properties and the bar
+    texts = np.vectorize(_said)(values)
+    fit = room / len(names) > 0.0105 * style.small() * max(map(len, texts.flat))
+    for (row, column), value in np.ndenumerate(values) if fit else ():
         colour = "white" if value > LIGHT else "black"
-        said = f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−")
-        ax.text(column, row, said, color=colour, ha="center", va="center", fontsize=style.small())
+        ax.text(column, row, texts[row, column], color=colour, ha="center", va="center",
+                fontsize=style.small())  # fmt: skip
     ax.set_yticks(range(len(predictors)), predictors)
-    ax.set_xticks(range(len(names)), names.values())
-    labels.turn(ax)
+    labels.units_below(ax, list(names), room, 14)
     marks.colour_bar(made, image, [ax], "R²")
     style.describe(
         made,
@@ -116,3 +119,8 @@ def explained(found: xr.Dataset) -> Figure:
         explained=table,
     )
     return made
+
+
+def _said(value: float) -> str:
+    """Write R² with two digits, and what is far below 0 as that."""
+    return "< −1" if value < -1 else f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−")

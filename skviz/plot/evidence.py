@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
+from matplotlib.ticker import MaxNLocator
 
 from skviz import stats
 from skviz.errors import SkvizError
 from skviz.plot import labels, marks, style
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -22,13 +25,15 @@ VERDICTS = ("verdict", {"undecided": HOLLOW, "same": HOLLOW | {"marker": "D"}})
 
 
 @style.drawing
-def control_shifts(ds: xr.Dataset) -> Figure:
+def control_shifts(ds: xr.Dataset, *, units: Sequence[str] | None = None) -> Figure:
     """Draw the shift of every unit under the claim and under its controls.
 
     Parameters
     ----------
     ds
         From `skviz.controls`.
+    units
+        Which to show; by default all, or as many as the page has room for, spread over the depth.
 
     Returns
     -------
@@ -37,31 +42,43 @@ def control_shifts(ds: xr.Dataset) -> Figure:
         and its 95 % interval over images; shaded, the claim's. Marks say what `skviz.stats.compare`
         finds, paired by image: a filled one that the control's shift differs from the claim's, a
         hollow diamond that it is the same, a hollow circle that neither is known.
+
+    Raises
+    ------
+    SkvizError
+        If the study lacks a unit.
     """
     found = stats.compare(ds)
+    every = [str(name) for name in found["unit"].values]
+    labels.held(ds, units=units or ())
     names = [str(name) for name in found["control"].values]
     looks = {n: {"color": style.COLOURS[n != names[0]], "marker": "o"} for n in names}
-    units = labels.units(found["unit"].values, 14)
-    columns = min(len(units), 6)
-    rows = -(-len(units) // columns)
-    made = style.figure("text", 0.75 + 0.165 * len(names) * rows)
+    columns = min(6, max(1, int((style.inches("text") - 1.2) / (0.115 * style.small()))))
+    each = 0.165 * len(names) + 0.2  # inches of a row, where labels have 8 points
+    fit = columns * max(1, int((style.tall() / style.enlarged() - 0.5) / each))
+    chosen = list(units or labels.spread(every, fit))
+    called = labels.units(every, 14)
+    columns = min(len(chosen), columns)
+    rows = -(-len(chosen) // columns)
+    made = style.figure("text", 0.55 + each * rows)
     axes = made.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    for ax, (unit, name) in zip(axes.flat, units.items(), strict=False):
+    for ax, unit in zip(axes.flat, chosen, strict=False):
         claim = found.sel(unit=unit, control=names[0])
         ax.axvspan(claim["low"], claim["high"], color=style.COLOURS[0], alpha=0.15, lw=0)
         labels.zero_line(ax, upright=True)
         marks.points(ax, found, "control", "control", looks, variants=VERDICTS, unit=unit)
-        ax.set_title(name)
-    for ax in list(axes.flat)[len(units) :]:
+        ax.set_title(called[unit])
+    for ax in list(axes.flat)[len(chosen) :]:
         ax.axis("off")
     made.supxlabel("shift of the attention difference", fontsize=style.small())
+    part = f" Shown: {len(chosen)} of {len(every)} units." if len(chosen) < len(every) else ""
     style.describe(
         made,
         "Shift of the attention difference from the smallest to the largest scale: the claim "
         f"({names[0]}) and its controls, {found.attrs['method']}. Compared with the claim, paired "
         "by scene and Holm-corrected over units at 5 %: filled, differs (Wilcoxon); hollow "
         f"diamond, the same within {_margins(found)} (TOST); hollow circle, neither is known. "
-        f"{labels.sample(ds)}.",
+        f"{labels.sample(ds)}.{part}",
         shifts=found,
     )
     return made
@@ -130,11 +147,16 @@ def intervention_effect(ds: xr.Dataset) -> Figure:
 
 def _losses(ax: Axes, lost: xr.Dataset, looks: dict[str, dict[str, Any]], scale: float) -> None:
     marks.points(ax, lost, "unit", "intervention", looks, scale=scale)
-    names = labels.units(lost["unit"].values, 16)
+    narrow = style.inches("text") < 0.8 * style.small()
+    own = [str(name) for name in lost["unit"].values if name != ALL]
+    names = labels.units(own, 10 if narrow else 16) | {ALL: ALL}
     labels.zero_line(ax, upright=True)
     ax.axhline(list(names).index(ALL) - 0.5, color="0.8", linewidth=0.6)
-    ax.set_yticks(range(len(names)), names.values())
-    ax.set(xlabel="probability lost", ylim=(len(names) - 0.4, -0.6), title=f"scale {scale:g}")
+    ax.xaxis.set_major_locator(MaxNLocator(1 if narrow else 2))
+    ax.set(xlabel="probability\nlost" if narrow else "probability lost",
+           ylim=(len(names) - 0.4, -0.6), title=f"scale {scale:g}")  # fmt: skip
+    figure: Any = ax.figure
+    labels.units_left(ax, list(names.values()), figure.bbox.height / figure.dpi - 1)
 
 
 @style.drawing
@@ -174,7 +196,7 @@ def faithfulness(ds: xr.Dataset) -> Figure:
     for row, target in zip(axes, targets, strict=True):
         for ax, name in zip(row, kinds[:2], strict=False):
             marks.lines(ax, tables[name], "fraction", "order", orders, target=target)
-        row[0].set_ylabel("\n".join(style.short(word, 18) for word in target.split()))
+        labels.row(row[0], target, made.get_figheight() / len(targets) - 0.4)
         if len(row) == 3:
             look = {"color": style.COLOURS[2], "marker": "o"}
             marks.lines(row[2], tables[kinds[2]], "randomised", "target", {target: look}, band=None)
@@ -185,7 +207,9 @@ def faithfulness(ds: xr.Dataset) -> Figure:
         axes[-1, column].set_xlabel("fraction of pixels" if column < 2 else "random from")
     if len(tables) == 3:
         names = _beginnings([str(name) for name in tables[kinds[2]]["randomised"].values])
-        axes[-1, 2].set_xticks(range(len(names)), [style.short(name, 18) for name in names])
+        most = int(19 * style.inches("text") / 3 / style.small())  # that stand beside each other
+        shown = labels.spread(range(len(names)), most)
+        axes[-1, 2].set_xticks(shown, [style.short(names[i], 18) for i in shown])
         labels.turn(axes[-1, 2], 40)
     axes[0, 0].legend()
     style.describe(

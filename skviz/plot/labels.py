@@ -181,26 +181,38 @@ def scale_columns(ax: Axes, scales: Any, beside: int) -> None:
     ax.tick_params(length=2)
 
 
-def units_below(ax: Axes, names: Any) -> None:
-    """Label places 0, 1, … on the x axis with units: by name if these fit, else by number."""
-    room = style.inches(style.COLUMN) - 0.6
+def units_below(ax: Axes, names: Any, room: float | None = None, most: int = 24) -> None:
+    """Label places 0, 1, … on an x axis of so many inches with units: by name, or by number."""
+    room = style.inches(style.COLUMN) - 0.6 if room is None else room
     if 0.57 * room / len(names) < style.small() / 72:  # between turned lines
         ax.set_xlabel("unit (first to last)")
         ax.set_xticks(*zip(*[(i, str(i + 1)) for i in range(0, len(names), 4)], strict=True))
         return
-    shown = list(units(names).values())
+    shown = list(units(names, most).values())
     ax.set_xticks(range(len(names)), shown)
     if len(names) * max(map(len, shown)) * style.small() * 0.0095 > room:
         turn(ax)
 
 
 def units_left(ax: Axes, names: Sequence[str], height: float) -> None:
-    """Label places 0, 1, … on a y axis of so many inches with units: by name, or by number."""
+    """Label places 0, 1, … on a y axis of so many inches with units: by name, or by number.
+
+    Below them may be one for all units together.
+    """
     if len(names) * style.small() / 72 < height:
         ax.set_yticks(range(len(names)), names)
         return
     ax.set_ylabel("unit (first to last)")
-    ax.set_yticks(range(0, len(names), 4), [str(i + 1) for i in range(0, len(names), 4)])
+    numbers = [(i, str(i + 1)) for i in range(0, len(names) - 2, 4)]
+    numbers += [(len(names) - 1, "all")] if names[-1] == "all" else []
+    ax.set_yticks(*zip(*numbers, strict=True))
+
+
+def row(ax: Axes, name: str, height: float) -> None:
+    """Name a row of so many inches at its left, in as many lines as the name has words."""
+    most = max(9, int(height / (0.0085 * style.small())))
+    words = [style.short(word, min(most, 18)) for word in name.split()]
+    ax.set_ylabel("\n".join(words), fontsize=style.small())
 
 
 def turn(ax: Axes, angle: float = 35) -> None:

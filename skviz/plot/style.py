@@ -171,6 +171,11 @@ def enlarged() -> float:
     return _page.get().venue.font / 8
 
 
+def tall() -> float:
+    """Height in inches that a figure may have on the page drawn for."""
+    return _page.get().venue.tall
+
+
 def inches(width: str) -> float:
     """Width of the figure that is drawn now, which asks for ``"column"`` or ``"text"``."""
     page = _page.get()

@@ -51,11 +51,10 @@ def receptive_field(ds: xr.Dataset, *, unit: str | None = None) -> Figure:
     made = style.figure("text", 4.1)
     top, bottom = np.ravel(made.subfigures(2, 1, height_ratios=(1, 1.05)))  # type: ignore[arg-type]
     shown = ds["field"].sel(unit=unit, scale=middle)
-    _fields(shown, found.sel(unit=unit, scale=middle), top, f"{unit}, scale {middle:g}")
+    _fields(shown, found.sel(unit=unit, scale=middle), top, f"{units[unit]}\nscale {middle:g}")
     depth, *rest = bottom.subplots(1, 1 + over_scale, squeeze=False)[0]
     marks.lines(depth, found, "unit", "selection", looks, share=SHOWN, scale=middle)
-    depth.set_xticks(range(len(units)), units.values())
-    labels.turn(depth, 30)
+    labels.units_below(depth, list(units), style.inches("text") / (1 + over_scale) - 0.8, 16)
     depth.set(ylabel=f"{SHOWN:.0%} radius (px)".replace("%", " %"), ylim=(0, None),
               title=labels.scale(middle))  # fmt: skip
     for ax in rest:
@@ -143,9 +142,11 @@ def attribution_grid(
     marks.pictures(axes[0], shown["scene"].transpose("scale", ...).values)
     for ax, scale in zip(axes[0], shown["scale"].values, strict=True):
         ax.set_title(labels.scale(scale), pad=2)
-    _label(axes[0, 0], str(shown["image"].item()))
+    high = min(side, made.get_figheight() / rows - 0.24)
+    labels.row(axes[0, 0], str(shown["image"].item()), high)
     for line, bar, target in zip(axes[1:], bars[1:], shown["target"].values, strict=True):
         _maps(shown.sel(target=target), list(line), bar)
+        labels.row(line[0], str(target), high)
     error = shown["completeness_error"]
     holds = (
         f"; completeness error at most {float(error.max()):.1%}" if error.notnull().any() else ""
@@ -171,7 +172,6 @@ def _maps(shown: xr.Dataset, axes: list[Axes], beside: Axes) -> None:
         here = shown.sel(scale=scale)
         inside = f", {here['inside'].item():.0%} inside" if here["inside"].notnull() else ""
         ax.set_title(f"{here['value'].item():.3g}{inside}", pad=2, fontsize=style.small())
-    _label(axes[0], str(shown["target"].item()))
     bar = axes[0].figure.colorbar(axes[0].images[0], cax=beside, ticks=[-vmax, 0, vmax])
     bar.ax.set_yticklabels([f"{-limit:.1g}", "0", f"{limit:.1g}"])
     bar.outline.set_linewidth(0.6)
@@ -190,8 +190,3 @@ def _chosen(
             f"{ds['scale'].values.tolist()}, targets {ds['target'].values.tolist()}"
         )
     return ds.sel(scale=scales, target=targets)
-
-
-def _label(ax: Axes, name: str) -> None:
-    """Name a row at its left, in as many lines as it has words."""
-    ax.set_ylabel("\n".join(style.short(word, 16) for word in name.split()), fontsize=style.small())

@@ -25,8 +25,13 @@ def test_these_are_all_the_pages():
 
 
 @pytest.fixture(scope="module")
-def drawings(small_net, few):
-    return figure_types.drawings(figure_types.studies(small_net, few))
+def studies(small_net, few):
+    return figure_types.studies(small_net, few)
+
+
+@pytest.fixture(scope="module")
+def drawings(studies):
+    return figure_types.drawings(studies)
 
 
 @pytest.mark.parametrize("kind", figure_types.KINDS)
@@ -83,15 +88,46 @@ def test_a_user_sees_a_changed_figure(drawings):
     assert (np.abs(before - now).max(2) > 60).mean() > 0.003
 
 
-@pytest.mark.parametrize("page", ["cvpr", "slides"])  # the narrowest, and the lowest
-@pytest.mark.parametrize("units", [3, 16, 33])
-def test_many_units_and_long_names_fit(units, page):
-    name = "encoder.stages.{stage}.blocks.{block}.conv2.attention.selective"
-    ds = figure_types.made_up(units=units, branches=3, name=name, blocks=max(1, units // 4))
-    with style.context(venue=page):
-        for draw in (plot.scale_response, plot.three_scales, plot.expected_kernel,
-                     plot.branch_heatmap, plot.ternary):  # fmt: skip
-            assert not textboxes.problems(draw(ds)), draw.__name__
+LONG = "encoder.stages.{stage}.blocks.{block}.conv2.attention.selective"
+OF_UNITS = set(figure_types.KINDS) - {"training", "impulse_response", "unit_diagram", "panel"}
+MANY = {  # units, branches, names; the hardest at every venue, others on the narrowest and lowest
+    "timm": (16, 2, "layer{stage}.{block}.conv2", ("eccv",)),
+    "few": (3, 3, LONG, ("eccv", "slides")),
+    "many": (33, 3, LONG, PAGES),
+}
+
+
+@pytest.fixture(scope="module", params=MANY)
+def of_many(request, studies):
+    units, branches, name, pages = MANY[request.param]
+    blocks = max(1, units // 4)
+    ds = figure_types.made_up(units=units, branches=branches, name=name, blocks=blocks)
+    found = figure_types.of_other_units(studies, ds)
+    return figure_types.drawings(found, ds, ds if branches == 3 else None), pages
+
+
+@pytest.mark.parametrize("kind", sorted(OF_UNITS))
+def test_many_units_and_long_names_fit(kind, of_many):
+    drawings, pages = of_many
+    for page in pages:
+        with style.context(venue=page):
+            assert not textboxes.problems(drawings[kind]()), page
+
+
+def test_controls_of_more_units_than_fit_say_which_part_they_show(studies):
+    ds = figure_types.made_up(units=33)
+    found = figure_types.of_other_units(studies, ds)["controls"]
+    with style.context(venue="slides"):
+        figure = plot.control_shifts(found)
+    shown = sum(bool(ax.get_title()) for ax in figure.axes)
+    assert 0 < shown < 33
+    assert f"Shown: {shown} of 33 units." in figure.caption
+    assert figure.tables["shifts"].sizes["unit"] == 33
+    last = str(ds["unit"].values[-1])
+    figure = plot.control_shifts(found, units=[last])
+    assert [ax.get_title() for ax in figure.axes] == [last]
+    with pytest.raises(SkvizError, match="holds no unit 'none'"):
+        plot.control_shifts(found, units=["none"])
 
 
 def test_every_one_of_many_units_has_a_colour_of_its_own_in_order():
