@@ -19,6 +19,7 @@ check: $(READY)
 	$(BIN)/python -m tests.release
 	$(BIN)/python -m tests.fuzz
 	HYPOTHESIS_PROFILE=wide $(BIN)/pytest tests/test_anything.py
+	$(BIN)/python benchmarks/watched.py
 	$(BIN)/python -m tests.processors
 	$(BIN)/python -m tests.mutations
 
