@@ -49,7 +49,12 @@ CVPR = replace(
     column=(6.875 - 0.3125) / 2,  # 236.25 bp; tueplots has 3.25
     source="cvpr.sty, 2024: textwidth 6.875 in, columnsep 0.3125 in; font of tueplots: cvpr2024",
 )
-LNCS = tueplots("eccv2024", "eccv2024", "eccv2024", tall=7.0)
+LNCS = replace(
+    tueplots("eccv2024", "eccv2024", "eccv2024", tall=7.0),
+    column=122 * MM,  # tueplots has 4.8 inches
+    text=122 * MM,
+    source="llncs.cls 2.24, 2023: textwidth 12.2 cm; font of tueplots: eccv2024",
+)
 IEEE = Venue(3.5, 7.16, 8.5, 8, "IEEE Author Center, resolution and size: 3.5 in and 7.16 in wide")
 VENUES = {
     "cvpr": CVPR,

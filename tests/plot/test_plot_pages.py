@@ -29,6 +29,26 @@ def studies(small_net, few):
     return figure_types.studies(small_net, few)
 
 
+# In inches, read from the style files and guides themselves: column and text.
+WIDTHS = {
+    "cvpr": (236.25 / 72, 6.875),  # cvpr.sty 2024: columnsep 0.3125 in
+    "icml": ((6.75 - 0.25) / 2, 6.75),  # icml2024.sty: columnsep 0.25 in
+    "neurips": (5.5, 5.5),  # neurips_2024.sty
+    "iclr": (5.5, 5.5),  # iclr2024_conference.sty
+    "eccv": (12.2 / 2.54, 12.2 / 2.54),  # llncs.cls 2.24
+    "ieee": (3.5, 7.16),  # IEEE Author Center, 2024
+    "nature": (8.9 / 2.54, 18.3 / 2.54),  # guide to final submission, 2024
+    "slides": (14 / 2.54, 14 / 2.54),  # beamer, 16:9: 16 cm without margins of 1 cm
+}
+
+
+@pytest.mark.parametrize("page", WIDTHS)
+def test_widths_are_those_of_the_style_files(page):
+    venue = venues.venue(page)
+    assert (venue.column, venue.text) == pytest.approx(WIDTHS[page], abs=1e-3)
+    assert venue.source
+
+
 @pytest.fixture(scope="module")
 def drawings(studies):
     return figure_types.drawings(studies)
