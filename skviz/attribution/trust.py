@@ -97,6 +97,7 @@ def faithfulness(
     where = devices.resolve(device)
     asked = target if isinstance(target, list) else [target]
     settings = {"method": method, "seed": seed, "device": device, **options}
+    told = {"study": "faithfulness", "points": points, "groups": groups}
     with at_rest(model, where):
         ds = attribute(model, images, target=asked, baseline=baseline, scales=scales, **settings)
 
@@ -115,7 +116,7 @@ def faithfulness(
             return tests(model, shown, maps.values, targets, starts[0], points, groups, again)
 
         if isinstance(images, Tensor):
-            return ds.merge(tested(images.to(where), ds["attribution"]))
+            return ds.merge(tested(images.to(where), ds["attribution"])).assign_attrs(told)
         scenes = as_scenes(model, images)
         here, truth = scenes.ready(where), category_index(model, scenes)
         behind = None if here.layers is None else here.layers.backgrounds
@@ -127,7 +128,7 @@ def faithfulness(
             for scale in ds["scale"].values.tolist()
         ]  # fmt: skip
         found = xr.concat(parts, ds["scale"]).transpose(..., "scale")
-        return ds.merge(found.assign_coords(image=ds["image"]))
+        return ds.merge(found.assign_coords(image=ds["image"])).assign_attrs(told)
 
 
 def tests(

@@ -37,7 +37,8 @@ STUDIES = {
     "receptive_field": ("draws", "seed"),
     "controls": ("seeds", "names", "chunk"),
     "effect": ("interventions", "chunk"),
-    "attribute": ("target", "method", "baseline", "options", "seed"),
+    "attribute": (MAPS := ("target", "method", "baseline", "options", "seed")),
+    "faithfulness": (*MAPS, "points", "groups"),
 }
 # What these were told that is no plain value, and is made by calling one of these.
 CALLS = {
@@ -142,7 +143,7 @@ class _Again:
             options = {name: self.value(known[name]) for name in asked if name in known}
             if kind == "effect":
                 options["interventions"] = dict(options["interventions"])
-            if kind == "attribute":
+            if "options" in options:
                 options |= json.loads(options.pop("options"))
             ds = getattr(skviz, kind)(
                 model, scenes, scales=known["scales"], device=self.device, **options

@@ -99,6 +99,21 @@ def test_effects_and_attributions_are_made_again(model, scenes, tmp_path, capsys
     assert not skviz.reproduce(skviz.save_figure(moved, tmp_path / "m.pdf"))["same"]
 
 
+def test_tests_of_maps_are_made_again(model, scenes, tmp_path):
+    tested = skviz.faithfulness(
+        model, scenes[:2], method="saliency", points=3, groups=2, seed=4, scales=[1.0],
+        device="cpu", progress=False,
+    )  # fmt: skip
+    path = skviz.save_figure(skviz.plot.faithfulness(tested), tmp_path / "f.pdf")
+    found = skviz.reproduce(path)
+    assert found["same"]
+    assert found["count"] > 0
+    path = skviz.save_figure(
+        skviz.plot.faithfulness(tested.assign_attrs(seed=5)), tmp_path / "o.pdf"
+    )
+    assert not skviz.reproduce(path)["same"]
+
+
 def test_numbers_that_come_from_something_else_are_told(model, scenes, tmp_path, capsys):
     with skviz.intervene(model, {"stage2.1.sk": 3}):  # which no attribute says
         ds = skviz.sweep(model, scenes, **GRID)
