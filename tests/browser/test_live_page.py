@@ -64,6 +64,8 @@ def numbers(page: Page) -> list[list[float]]:
     expect(page.locator(".status")).to_have_text(LIVE, timeout=30000)
     expect(page.locator(".skviz")).not_to_have_class(re.compile("stale"))
     expect(page.locator("progress")).to_have_js_property("value", 1, timeout=30000)
+    # The scale that is seen is answered before the others, of which changes are, begin.
+    expect(page.locator(".unit .change:empty")).to_have_count(0, timeout=30000)
     return [
         [float(text.replace("−", "-")) for text in page.locator(f".unit .{kind}").all_inner_texts()]
         for kind in ("value", "change")
