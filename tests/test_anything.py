@@ -1,7 +1,7 @@
 """What holds for anything that can be given, not only for what somebody thought of.
 
 Hypothesis looks for the input for which it does not hold, and makes it as small as it can. The same
-inputs are tried each time; ``HYPOTHESIS_PROFILE=wide`` tries fifty times as many, other ones.
+inputs are tried each time; ``HYPOTHESIS_PROFILE=wide`` tries many more, and other ones.
 """
 
 import contextlib

@@ -31,13 +31,14 @@ if TYPE_CHECKING:
 __all__ = ["reproduce"]
 
 CLOSE = 1e-5  # of numbers that are measured again: float32, written with six digits
+MAPS = ("target", "method", "baseline", "options", "seed")
 # Studies that can be run again, and what of a figure's record they are told.
 STUDIES = {
     "sweep": ("channels", "engine", "precision", "chunk"),
     "receptive_field": ("draws", "seed"),
     "controls": ("seeds", "names", "chunk"),
     "effect": ("interventions", "chunk"),
-    "attribute": (MAPS := ("target", "method", "baseline", "options", "seed")),
+    "attribute": MAPS,
     "faithfulness": (*MAPS, "points", "groups"),
 }
 # What these were told that is no plain value, and is made by calling one of these.

@@ -149,7 +149,8 @@ def _losses(ax: Axes, lost: xr.Dataset, looks: dict[str, dict[str, Any]], scale:
     marks.points(ax, lost, "unit", "intervention", looks, scale=scale)
     narrow = style.inches("text") < 0.8 * style.small()
     own = [str(name) for name in lost["unit"].values if name != ALL]
-    names = labels.units(own, 10 if narrow else 16) | {ALL: ALL}
+    called = labels.units(own, 10 if narrow else 16)
+    names = {str(name): called.get(str(name), ALL) for name in lost["unit"].values}
     labels.zero_line(ax, upright=True)
     ax.axhline(list(names).index(ALL) - 0.5, color="0.8", linewidth=0.6)
     ax.xaxis.set_major_locator(MaxNLocator(1 if narrow else 2))

@@ -203,8 +203,9 @@ def units_left(ax: Axes, names: Sequence[str], height: float) -> None:
         ax.set_yticks(range(len(names)), names)
         return
     ax.set_ylabel("unit (first to last)")
-    numbers = [(i, str(i + 1)) for i in range(0, len(names) - 2, 4)]
-    numbers += [(len(names) - 1, "all")] if names[-1] == "all" else []
+    whole = names[-1] == "all"
+    numbers = [(i, str(i + 1)) for i in range(0, len(names) - 2 * whole, 4)]
+    numbers += [(len(names) - 1, "all")] * whole
     ax.set_yticks(*zip(*numbers, strict=True))
 
 

@@ -152,3 +152,15 @@ def test_bfloat16_says_what_it_changes_and_is_another_study(small_net, few, tmp_
     # Its own few scenes are what the error is of.
     few_again = skviz.sweep(small_net, scenes, precision="bfloat16", **asked)
     np.testing.assert_array_equal(few_again["precision_error"], found["precision_error"])
+
+
+def test_a_study_in_float32_leaves_the_users_own_autocast_alone(small_net, few):
+    scenes = skviz.place(few[:2], canvas=32)
+    asked = {"scales": [1.0], "progress": False, "device": "cpu"}
+    with torch.autocast("cpu", torch.bfloat16):
+        own = skviz.sweep(small_net, scenes, **asked)
+    rough = skviz.sweep(small_net, scenes, precision="bfloat16", **asked)
+    np.testing.assert_allclose(own["weight"], rough["weight"], atol=2e-3)
+    assert (
+        float(abs(own["weight"] - skviz.sweep(small_net, scenes, **asked)["weight"]).max()) > 1e-5
+    )
