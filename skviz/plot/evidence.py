@@ -153,7 +153,7 @@ def _losses(ax: Axes, lost: xr.Dataset, looks: dict[str, dict[str, Any]], scale:
     names = {str(name): called.get(str(name), ALL) for name in lost["unit"].values}
     labels.zero_line(ax, upright=True)
     ax.axhline(list(names).index(ALL) - 0.5, color="0.8", linewidth=0.6)
-    ax.xaxis.set_major_locator(MaxNLocator(1 if narrow else 2))
+    ax.xaxis.set_major_locator(MaxNLocator(2 if narrow else 3, min_n_ticks=2))
     ax.set(xlabel="probability\nlost" if narrow else "probability lost",
            ylim=(len(names) - 0.4, -0.6), title=f"scale {scale:g}")  # fmt: skip
     figure: Any = ax.figure
