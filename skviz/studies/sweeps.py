@@ -2,24 +2,24 @@
 
 The result is one `xarray.Dataset`:
 
-==================  ==============================  =====================================
-``weight``          image, scale, unit, branch      branch weight, mean over channels
-``spread``          image, scale, unit, branch      its standard deviation over channels
-``channel_weight``  image, scale, branch, channel   branch weight of every channel
-``prediction``      image, scale                    index of the predicted class, as a float, of a
-                                                    model that gives logits
-``probability``     image, scale                    its softmax probability
-``correct``         image, scale                    1 if it is the category, 0 if not, where
-                                                    both are known
-``thumbnail``       example, scale, y, x, rgb       the first scenes as they were shown, uint8;
-                                                    white where ``problem`` says one was skipped
-``kernel``          unit, branch                    effective kernel (NaN: no such branch)
-``category``        image                           what the object is
-``unit_of``         channel                         whose channel it is
-``index``           channel                         which of that unit's
-``precision_error`` unit                            by how much a weight of a channel is changed, at
-                                                    most, where ``precision`` is not float32
-==================  ==============================  =====================================
+===================  ==============================  =====================================
+``weight``           image, scale, unit, branch      branch weight, mean over channels
+``spread``           image, scale, unit, branch      its standard deviation over channels
+``channel_weight``   image, scale, branch, channel   branch weight of every channel
+``prediction``       image, scale                    index of the predicted class, as a float, of a
+                                                     model that gives logits
+``probability``      image, scale                    its softmax probability
+``correct``          image, scale                    1 if it is the category, 0 if not, where
+                                                     both are known
+``thumbnail``        example, scale, y, x, rgb       the first scenes as they were shown, uint8;
+                                                     white where ``problem`` says one was skipped
+``kernel``           unit, branch                    effective kernel (NaN: no such branch)
+``category``         image                           what the object is
+``unit_of``          channel                         whose channel it is
+``index``            channel                         which of that unit's
+``precision_error``  unit                            what ``precision`` changed a channel's weight
+                                                     by, at most, where it is not float32
+===================  ==============================  =====================================
 
 and what every study has (`skviz.studies.study`). ``skviz.stats.channels`` picks the channels of one
 unit.
