@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -147,24 +148,24 @@ def drawings(
     unit = SKConv(16, kernels=(3, 5, 7), groups=4).eval()
     images = torch.rand(2, 16, 14, 14)
     made: dict[str, Callable[[], Any]] = {
-        "attribution_grid": lambda: plot.attribution_grid(found["maps"]),
-        "branch_heatmap": lambda: plot.branch_heatmap(three),
-        "channel_raster": lambda: plot.channel_raster(two),
-        "class_curves": lambda: plot.class_curves(two),
-        "control_shifts": lambda: plot.control_shifts(found["controls"]),
-        "expected_kernel": lambda: plot.expected_kernel(two),
-        "explained": lambda: plot.explained(found["explained"]),
-        "faithfulness": lambda: plot.faithfulness(found["trust"]),
-        "impulse_response": lambda: plot.impulse_response(unit),
-        "intervention_effect": lambda: plot.intervention_effect(found["effect"]),
-        "main_effects": lambda: plot.main_effects(found["effects"]),
+        "attribution_grid": partial(plot.attribution_grid, found["maps"]),
+        "branch_heatmap": partial(plot.branch_heatmap, three),
+        "channel_raster": partial(plot.channel_raster, two),
+        "class_curves": partial(plot.class_curves, two),
+        "control_shifts": partial(plot.control_shifts, found["controls"]),
+        "expected_kernel": partial(plot.expected_kernel, two),
+        "explained": partial(plot.explained, found["explained"]),
+        "faithfulness": partial(plot.faithfulness, found["trust"]),
+        "impulse_response": partial(plot.impulse_response, unit),
+        "intervention_effect": partial(plot.intervention_effect, found["effect"]),
+        "main_effects": partial(plot.main_effects, found["effects"]),
         "panel": lambda: plot.panel([plot.scale_response(two), plot.expected_kernel(two)]),
-        "receptive_field": lambda: plot.receptive_field(found["fields"]),
-        "scale_response": lambda: plot.scale_response(two),
-        "ternary": lambda: plot.ternary(three),
-        "three_scales": lambda: plot.three_scales(two),
+        "receptive_field": partial(plot.receptive_field, found["fields"]),
+        "scale_response": partial(plot.scale_response, two),
+        "ternary": partial(plot.ternary, three),
+        "three_scales": partial(plot.three_scales, two),
         "training": lambda: plot_training.training(log()),
-        "unit_diagram": lambda: plot.unit_diagram(unit, images),
+        "unit_diagram": partial(plot.unit_diagram, unit, images),
     }
     assert made.keys() == set(KINDS)
     return made

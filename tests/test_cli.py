@@ -43,6 +43,8 @@ def test_sweep_keeps_a_store(tmp_path, capsys):
 CONFIG = """
 formats = ["svg", "png"]
 venue = "neurips"
+name = "SKNet-6"
+labels."stage1.0.sk" = "first"
 
 [study.buses]
 family = ["fxemoji"]
@@ -82,6 +84,9 @@ def test_export_draws_what_a_file_says_and_prints_latex(ds, tmp_path, capsys):
     known = json.loads(capsys.readouterr().out)
     assert (known["figure"], known["model"]) == ("scale_response", "objects")
     assert known["parameters"]["example"] == 1
+    assert (known["labels"], known["name"]) == ({"stage1.0.sk": "first"}, "SKNet-6")
+    assert ">first<" in (tmp_path / "out" / "response.svg").read_text()
+    assert "network SKNet-6" in printed
     cli.main(["provenance", str(tmp_path / "out" / "branch_heatmap.png")])
     assert "model" not in json.loads(capsys.readouterr().out)
     cli.main(["provenance", str(tmp_path / "out" / "panel.svg")])
@@ -99,7 +104,7 @@ def test_export_draws_what_a_file_says_and_prints_latex(ds, tmp_path, capsys):
         (('plot = "scale_response"', 'plot = "pie"'), "'response' needs .* plot of"),
         (('study = "buses"', 'study = "cars"'), "no study 'cars'"),
         (("example = 1", "exemple = 1"), "'response' cannot be drawn.*exemple"),
-        (("first = 3", 'run = "dance"'), "line 5: .*run must be 'sweep' or"),
+        (("first = 3", 'run = "dance"'), "line 7: .*run must be 'sweep' or"),
         (("first = 3", "scale = 3"), "'buses' cannot be run.*scale"),
         (('["response", "branch_heatmap"]', '["nothing"]'), "no figure 'nothing'"),
     ],

@@ -42,8 +42,7 @@ from skviz.attribution.targets import Target, resolve, target_said
 from skviz.capture import Units, units_of
 from skviz.errors import AttributionError, Seed, entrance
 from skviz.models import device as devices
-from skviz.scenes.made import images_hash
-from skviz.studies.setting import as_scenes, at_rest, category_index, described, increasing
+from skviz.studies.setting import as_scenes, at_rest, category_index, increasing, witnessed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,9 +141,7 @@ def attribute(
             if scales is not None:
                 raise AttributionError("scales are for scenes; these images are as they are")
             ds = run(images.to(run.device), mask=mask)
-            shown = as_scenes(model, images)
-            same = {"images_sha256": images_hash(shown.content)}
-            ds.attrs = described(model, shown, [1.0]) | same
+            ds.attrs = witnessed(model, as_scenes(model, images), [1.0])
         elif mask is not None:
             raise AttributionError("scenes know where their objects are; leave mask= out")
         else:
@@ -176,7 +173,7 @@ def _over_scales(run: _Run, scenes: Scenes, scales: Sequence[float]) -> xr.Datas
         scale=grid, image=list(scenes.ids), category=("image", list(scenes.category))
     )
     return ds.transpose("target", "image", "scale", "y", "x", "rgb").assign_attrs(
-        described(run.model, scenes, grid) | {"images_sha256": images_hash(scenes.content)}
+        witnessed(run.model, scenes, grid)
     )
 
 

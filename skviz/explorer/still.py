@@ -53,7 +53,7 @@ def still(ds: xr.Dataset, *, scale: float, unit: str) -> style.InlineFigure:
         ax.plot(root["scale"], one, label=name, **look | {"marker": ""})
         ax.plot(root["scale"][now], one[now], look["marker"], color=look["color"])
     ax.axvline(root["scale"][now].item(), color="0.6", lw=0.6, zorder=0)
-    ax.set(xlabel="scale", ylabel="branch weight", ylim=(0, 1), title=style.short(unit))
+    ax.set(xlabel="scale", ylabel="branch weight", ylim=(0, 1), title=labels.short(unit))
     ax.legend(loc="lower right", ncols=len(looks))
     style.describe(
         made,
@@ -80,6 +80,6 @@ def _bars(root: xr.Dataset, now: int, ax: Axes) -> None:
         label = "" if branch else f"scale {root['scale'].values[0]:g}"
         ax.vlines(first[:, branch], rows - 0.42, rows + 0.42, "black", lw=1.2, label=label)
     ax.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6), xlabel="branch weight, mean over channels")
-    ax.set_yticks(rows, [style.short(str(name)) for name in root["unit"].values])
+    ax.set_yticks(rows, [labels.short(str(name)) for name in root["unit"].values])
     ax.tick_params("y", length=0)
     ax.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 0.98), handlelength=0.9)

@@ -16,6 +16,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from skviz.plot import style
+
 __all__ = ["collect", "numbers", "tables", "unpacked"]
 
 LARGE = 200_000  # characters of numbers, above which a file does not hold them
@@ -44,7 +46,8 @@ def collect(figure: Figure, *, anonymous: bool = False, whole: bool = True) -> s
         Whether it is a figure of its own, not part of one, which holds all numbers.
     """
     known: dict[str, Any] = {"skviz": version("skviz"), "revision": revision()}
-    again = getattr(figure, "again", None)
+    again, page = getattr(figure, "again", None), getattr(figure, "page", style.Page())
+    known |= {"labels": page.labels or None, "name": page.name}
     if isinstance(again, partial):
         call = inspect.signature(again.func).bind(*again.args, **again.keywords)
         call.apply_defaults()

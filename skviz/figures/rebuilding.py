@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
+from collections.abc import Mapping
 from importlib.metadata import version
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -11,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 import torch
+from torch import Tensor
 
 import skviz
-from skviz import plot
+from skviz import plot, stats
 from skviz.errors import DataError, entrance
 from skviz.figures.provenance import numbers, unpacked
 from skviz.figures.record import read
@@ -31,16 +34,11 @@ if TYPE_CHECKING:
 __all__ = ["reproduce"]
 
 CLOSE = 1e-5  # of numbers that are measured again: float32, written with six digits
-MAPS = ("target", "method", "baseline", "options", "seed")
-# Studies that can be run again, and what of a figure's record they are told.
-STUDIES = {
-    "sweep": ("channels", "engine", "precision", "chunk"),
-    "receptive_field": ("draws", "seed"),
-    "controls": ("seeds", "names", "chunk"),
-    "effect": ("interventions", "chunk"),
-    "attribute": MAPS,
-    "faithfulness": (*MAPS, "points", "groups"),
-}
+# Studies that can be run again; a figure's record says what they were told, by its name.
+STUDIES = ("sweep", "receptive_field", "controls", "effect", "attribute", "faithfulness",
+           "factorial", "readings")  # fmt: skip
+HERE = {"device", "progress", "store", "on_error", "client"}  # not told by it
+STATISTICS = ("main_effects", "explained")
 # What these were told that is no plain value, and is made by calling one of these.
 CALLS = {
     f"skviz.{name}": name
@@ -53,7 +51,7 @@ METHODS = ("where", "cut_out", "zoom", "moved", "against", "changed")
 def reproduce(
     path: str | os.PathLike[str],
     *,
-    model: nn.Module | None = None,
+    model: nn.Module | Mapping[str, nn.Module] | None = None,
     images: Any = None,
     device: str = "cpu",
 ) -> dict[str, Any]:
@@ -64,9 +62,11 @@ def reproduce(
     path
         A file of `skviz.save_figure`, not an anonymous one.
     model
-        The network, where it is none that ships; it is compared by its hash.
+        The network, where it is none that ships; it is compared by its hash. Several by name, where
+        the figure shows several.
     images
-        The pictures, where they are one's own: what `skviz.photographs` took; compared by hash.
+        The pictures, where they are one's own: what `skviz.photographs` took, or the tensor of
+        images; compared by hash.
     device
         Of the study.
 
@@ -117,7 +117,7 @@ def reproduce(
 class _Again:
     """Makes figures and studies, each study once."""
 
-    def __init__(self, model: nn.Module | None, images: Any, device: str) -> None:
+    def __init__(self, model: Any, images: Any, device: str) -> None:
         self.model, self.images, self.device = model, images, device
         self.studies: dict[str, Any] = {}
 
@@ -126,31 +126,49 @@ class _Again:
         if name not in plot.__all__:
             raise DataError(f"there is no skviz.plot.{name} to draw it with")
         if "parts" in known:
-            given: Any = [self.figure(part) for part in known["parts"]]
+            given: Any = ([self.figure(part) for part in known["parts"]],)
+        elif name == "unit_diagram":
+            given = self.network(known), self.scenes(known["made"])
         else:
-            given = self.study(known)
-        drawn: Figure = getattr(plot, name)(given, **options)
+            given = (self.said(known, self.study(known)),)
+        with plot.style.context(labels=known.get("labels"), name=known.get("name")):
+            drawn: Figure = getattr(plot, name)(*given, **options)
+        if name == "unit_diagram":
+            self.compare(known, next(iter(drawn.tables.values())))  # type: ignore[attr-defined]
         return drawn
+
+    def compare(self, known: dict[str, Any], ds: Any) -> None:
+        """Raise `DataError` if data come from other images than those of the figure."""
+        if ds.attrs["images_sha256"] != known["images_sha256"]:
+            raise DataError("the images are others than those of the figure (by their sha256)")
+
+    def said(self, known: dict[str, Any], ds: Any) -> Any:
+        """Say again of a study what statistics said of it, if the figure shows that."""
+        if "statistic" not in known:
+            return ds
+        options = {name: self.value(said) for name, said in known["statistic"].items()}
+        function = options.pop("function")
+        if function not in STATISTICS:
+            raise DataError(f"its numbers are of {function!r}, not of {', '.join(STATISTICS)}")
+        return getattr(stats, function)(ds, **options)
 
     def study(self, known: dict[str, Any]) -> Any:
         kind = known.get("study")
         if kind not in STUDIES:
             raise DataError(f"its data are of {kind or 'no study'!r}, not of {', '.join(STUDIES)}")
-        asked = ("units", "batch", *STUDIES[kind])
-        told = ("model_sha256", "made", "scales", *asked)
-        key = json.dumps([kind, *(known.get(name) for name in told)])
+        function = getattr(skviz, kind)
+        told = [name for name in [*inspect.signature(function).parameters][2:] if name not in HERE]
+        told = [name for name in told if known.get(name) is not None]
+        key = json.dumps([kind, *(known.get(name) for name in ("model_sha256", "made", *told))])
         if key not in self.studies:
             model, scenes = self.network(known), self.scenes(known["made"])
-            options = {name: self.value(known[name]) for name in asked if name in known}
+            options = {name: self.value(known[name]) for name in told}
             if kind == "effect":
                 options["interventions"] = dict(options["interventions"])
             if "options" in options:
                 options |= json.loads(options.pop("options"))
-            ds = getattr(skviz, kind)(
-                model, scenes, scales=known["scales"], device=self.device, **options
-            )
-            if ds.attrs["images_sha256"] != known["images_sha256"]:
-                raise DataError("the images are others than those of the figure (by their sha256)")
+            ds = function(model, scenes, device=self.device, **options)
+            self.compare(known, ds)
             self.studies[key] = ds
         return self.studies[key]
 
@@ -169,14 +187,16 @@ class _Again:
         found = attrgetter(CALLS[said["function"]])(skviz)
         return found(**{name: each for name, each in said.items() if name != "function"})
 
-    def network(self, known: dict[str, Any]) -> nn.Module:
-        model, name = self.model, known["model"]
-        if model is None and name not in zoo.names():
-            raise DataError(f"its network, {name!r}, is none that ships; give model=")
-        model = zoo.load(name) if model is None else model
-        if zoo.weights_hash(model) != known["model_sha256"]:
-            raise DataError(f"{name!r} is another network than the figure's (by its sha256)")
-        return model
+    def network(self, known: dict[str, Any]) -> Any:
+        if "networks" not in known:
+            if isinstance(self.model, Mapping):
+                raise DataError("it shows one network, not several by name; give model=")
+            return one_network(known["model"], known["model_sha256"], self.model)
+        names = known["networks"]
+        given = self.model if isinstance(self.model, Mapping) else dict.fromkeys(names, self.model)
+        said = (known[key] for key in ("model", "model_sha256"))
+        each = zip(names, *(one if isinstance(one, list) else [one] for one in said), strict=True)
+        return {called: one_network(name, sha, given.get(called)) for called, name, sha in each}
 
     def scenes(self, made: Sequence[dict[str, Any]]) -> Any:
         """Do again what `skviz.scenes.made` lists; nothing else that a file may name."""
@@ -192,6 +212,8 @@ class _Again:
                     shown = objects()
                 case "skviz.place":
                     shown = place(shown, **options)
+                case "images" if isinstance(self.images, Tensor):
+                    shown = self.images
                 case "skviz.photographs":
                     shown = self.pictures(options)
                 case "[]":
@@ -208,6 +230,16 @@ class _Again:
             raise DataError(f"its pictures are one's own ({options.get('source')}); give images=")
         given = photographs() if self.images is None else self.images
         return given if isinstance(given, Photographs) else photographs(given)
+
+
+def one_network(name: str, sha256: str, model: nn.Module | None) -> nn.Module:
+    """Return the network, or the one that ships under its name, if it is that of the figure."""
+    if model is None and name not in zoo.names():
+        raise DataError(f"its network, {name!r}, is none that ships; give model=")
+    model = zoo.load(name) if model is None else model
+    if zoo.weights_hash(model) != sha256:
+        raise DataError(f"{name!r} is another network than the figure's (by its sha256)")
+    return model
 
 
 def _difference(then: str, now: str, name: str) -> tuple[float, str, int]:

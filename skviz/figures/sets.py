@@ -5,6 +5,8 @@ A file says where, for which page, from which studies, and which figures::
     out = "figures"
     formats = ["pdf", "png"]
     venue = "cvpr"
+    name = "SKNet"             # what captions call the network
+    labels."stage1.0.sk" = "1a"  # what figures call a unit
 
     [study.objects]            # anything that makes data: sweep (if nothing is said), effect,
     run = "sweep"              # attribute, faithfulness, controls, receptive_field; or images, for
@@ -71,6 +73,8 @@ def whole(
     out: str = "figures",
     formats: Formats = ("pdf",),
     venue: str | None = None,
+    labels: Mapping[str, str] = MappingProxyType({}),
+    name: str | None = None,
 ) -> dict[str, Any]:
     """Say what a file holds."""
     return locals()
@@ -208,7 +212,8 @@ class FigureSet:
                 found = self.study(study)
                 given = found if isinstance(found, tuple) else (found,)
             try:
-                self.figures[name] = getattr(plot, kind)(*given, **options)
+                with plot.style.context(labels=self.settings["labels"], name=self.settings["name"]):
+                    self.figures[name] = getattr(plot, kind)(*given, **options)
             except (TypeError, SkvizError) as error:
                 raise SkvizError(f"figure {name!r} cannot be drawn: {error}") from error
             self.drawing.pop()

@@ -74,7 +74,7 @@ def three_scales(
         _name(ax, look["label"], look["color"], beside=wide)
     quiet = {key: look | {"marker": ""} for key, look in looks.items()}
     marks.lines(upper, profile, "channel", "scale", quiet)
-    scene = style.short(str(ds["image"].values[image]))
+    scene = labels.short(str(ds["image"].values[image]))
     upper.set(xlabel="channel", ylabel=f"weight of {weight.attrs['branch']}")
     upper.margins(x=0.01)
     _bars(lower, found, looks)
@@ -86,8 +86,8 @@ def three_scales(
     style.describe(
         made,
         f"One object at {len(scales)} scales; weight of the largest kernel in each channel of "
-        f"{unit} for this scene; and attention difference (largest minus smallest kernel) of "
-        f"{len(units)} SK units: {found.attrs['method']}, {labels.sample(ds)}.",
+        f"{style.called(unit)} for this scene; and attention difference (largest minus smallest "
+        f"kernel) of {len(units)} SK units: {found.attrs['method']}, {labels.sample(ds)}.",
         channels=profile,
         attention_difference=found,
     )

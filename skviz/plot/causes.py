@@ -13,6 +13,7 @@ from skviz.stats.factors import EFFECTS
 
 if TYPE_CHECKING:
     import xarray as xr
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["explained", "main_effects"]
@@ -69,20 +70,22 @@ def main_effects(found: xr.Dataset) -> Figure:
 
 
 @style.drawing
-def explained(found: xr.Dataset) -> Figure:
+def explained(found: xr.Dataset, *, ax: Axes | None = None) -> Figure:
     """Draw how much of the differences between pictures their properties explain.
 
     Parameters
     ----------
     found
         From `skviz.stats.explained`, (predictor, unit).
+    ax
+        Draw into these axes; by default a new figure of text width.
 
     Returns
     -------
     Figure
-        Of text width: cross-validated R² of each property alone and of all together, as colours
-        from 0 to 1, with their numbers where these fit; what is below 0 predicts worse than the
-        mean does, and what is below −1 is not told apart.
+        The one made, or that of the axes: cross-validated R² of each property alone and of all
+        together, as colours from 0 to 1, with their numbers where these fit; what is below 0
+        predicts worse than the mean does, and what is below −1 is not told apart.
 
     Raises
     ------
@@ -95,7 +98,7 @@ def explained(found: xr.Dataset) -> Figure:
     names = labels.units(found["unit"].values, 14)
     predictors = [str(name) for name in found["predictor"].values]
     made = style.figure("text", 0.7 + 0.2 * len(predictors))
-    ax = made.subplots()
+    ax = ax or made.subplots()
     table = found[["estimate"]]
     image = marks.tiles(
         ax, table, "predictor", "unit", norm=Normalize(0, 1, clip=True), cmap="Blues"

@@ -20,9 +20,7 @@ THUMBNAIL = 0.34  # inches
 
 
 @style.drawing
-def scale_response(
-    ds: xr.Dataset, *, example: int = 0, ax: Axes | None = None
-) -> Figure | list[Axes]:
+def scale_response(ds: xr.Dataset, *, example: int = 0, ax: Axes | None = None) -> Figure:
     """Draw the attention difference of every unit against scale.
 
     Parameters
@@ -36,8 +34,8 @@ def scale_response(
 
     Returns
     -------
-    Figure or list of Axes
-        The figure made, or the axes drawn into. Bands are 95 % intervals over images, which fewer
+    Figure
+        The one made, or that of the axes. Bands are 95 % intervals over images, which fewer
         than five do not have.
 
     Raises
@@ -48,11 +46,11 @@ def scale_response(
     if ds.sizes["scale"] < 2:
         raise SkvizError("a response needs at least two scales; sweep over more")
     found = stats.estimate(stats.attention_difference(ds))
-    if ax is not None:
-        _responses(ax, found)
-        return [ax]
     units = ds.sizes["unit"]
     made = style.figure("column", 2.5 + 0.045 * min(units, style.MANY))
+    if ax is not None:
+        _responses(ax, found)
+        return made
     top, bottom = made.subplots(2, 1, sharex=True, height_ratios=(1, 0.2))
     _responses(top, found)
     top.tick_params(labelbottom=False)
@@ -99,7 +97,7 @@ def _most() -> int:
 @style.drawing
 def expected_kernel(
     ds: xr.Dataset, *, scales: Sequence[float] | None = None, ax: Axes | None = None
-) -> Figure | list[Axes]:
+) -> Figure:
     """Draw Σ weight · kernel of every unit, first to last, one line per scale.
 
     Parameters
@@ -113,8 +111,8 @@ def expected_kernel(
 
     Returns
     -------
-    Figure or list of Axes
-        The figure made, or the axes drawn into. Bars are 95 % intervals over images; a grey line
+    Figure
+        The one made, or that of the axes. Bars are 95 % intervals over images; a grey line
         is what equal weights would give.
 
     Raises
@@ -126,19 +124,13 @@ def expected_kernel(
     labels.held(ds, chosen)
     found = stats.estimate(stats.expected_kernel(ds).sel(scale=chosen))
     found = found.assign(equal=ds["kernel"].mean("branch"))
-    made = (
-        None
-        if ax
-        else style.figure("column", 2.3 + 0.03 * max(0, min(ds.sizes["unit"], style.MANY) - 6))
-    )
-    ax = ax or made.subplots()  # type: ignore[union-attr]
+    made = style.figure("column", 2.3 + 0.03 * max(0, min(ds.sizes["unit"], style.MANY) - 6))
+    ax = ax or made.subplots()
     at = np.arange(ds.sizes["unit"])
     ax.hlines(found["equal"], at - 0.4, at + 0.4, color="0.6", linewidth=0.8)
     marks.lines(ax, found, "unit", "scale", style.looks(chosen, labels.scale), band=None)
     labels.units_below(ax, ds["unit"].values)
     ax.set_ylabel("expected kernel")
-    if made is None:
-        return [ax]
     labels.legend(made, ax)
     style.describe(
         made,
@@ -155,6 +147,7 @@ def class_curves(
     *,
     scales: Sequence[float] = (1.0, 1.5),
     units: Sequence[str] | None = None,
+    ax: Axes | None = None,
 ) -> Figure:
     """Draw each class's mean attention difference at two scales, for units spread over the depth.
 
@@ -168,41 +161,52 @@ def class_curves(
         Two (or so) scales of the sweep.
     units
         By default the first, the middle and the last unit.
+    ax
+        Draw one unit into these axes; by default a new figure of column width.
 
     Returns
     -------
     Figure
-        Of column width. Classes are in the order of the sweep.
+        The one made, or that of the axes. Classes are in the order of the sweep, named where all
+        names fit.
 
     Raises
     ------
     SkvizError
         If the sweep lacks a scale or a unit, or a unit's kernels are unknown.
     """
-    chosen = list(units or labels.spread([str(u) for u in ds["unit"].values], 3))
-    labels.held(ds, scales, chosen)
+    chosen = labels.chosen(ds, units, ax)
+    labels.held(ds, scales)
     order = list(dict.fromkeys(ds["category"].values.tolist()))
     difference = stats.attention_difference(ds).sel(unit=chosen, scale=list(scales))
     mean = difference.groupby("category").mean("image").sel(category=order)
     table = mean.to_dataset(name="attention_difference")
     count = len(order)
     made = style.figure("column", 0.6 + 0.85 * len(chosen))
-    axes = np.atleast_1d(made.subplots(len(chosen), 1, sharex=True))
+    axes: list[Any] = (
+        [ax] if ax else np.atleast_1d(made.subplots(len(chosen), 1, sharex=True)).tolist()
+    )
     few = 250 / count  # less ink where there are many classes
     ink: dict[str, Any] = {"linewidth": min(0.9, 0.3 + few / 8), "markersize": min(2.0, few)}
     looks = {key: look | ink for key, look in style.looks(scales, labels.scale).items()}
     names = labels.units(ds["unit"].values)
-    for unit, ax in zip(chosen, axes, strict=True):
-        marks.lines(ax, table, "category", "scale", looks, unit=unit)
-        ax.set_title(f"{names[unit]}{_gains(mean.sel(unit=unit), scales)}",
-                     fontsize=style.small(), loc="left", pad=3)  # fmt: skip
-        labels.zero_line(ax)
-        ax.yaxis.set_major_locator(MaxNLocator(4))
-        ax.margins(x=0.01)
-    axes[-1].xaxis.set_major_locator(MaxNLocator(7, integer=True))
-    axes[-1].xaxis.set_major_formatter(lambda place, _: f"{place + 1:.0f}")
-    axes[-1].set_xlabel("class")
-    made.supylabel("attention difference", fontsize=axes[-1].xaxis.label.get_size())
+    for unit, each in zip(chosen, axes, strict=True):
+        marks.lines(each, table, "category", "scale", looks, unit=unit)
+        each.set_title(f"{names[unit]}{_gains(mean.sel(unit=unit), scales)}",
+                       fontsize=style.small(), loc="left", pad=3)  # fmt: skip
+        labels.zero_line(each)
+        each.yaxis.set_major_locator(MaxNLocator(4))
+        each.margins(x=0.01)
+    if labels.below(axes[-1], order):
+        axes[-1].set_xlabel("")
+    else:
+        axes[-1].xaxis.set_major_locator(MaxNLocator(7, integer=True))
+        axes[-1].xaxis.set_major_formatter(lambda place, _: f"{place + 1:.0f}")
+        axes[-1].set_xlabel("class")
+    if ax is None:
+        made.supylabel("attention difference", fontsize=axes[-1].xaxis.label.get_size())
+    else:
+        ax.set_ylabel("attention difference")
     labels.legend(made, axes[0])
     style.describe(
         made,

@@ -15,10 +15,10 @@ from skviz.capture import Unit, units_of
 from skviz.capture.kernels import Kernel
 from skviz.capture.names import kernel_name
 from skviz.capture.recording import record
-from skviz.capture.tape import Frame, Listener
+from skviz.capture.tape import Frame, Listener, Made
 from skviz.errors import SkvizError
 from skviz.plot import style
-from skviz.studies.setting import at_rest, provenance
+from skviz.studies.setting import as_scenes, at_rest, witnessed
 
 __all__ = ["effective_kernel", "kernel_label", "unit_diagram"]
 
@@ -26,38 +26,63 @@ UNIT = 1 / 18  # inches of one unit of the drawing, where labels have 8 points
 STEP = 8.5  # from one branch to the next
 LANE = 4.0  # height of the descriptor's path, below the branches
 BOX = 4.6  # width of the descriptor's boxes
+# What aten calls the operations that are named in the drawing.
+POOLING = {"mean": "mean", "_adaptive_avg_pool2d": "mean", "avg_pool2d": "mean", "sum": "sum",
+           "amax": "maximum", "max": "maximum", "adaptive_max_pool2d": "maximum"}  # fmt: skip
+WORDS = {
+    **dict.fromkeys(("addmm", "mm", "bmm", "convolution", "linear"), "dense"),
+    **{f"native_{kind}_norm": "norm" for kind in ("batch", "layer", "group")},
+    **{name: name for name in ("gelu", "silu", "hardswish", "sigmoid", "tanh", "leaky_relu")},
+    "relu": "ReLU",
+}
 SPLIT, FUSE, SELECT = "#E8F1F8", "#EAF5EC", "#FBEEE3"
 
 
 @style.drawing
-def unit_diagram(model: nn.Module, images: Tensor, *, unit: str | None = None) -> Figure:
+def unit_diagram(
+    model: nn.Module,
+    scenes: Any,
+    *,
+    unit: str | None = None,
+    scale: float = 1.0,
+    ax: Axes | None = None,
+) -> Figure:
     """Draw Split, Fuse and Select of one unit of any model, as it is while it sees some images.
 
     Parameters
     ----------
     model
         Any model with SK units, or a unit by itself.
-    images
-        What to call it with, (image, channel, H, W).
+    scenes
+        What it sees, all at once: images as it takes them, (image, channel, H, W), or whatever
+        `skviz.sweep` takes.
     unit
         Its name, as `skviz.find_units` gives it; by default the middle unit.
+    scale
+        At which scenes are shown.
+    ax
+        Draw into these axes; by default a new figure of text width.
 
     Returns
     -------
     Figure
-        Of text width. Of each branch: its kernel (taps shaded by the mean absolute weight of the
-        convolution, where it has one of its own), and its weight in every channel, mean over
-        images and places, from 0 to 1; a dotted line is 1/M.
+        The one made, or that of the axes. Of each branch: its kernel (taps shaded by the mean
+        absolute weight of the convolution, where it has one of its own), and its weight in every
+        channel, mean over images and places, from 0 to 1; a dotted line is 1/M. Below, the
+        operations that were seen on the way to S (a number for each channel), to Z (fewer, where
+        there are two dense layers) and to the weights.
 
     Raises
     ------
     SkvizError
         If the model has no such unit, or the page is too narrow.
     """
+    shown = as_scenes(model, scenes)
+    images = shown.render(scale)
     found = units_of(model, images)
     chosen = found[len(found) // 2] if unit is None else found[unit]
     module = model.get_submodule(chosen.name)
-    weights, sizes = _run(model, images, chosen, module)
+    weights, seen = _run(model, images, chosen, module)
     count = chosen.branches
     wide = style.inches("text") / UNIT / style.enlarged()
     least = 76 + 2.6 * count
@@ -71,7 +96,7 @@ def unit_diagram(model: nn.Module, images: Tensor, *, unit: str | None = None) -
     gate = wide - 18 - 2.6 * count  # of the first branch
     end = wide - 14.8  # the sum
     made = style.figure("text", (top - low + 0.5) * UNIT)
-    ax = made.subplots()
+    ax = ax or made.subplots()
     ax.set(xlim=(0, wide), ylim=(low, top + 0.5))
     ax.set_aspect("equal")
     ax.axis("off")
@@ -80,7 +105,7 @@ def unit_diagram(model: nn.Module, images: Tensor, *, unit: str | None = None) -
     _area(ax, (9, low, gate - 13.4, floor - low), FUSE, "Fuse")
     _area(ax, (34.4, floor + 0.4, edge - 34.4, top - floor - 0.4), SELECT, "Select")
     _area(ax, (gate - 4, low, edge - gate + 4, floor - low + 0.5), SELECT, "")
-    shapes = [f"{c}×\n{h}×{w}" for c, h, w in sizes] or ["", ""]
+    shapes = [f"{c}×\n{h}×{w}" for c, h, w in seen.shapes] or ["", ""]
     _map(ax, 4, middle, "X", shapes[0])
     _map(ax, wide - 4.6, middle, "V", shapes[-1])
     kernels: tuple[Kernel | None, ...] = chosen.kernels or (None,) * count
@@ -92,47 +117,82 @@ def unit_diagram(model: nn.Module, images: Tensor, *, unit: str | None = None) -
         _way(ax, (y, gate + 2.6 * index), (end, middle), colour)
     _circle(ax, end, middle, "+")
     _arrow(ax, (end + 1.6, middle), (wide - 7.3, middle))
-    _fuse(ax, rows[0], gate, weights.shape, _descriptor(module))
+    steps = seen.steps(len(images))
+    _fuse(ax, rows[0], gate, count, steps)
+    said = "".join(f" {name}: {words}." for name, (words, _) in zip("SZ", steps[0], strict=False))
     table = xr.Dataset(
         {"weight": (("branch", "channel"), weights)},
         coords={"kernel": ("branch", list(chosen.sizes))},
-        attrs=provenance(model),
+        attrs=witnessed(model, shown, [scale]),
     )
     style.describe(
         made,
-        f"Model structure of SK unit {chosen.name or type(model).__name__}: {count} branches and "
-        f"their weight in each of {weights.shape[1]} channels, mean over {len(images)} images; "
-        "dotted: 1/M. Squares: taps of each kernel.",
+        f"Model structure of SK unit {style.called(chosen.name) or type(model).__name__}: {count} "
+        f"branches and their weight in each of {weights.shape[1]} channels, mean over "
+        f"{len(images)} images; dotted: 1/M. Squares: taps of each kernel.{said}",
         weights=table,
     )
     return made
 
 
-class _Shapes(Listener):
-    """Keeps (C, H, W) of what a module is first given and gives, if these are feature maps."""
+class _Seen(Listener):
+    """Keeps (C, H, W) of what a module is first given and gives, and what it computes."""
+
+    aten = True
+    within = frozenset({"the unit"})
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__({"the unit": module})
-        self.found: list[tuple[int, int, int]] = []
+        self.shapes: list[tuple[int, int, int]] = []
+        self.operations: list[tuple[str, int, int]] = []  # name, numbers it takes and makes
 
     def left(self, _frame: Frame, args: tuple[Any, ...], output: Any) -> None:
         """Look at a call."""
         maps = (*args[:1], output)
-        if not self.found and all(isinstance(t, Tensor) and t.ndim == 4 for t in maps):
-            self.found.extend(tuple(t.shape[1:]) for t in maps)
+        if not self.shapes and all(isinstance(t, Tensor) and t.ndim == 4 for t in maps):
+            self.shapes.extend(tuple(t.shape[1:]) for t in maps)
+
+    def made(self, made: Made) -> None:
+        """Look at an operation."""
+        result = made.result[0] if isinstance(made.result, tuple) else made.result
+        taken = next((t for t in made.args if isinstance(t, Tensor)), None)
+        if made.function and isinstance(result, Tensor) and taken is not None:
+            self.operations.append(
+                (str(made.function).split(".")[1], taken.numel(), result.numel())
+            )
+
+    def steps(self, images: int) -> tuple[list[tuple[str, int]], str, bool]:
+        """Say how many numbers an image has at S and at Z, and by what these are made.
+
+        Then what makes scores of the last of them, and whether a softmax makes weights of those.
+        """
+        names = [name.rstrip("_") for name, _, _ in self.operations]  # without "in place"
+        soft = "_softmax" in names
+        end = len(names) - 1 - names[::-1].index("_softmax") if soft else len(names)
+        sizes = [made // images for _, _, made in self.operations[:end]]
+        pooled = [i for i, (_, taken, made) in enumerate(self.operations[:end])
+                  if names[i] in POOLING and taken > made > images]  # fmt: skip
+        if not pooled:
+            return [], "", soft
+        ways = [(POOLING[names[pooled[-1]]], sizes[pooled[-1]])]
+        words = [(WORDS[names[i]], sizes[i]) for i in range(pooled[-1], end) if names[i] in WORDS]
+        dense = [i for i, (word, _) in enumerate(words) if word == "dense"]
+        between = words[: dense[1]] if len(dense) > 1 else []
+        ways += [(", ".join(word for word, _ in between), between[-1][1])] if between else []
+        return ways, ", ".join(dict.fromkeys(word for word, _ in words[len(between) :])), soft
 
 
 def _run(
     model: nn.Module, images: Tensor, unit: Unit, module: nn.Module
-) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
-    """Return the weights (branch, channel), and (C, H, W) of the unit's input and output."""
-    shapes = _Shapes(module)
+) -> tuple[np.ndarray, _Seen]:
+    """Return the weights (branch, channel), and what was seen of the unit."""
+    seen = _Seen(module)
     here, recording = at_rest(model, images.device), record(model, [unit])
-    with here, torch.no_grad(), shapes, recording:
+    with here, torch.no_grad(), seen, recording:
         model(images)
     recorded = next(iter(recording.weights.values()))  # (image, branch, channel[, spatial…])
     mean = recorded.double().flatten(3).mean(-1) if recorded.ndim > 3 else recorded.double()
-    return mean.mean(0).cpu().numpy(), shapes.found
+    return mean.mean(0).cpu().numpy(), seen
 
 
 def effective_kernel(conv: nn.Conv2d) -> int:
@@ -165,17 +225,6 @@ def _taps(module: nn.Module, kernel: Kernel | None, branches: int) -> tuple[np.n
     made_of = kernel_label(conv).partition(" (")[2].rstrip(")") or "convolution"
     groups = f"{conv.groups} groups" if conv.groups > 1 else ""
     return strength / (strength.max() or 1), "\n".join(filter(None, (made_of, groups)))
-
-
-def _descriptor(module: nn.Module) -> int | None:
-    """Return the length of the descriptor: the narrowest of the unit's dense layers."""
-    dense = [m.out_features for m in module.modules() if isinstance(m, nn.Linear)]
-    point = [
-        m.out_channels
-        for m in module.modules()
-        if isinstance(m, nn.Conv2d) and set(m.kernel_size) == {1}
-    ]
-    return min(dense or point, default=None)
 
 
 def _kernel(
@@ -231,24 +280,34 @@ def _way(ax: Axes, start: tuple[float, float], end: tuple[float, float], colour:
     _arrow(ax, (gate + way[0], y + way[1]), (end[0] - way[0], end[1] - way[1]), colour)
 
 
-def _fuse(
-    ax: Axes, top: float, gate: float, shape: tuple[int, ...], descriptor: int | None
-) -> None:
-    """Draw the path from the branches' sum over its descriptor to their weights."""
+def _fuse(ax: Axes, top: float, gate: float, count: int, seen: tuple[Any, str, bool]) -> None:
+    """Draw the path from the branches' sum over their descriptors to their weights."""
     ax.plot([36.5, 36.5], [top, LANE + 1.6], color="0.25")
     _circle(ax, 36.5, LANE, "+")
-    count, channels = shape
-    step = (gate - 3 - 38.1) / 3  # from one box's end to the next one's
+    ways, last, soft = seen
+    step = (gate - 3 - 38.1) / (len(ways) + 1)  # from one box's end to the next one's
     text: Any = {"ha": "center", "va": "center", "fontsize": style.least()}
-    for number, (name, size) in enumerate((("S", channels), ("Z", descriptor))):
+    for number, (name, (words, size)) in enumerate(zip("SZ", ways, strict=False)):
         left = 38.1 + step * (number + 1) - BOX
         _box(ax, left, LANE, BOX, 6, "0.25")
-        _arrow(ax, (left - step + BOX, LANE), (left - 0.2, LANE))
-        ax.text(left + BOX / 2, LANE + (1.1 if size else 0), name, weight="bold", **text)
-        ax.text(left + BOX / 2, LANE - 1.4, str(size or ""), **text)
-    _arrow(ax, (gate - 3 - step, LANE), (gate - 3.2, LANE))
+        _operation(ax, left - step + BOX, left, words)
+        ax.text(left + BOX / 2, LANE + 1.1, name, weight="bold", **text)
+        ax.text(left + BOX / 2, LANE - 1.4, str(size), **text)
+    _operation(ax, gate - 3 - step, gate - 3, last)
     _box(ax, gate - 3, LANE, 14, 6, "0.25")
-    ax.text(gate + 4, LANE, f"softmax over\n{count} branches", linespacing=1.3, **text)
+    words = f"softmax over\n{count} branches" if soft else f"{count} branches\nsum to 1"
+    ax.text(gate + 4, LANE, words, linespacing=1.3, **text)
+
+
+def _operation(ax: Axes, start: float, end: float, words: str) -> None:
+    """Draw an arrow along the path, and beside it what happens on the way, if there is room."""
+    _arrow(ax, (start, LANE), (end - 0.2, LANE))
+    above, _, below = words.partition(", ")
+    room = (end - start) * UNIT * style.enlarged()
+    if 0.0095 * style.least() * max(len(above), len(below)) > room:
+        return
+    for y, va, line in ((0.5, "bottom", above), (-0.6, "top", below)):
+        ax.text((start + end) / 2, LANE + y, line, ha="center", va=va, fontsize=style.least())
 
 
 def _area(ax: Axes, at: tuple[float, float, float, float], colour: str, name: str) -> None:

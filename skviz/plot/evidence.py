@@ -25,7 +25,9 @@ VERDICTS = ("verdict", {"undecided": HOLLOW, "same": HOLLOW | {"marker": "D"}})
 
 
 @style.drawing
-def control_shifts(ds: xr.Dataset, *, units: Sequence[str] | None = None) -> Figure:
+def control_shifts(
+    ds: xr.Dataset, *, units: Sequence[str] | None = None, ax: Axes | None = None
+) -> Figure:
     """Draw the shift of every unit under the claim and under its controls.
 
     Parameters
@@ -34,14 +36,17 @@ def control_shifts(ds: xr.Dataset, *, units: Sequence[str] | None = None) -> Fig
         From `skviz.controls`.
     units
         Which to show; by default all, or as many as the page has room for, spread over the depth.
+    ax
+        Draw one unit into these axes; by default a new figure of text width.
 
     Returns
     -------
     Figure
-        Of text width, one panel per unit with shared axes: mean shift of the attention difference
-        and its 95 % interval over images; shaded, the claim's. Marks say what `skviz.stats.compare`
-        finds, paired by image: a filled one that the control's shift differs from the claim's, a
-        hollow diamond that it is the same, a hollow circle that neither is known.
+        The one made, or that of the axes; one panel per unit with shared axes: mean shift of the
+        attention difference and its 95 % interval over images; shaded, the claim's. Marks say what
+        `skviz.stats.compare` finds, paired by image: a filled one that the control's shift differs
+        from the claim's, a hollow diamond that it is the same, a hollow circle that neither is
+        known.
 
     Raises
     ------
@@ -50,27 +55,30 @@ def control_shifts(ds: xr.Dataset, *, units: Sequence[str] | None = None) -> Fig
     """
     found = stats.compare(ds)
     every = [str(name) for name in found["unit"].values]
-    labels.held(ds, units=units or ())
     names = [str(name) for name in found["control"].values]
     looks = {n: {"color": style.COLOURS[n != names[0]], "marker": "o"} for n in names}
     columns = min(6, max(1, int((style.inches("text") - 1.2) / (0.115 * style.small()))))
-    each = 0.165 * len(names) + 0.2  # inches of a row, where labels have 8 points
-    fit = columns * max(1, int((style.tall() / style.enlarged() - 0.5) / each))
-    chosen = list(units or labels.spread(every, fit))
+    tall = 0.165 * len(names) + 0.2  # inches of a row, where labels have 8 points
+    fit = columns * max(1, int((style.tall() / style.enlarged() - 0.5) / tall))
+    chosen = labels.chosen(ds, units, ax, fit)
     called = labels.units(every, 14)
     columns = min(len(chosen), columns)
     rows = -(-len(chosen) // columns)
-    made = style.figure("text", 0.55 + each * rows)
-    axes = made.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    for ax, unit in zip(axes.flat, chosen, strict=False):
+    made = style.figure("text", 0.55 + tall * rows)
+    shape: Any = {"sharex": True, "sharey": True, "squeeze": False}
+    axes = [ax] if ax else made.subplots(rows, columns, **shape).ravel().tolist()
+    for each, unit in zip(axes, chosen, strict=False):
         claim = found.sel(unit=unit, control=names[0])
-        ax.axvspan(claim["low"], claim["high"], color=style.COLOURS[0], alpha=0.15, lw=0)
-        labels.zero_line(ax, upright=True)
-        marks.points(ax, found, "control", "control", looks, variants=VERDICTS, unit=unit)
-        ax.set_title(called[unit])
-    for ax in list(axes.flat)[len(chosen) :]:
-        ax.axis("off")
-    made.supxlabel("shift of the attention difference", fontsize=style.small())
+        each.axvspan(claim["low"], claim["high"], color=style.COLOURS[0], alpha=0.15, lw=0)
+        labels.zero_line(each, upright=True)
+        marks.points(each, found, "control", "control", looks, variants=VERDICTS, unit=unit)
+        each.set_title(called[unit])
+    for each in axes[len(chosen) :]:
+        each.axis("off")
+    if ax is None:
+        made.supxlabel("shift of the attention difference", fontsize=style.small())
+    else:
+        ax.set_xlabel("shift of the attention difference")
     part = f" Shown: {len(chosen)} of {len(every)} units." if len(chosen) < len(every) else ""
     style.describe(
         made,
@@ -188,7 +196,9 @@ def faithfulness(ds: xr.Dataset) -> Figure:
     kinds = ("deletion", "insertion", "rank_correlation")
     tables = {name: stats.estimate(ds[name]) for name in kinds if name in ds}
     others = stats.estimate(ds["class_correlation"].dropna("target", how="all"))
-    alike = ", ".join(f"{e:+.2f} ({t})" for t, e in others["estimate"].to_series().items())
+    alike = ", ".join(
+        f"{e:+.2f} ({labels.target(t)})" for t, e in others["estimate"].to_series().items()
+    )
     if "rank_correlation" in tables:
         tables["rank_correlation"] = _from_trained(tables["rank_correlation"])
     made = style.figure("text", 0.4 + 1.45 * len(targets))
@@ -197,7 +207,7 @@ def faithfulness(ds: xr.Dataset) -> Figure:
     for row, target in zip(axes, targets, strict=True):
         for ax, name in zip(row, kinds[:2], strict=False):
             marks.lines(ax, tables[name], "fraction", "order", orders, target=target)
-        labels.row(row[0], target, made.get_figheight() / len(targets) - 0.4)
+        labels.row(row[0], labels.target(target), made.get_figheight() / len(targets) - 0.4)
         if len(row) == 3:
             look = {"color": style.COLOURS[2], "marker": "o"}
             marks.lines(row[2], tables[kinds[2]], "randomised", "target", {target: look}, band=None)
@@ -210,7 +220,7 @@ def faithfulness(ds: xr.Dataset) -> Figure:
         names = _beginnings([str(name) for name in tables[kinds[2]]["randomised"].values])
         most = int(19 * style.inches("text") / 3 / style.small())  # that stand beside each other
         shown = labels.spread(range(len(names)), most)
-        axes[-1, 2].set_xticks(shown, [style.short(names[i], 18) for i in shown])
+        axes[-1, 2].set_xticks(shown, [labels.short(names[i], 18) for i in shown])
         labels.turn(axes[-1, 2], 40)
     axes[0, 0].legend()
     style.describe(

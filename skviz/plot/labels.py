@@ -22,7 +22,7 @@ def sample(ds: xr.Dataset) -> str:
     attrs, images = ds.attrs, ds.sizes["image"]
     words = [f"n = {images} scene{'s' if images > 1 else ''}"]
     words += [f"protocol {attrs['protocol']}"] if "protocol" in attrs else []
-    words += [f"network {attrs['model']}"] if "model" in attrs else []
+    words += [f"network {style.network(attrs['model'])}"] if "model" in attrs else []
     return ", ".join(words)
 
 
@@ -43,20 +43,31 @@ def branches(kernel: xr.DataArray) -> list[str]:
 def units(names: Iterable[Any], most: int = 24) -> dict[str, str]:
     """Name units in about so many characters, each unlike the others.
 
-    Where names are longer they lose first the parts that all share, then their middle.
+    Where names are longer they lose first the parts that all share, then their middle. What the
+    page calls them stays as it is.
     """
-    whole = [str(name) for name in names]
-    short = whole
-    if max(map(len, whole)) > most and len(whole) > 1:
+    shown = {name: style.called(name) for name in map(str, names)}
+    whole = [name for name, said in shown.items() if said == name]
+    kept = whole
+    if len(whole) > 1 and max(map(len, whole)) > most:
         parts = [name.split(".") for name in whole]
         while len({p[0] for p in parts}) == 1 and min(map(len, parts)) > 1:
             parts = [p[1:] for p in parts]
         while len({p[-1] for p in parts}) == 1 and min(map(len, parts)) > 1:
             parts = [p[:-1] for p in parts]
-        short = [".".join(p) for p in parts]
-    while len({style.short(name, most) for name in short}) < len(set(whole)):
+        kept = [".".join(p) for p in parts]
+    while len({short(name, most) for name in kept}) < len(whole):
         most += 2
-    return {name: style.short(kept, most) for name, kept in zip(whole, short, strict=True)}
+    shown |= {name: short(part, most) for name, part in zip(whole, kept, strict=True)}
+    if len(set(shown.values())) < len(shown):
+        raise SkvizError(f"labels= would call several units the same: {shown}")
+    return shown
+
+
+def target(name: str) -> str:
+    """Name a target of attribution, its unit as the page calls it."""
+    unit, space, rest = name.partition(" ")
+    return f"{style.called(unit)}{space}{rest}"
 
 
 def largest_kernel(ds: xr.Dataset, unit: str) -> xr.DataArray:
@@ -86,6 +97,24 @@ def held(ds: xr.Dataset, scales: Iterable[float] = (), units: Iterable[str] = ()
             f"the study holds no {', '.join(missing)}; its scales are "
             f"{ds['scale'].values.tolist()}, its units {[str(u) for u in ds['unit'].values]}"
         )
+
+
+def chosen(
+    ds: xr.Dataset, units: Sequence[str] | None, ax: Axes | None, count: int = 3
+) -> list[str]:
+    """Return the units that are shown: some spread over the depth, or in one axes one of them.
+
+    Raises
+    ------
+    SkvizError
+        If the study lacks one, or one axes shall show several.
+    """
+    every = [str(name) for name in ds["unit"].values]
+    found = list(units or (spread(every, count) if ax is None else [every[len(every) // 2]]))
+    held(ds, units=found)
+    if ax is not None and len(found) > 1:
+        raise SkvizError(f"one axes has room for one unit, not for {found}; leave out ax=")
+    return found
 
 
 def example(ds: xr.Dataset, index: int) -> tuple[xr.DataArray, int]:
@@ -132,7 +161,12 @@ def zero_line(ax: Axes, *, upright: bool = False) -> None:
 
 
 def legend(made: Any, ax: Axes, *, width: str = style.COLUMN) -> None:
-    """Name what an axes shows above it, in as many columns as the figure is wide for."""
+    """Name what an axes shows above it, in as many columns as the figure is wide for.
+
+    Whoever gave an axes has its legend drawn, or not.
+    """
+    if style.given():
+        return
     handles, names = ax.get_legend_handles_labels()
     each = 0.4 + 0.0095 * style.small() * max(map(len, names))  # inches of a line and its name
     made.legend(
@@ -151,7 +185,7 @@ def legend_of_units(made: Any, ax: Axes) -> None:
     """Say which line of an axes is which unit: by name, or where these are many by its colour."""
     colours = [line.get_color() for line in ax.get_lines() if str(line.get_label())[0] != "_"]
     count = len(colours)
-    if count <= style.MANY:
+    if count <= style.MANY or style.given():
         legend(made, ax)
         return
     norm = BoundaryNorm(np.arange(count + 1) + 0.5, count)
@@ -183,15 +217,21 @@ def scale_columns(ax: Axes, scales: Any, beside: int) -> None:
 
 def units_below(ax: Axes, names: Any, room: float | None = None, most: int = 24) -> None:
     """Label places 0, 1, … on an x axis of so many inches with units: by name, or by number."""
-    room = style.inches(style.COLUMN) - 0.6 if room is None else room
-    if 0.57 * room / len(names) < style.small() / 72:  # between turned lines
+    if not below(ax, list(units(names, most).values()), room):
         ax.set_xlabel("unit (first to last)")
         ax.set_xticks(*zip(*[(i, str(i + 1)) for i in range(0, len(names), 4)], strict=True))
-        return
-    shown = list(units(names, most).values())
+
+
+def below(ax: Axes, names: Sequence[str], room: float | None = None) -> bool:
+    """Name places 0, 1, … on an x axis of so many inches, turned if need be; say if they fit."""
+    room = style.inches(style.COLUMN) - 0.6 if room is None else room
+    if 0.57 * room / len(names) < style.small() / 72:  # between turned lines
+        return False
+    shown = [short(name) for name in names]
     ax.set_xticks(range(len(names)), shown)
     if len(names) * max(map(len, shown)) * style.small() * 0.0095 > room:
         turn(ax)
+    return True
 
 
 def units_left(ax: Axes, names: Sequence[str], height: float) -> None:
@@ -212,7 +252,7 @@ def units_left(ax: Axes, names: Sequence[str], height: float) -> None:
 def row(ax: Axes, name: str, height: float) -> None:
     """Name a row of so many inches at its left, in as many lines as the name has words."""
     most = max(9, int(height / (0.0085 * style.small())))
-    words = [style.short(word, min(most, 18)) for word in name.split()]
+    words = [short(word, min(most, 18)) for word in name.split()]
     ax.set_ylabel("\n".join(words), fontsize=style.small())
 
 
@@ -220,3 +260,9 @@ def turn(ax: Axes, angle: float = 35) -> None:
     """Turn the labels of the x axis."""
     for label in ax.get_xticklabels():
         label.set(rotation=angle, ha="right", rotation_mode="anchor")
+
+
+def short(name: str, most: int = 24) -> str:
+    """Leave out the middle of a long name."""
+    kept = (most - 1) // 2
+    return name if len(name) <= most else f"{name[:kept]}…{name[-kept:]}"

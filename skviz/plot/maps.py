@@ -1,11 +1,13 @@
 """Maps of weights by unit, channel and scale, and of what branches do to a pixel."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
@@ -59,7 +61,9 @@ def branch_heatmap(ds: xr.Dataset) -> Figure:
 
 
 @style.drawing
-def channel_raster(ds: xr.Dataset, *, units: Sequence[str] | None = None) -> Figure:
+def channel_raster(
+    ds: xr.Dataset, *, units: Sequence[str] | None = None, ax: Axes | None = None
+) -> Figure:
     """Draw the largest kernel's weight as a map of channel by scale, one for each of some units.
 
     Parameters
@@ -68,23 +72,24 @@ def channel_raster(ds: xr.Dataset, *, units: Sequence[str] | None = None) -> Fig
         A sweep that kept its channels.
     units
         By default the first, the middle and the last unit.
+    ax
+        Draw one unit into these axes; by default a new figure of column width.
 
     Returns
     -------
     Figure
-        Of column width. Means over images, relative to the 1 / M of equal weights; channels are
-        sorted by their mean weight. All maps share one colour scale.
+        The one made, or that of the axes. Means over images, relative to the 1 / M of equal
+        weights; channels are sorted by their mean weight. All maps share one colour scale.
 
     Raises
     ------
     SkvizError
         If the sweep lacks a unit, or none of a unit's kernels is the largest.
     """
-    chosen = list(units or labels.spread([str(u) for u in ds["unit"].values], 3))
-    labels.held(ds, units=chosen)
+    chosen = labels.chosen(ds, units, ax)
     tables = {unit: _sorted_channels(ds, unit) for unit in chosen}
     made = style.figure("column", 2.5)
-    axes = np.atleast_1d(made.subplots(1, len(chosen)))
+    axes: list[Any] = [ax] if ax else np.atleast_1d(made.subplots(1, len(chosen))).tolist()
     norm = marks.centred(max(1 - table.attrs["equal"] for table in tables.values()))
     names = labels.units(ds["unit"].values, 13 if len(chosen) > 2 else 24)
     for (unit, table), ax in zip(tables.items(), axes, strict=True):

@@ -16,7 +16,7 @@ LEAST = 2.7  # inches that a figure needs
 
 @style.drawing
 def panel(
-    figures: Sequence[Figure], *, labels: str = "abcdefgh", columns: int | None = None
+    figures: Sequence[Figure], *, letters: str = "abcdefgh", columns: int | None = None
 ) -> Figure:
     """Draw figures side by side in one, their axes in a row at the same height.
 
@@ -24,7 +24,7 @@ def panel(
     ----------
     figures
         From `skviz.plot`; each is drawn anew at the width it has here.
-    labels
+    letters
         A letter for each.
     columns
         How many stand beside each other; by default as many as have 2.7 inches.
@@ -37,13 +37,13 @@ def panel(
     Raises
     ------
     SkvizError
-        If there are no figures, fewer labels than figures, one is not from `skviz.plot`, or the
+        If there are no figures, fewer letters than figures, one is not from `skviz.plot`, or the
         panel would be higher than the page.
     """
-    if not figures or len(labels) < len(figures) or (columns is not None and columns < 1):
+    if not figures or len(letters) < len(figures) or (columns is not None and columns < 1):
         raise SkvizError(
-            f"a panel needs figures, a label for each and at least one column; got {len(figures)} "
-            f"figures, labels {labels!r}, columns={columns}"
+            f"a panel needs figures, a letter for each and at least one column; got {len(figures)} "
+            f"figures, letters {letters!r}, columns={columns}"
         )
     draw: list[Any] = [getattr(figure, "again", None) for figure in figures]
     if None in draw:
@@ -63,7 +63,7 @@ def panel(
     grid = made.add_gridspec(len(rows), columns, height_ratios=heights)
     tables: dict[str, Any] = {}
     captions, parts = [], []
-    for index, (again, letter) in enumerate(zip(draw, labels, strict=False)):
+    for index, (again, letter) in enumerate(zip(draw, letters, strict=False)):
         part: Any = made.add_subfigure(grid[index // columns, index % columns])
         parts.append(part)
         with style.context(width=each, room=part):

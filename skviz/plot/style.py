@@ -2,10 +2,10 @@
 
 import io
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial, wraps
 from itertools import cycle, islice
 from typing import Any, ParamSpec, TypeVar, cast
@@ -24,6 +24,7 @@ from matplotlib.text import Text
 
 from skviz.errors import SkvizError, entrance
 from skviz.plot import venues
+from skviz.plot.drawable import measured
 
 __all__ = ["InlineFigure", "context", "describe", "drawing", "figure", "series"]
 
@@ -77,18 +78,23 @@ class Page:
 
     venue: venues.Venue = venues.VENUES["cvpr"]
     width: str | float | None = None
-    room: SubFigure | None = None
+    room: SubFigure | Axes | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    name: str | None = None
 
 
 _page: ContextVar[Page] = ContextVar("page", default=Page())  # noqa: B039 (it is frozen)
 
 
 @contextmanager
+@entrance
 def context(
     *,
     venue: str | None = None,
     width: str | float | None = None,
-    room: SubFigure | None = None,
+    labels: Mapping[str, str] | None = None,
+    name: str | None = None,
+    room: SubFigure | Axes | None = None,
 ) -> Iterator[None]:
     """Draw in skviz's style inside the block, whatever the user's settings are.
 
@@ -98,21 +104,44 @@ def context(
         For whose page; by default that of the block around this one, outermost CVPR's.
     width
         ``"column"``, ``"text"`` or inches; by default each figure's own choice.
+    labels
+        What units are called in figures, by their names; other units keep theirs. Tables of numbers
+        always have the names.
+    name
+        What the network is called in captions.
     room
-        Part of a figure, drawn into instead of making one.
+        Part of a figure, or axes, drawn into instead of making one.
 
     Raises
     ------
     SkvizError
         If there is no such venue or width.
+
+    Examples
+    --------
+    >>> import skviz
+    >>> scenes = skviz.place(skviz.objects(category="bus"), seed=1)
+    >>> ds = skviz.sweep(skviz.load("objects"), scenes, scales=[0.5, 2.0], progress=False)
+    >>> called = {unit: unit.removesuffix(".sk") for unit in ds["unit"].values}
+    >>> with skviz.plot.style.context(venue="neurips", labels=called, name="SKNet-6"):
+    ...     figure = skviz.plot.scale_response(ds)
+    >>> "network SKNet-6" in skviz.caption(figure)
+    True
     """
-    known = width in (None, COLUMN, TEXT)
-    if not known and (not isinstance(width, int | float) or not 1 <= width <= 40 or width is True):
+    if width not in (None, COLUMN, TEXT) and (isinstance(width, str) or not 1 <= width <= 40):
         raise SkvizError(f"width must be 'column', 'text' or 1 to 40 inches, got {width!r}")
     page = _page.get()
     if venue is not None:
-        page = Page(venues.venue(venue))
-    token = _page.set(replace(page, width=width or page.width, room=room if width else page.room))
+        page = replace(page, venue=venues.venue(venue), width=None, room=None)
+    token = _page.set(
+        replace(
+            page,
+            width=width or page.width,
+            room=room if width else page.room,
+            labels={**page.labels, **(labels or {})},
+            name=name or page.name,
+        )
+    )
     size = page.venue.font
     try:
         with mpl.rc_context():
@@ -176,6 +205,21 @@ def tall() -> float:
     return _page.get().venue.tall
 
 
+def given() -> bool:
+    """Whether somebody's own axes are drawn into."""
+    return isinstance(_page.get().room, Axes)
+
+
+def called(unit: str) -> str:
+    """Return what a unit is called on the page drawn for."""
+    return _page.get().labels.get(unit, unit)
+
+
+def network(name: str) -> str:
+    """Return what a network of that name is called on the page drawn for."""
+    return _page.get().name or name
+
+
 def inches(width: str) -> float:
     """Width of the figure that is drawn now, which asks for ``"column"`` or ``"text"``."""
     page = _page.get()
@@ -192,12 +236,15 @@ class InlineFigure(Figure):
         Draws it anew, on the page of the `context` around the call; None if nobody can.
     caption
         What it shows, with n, interval and protocol.
+    page
+        What it was drawn for.
     tables
         The numbers that it shows, by name.
     """
 
     again: Callable[[], Figure] | None = None
     caption: str = ""
+    page: Page = Page()
     tables: dict[str, xr.Dataset] = {}  # noqa: RUF012 (replaced, never changed)
 
     def _repr_png_(self) -> bytes:
@@ -214,65 +261,41 @@ def drawing(function: Callable[P, R]) -> Callable[P, R]:
     @wraps(function)
     def draw(*args: P.args, **kwargs: P.kwargs) -> R:
         data = xr.Dataset
-        with context():
-            given: Any = [measured(value) if isinstance(value, data) else value for value in args]
-            made = function(*given, **kwargs)
-            if isinstance(made, InlineFigure):
+        ax: Any = kwargs.get("ax")
+        wide = ax.get_window_extent().width / ax.figure.dpi if isinstance(ax, Axes) else None
+        with context(width=wide and min(max(wide, 1), 40), room=ax):
+            shown: Any = [measured(value) if isinstance(value, data) else value for value in args]
+            made = function(*shown, **kwargs)
+            if isinstance(made, InlineFigure) and wide is None:
                 settle(made)
-        if isinstance(made, InlineFigure):
-            made.again = cast("Callable[[], Figure]", partial(draw, *args, **kwargs))
+        if isinstance(made, InlineFigure) and wide is None:
+            made.page = _page.get()
+            made.again = cast("Callable[[], Figure]", partial(said(draw), *args, **kwargs))
         return made
 
     return draw
 
 
-def measured(ds: xr.Dataset) -> Any:
-    """Return what there is to draw: without images that were skipped, scales increasing.
+def said(draw: Callable[P, R]) -> Callable[P, R]:
+    """Draw on another page later, in the words of the one that is drawn for now."""
+    page = _page.get()
 
-    Raises
-    ------
-    SkvizError
-        If nothing is left, or a unit has weights that are not numbers.
-    """
-    if "problem" in ds:  # why an image was skipped
-        kept = (ds["problem"] == "").values
-        if "example" in ds.coords:  # the pictures of some of them
-            skipped = ds["image"].values[~kept]
-            ds = along(ds, example=~np.isin(ds["example"].values, skipped))
-        ds = along(ds, image=kept)
-    if "scale" in ds.dims and not ds.indexes["scale"].is_monotonic_increasing:
-        ds = along(ds, scale=np.argsort(ds["scale"].values))
-    check(ds)
-    return ds
+    @wraps(draw)
+    def again(*args: P.args, **kwargs: P.kwargs) -> R:
+        with context(labels=page.labels, name=page.name):
+            return draw(*args, **kwargs)
 
-
-def along(ds: xr.Dataset, **which: np.ndarray) -> xr.Dataset:
-    """Choose along dimensions that the data do not have to have."""
-    return ds.isel(which, missing_dims="ignore")
-
-
-def check(ds: xr.Dataset) -> None:
-    """Refuse a sweep that is empty, or has weights that are not numbers, with `SkvizError`."""
-    empty = [str(name) for name, size in ds.sizes.items() if size == 0 and name != "example"]
-    if empty:
-        raise SkvizError(f"nothing to draw: the data have no {', '.join(empty)}")
-    if {"weight", "kernel"} <= set(ds.variables):
-        # A branch that a unit does not have is NaN throughout; part of one cannot be.
-        missing = ds["weight"].isnull()  # (image, scale, unit, branch)
-        some = missing.any(("image", "scale"))
-        broken = (some & ~missing.all(("image", "scale"))).any("branch") | some.all("branch")
-        if bool(broken.any()):
-            raise SkvizError(
-                f"unit {str(ds['unit'].values[broken.values][0])!r} has weights that are NaN; "
-                "sweep again, or leave out those images or scales (ds.sel, ds.dropna)"
-            )
+    return again
 
 
 def describe(made: Figure, caption: str, **tables: xr.Dataset) -> None:
     """Attach to a figure what it shows: its caption, and its numbers by name.
 
-    Every table that a mark has drawn must be among them.
+    Every table that a mark has drawn must be among them. The figure of somebody's own axes is left
+    as it is.
     """
+    if given():
+        return
     drawn = [table for ax in made.findobj(Axes) for table in getattr(ax, "drawn", ())]
     if any(all(table is not held for held in tables.values()) for table in drawn):
         raise AssertionError("a mark has drawn numbers that the figure's tables do not hold")
@@ -292,11 +315,11 @@ def figure(width: str, height: float) -> InlineFigure:
     """
     page = _page.get()
     if page.room is not None:
-        return cast("InlineFigure", page.room)
+        own = page.room.get_figure(root=True) if isinstance(page.room, Axes) else page.room
+        return cast("InlineFigure", own)
     layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
-    tall = min(height * enlarged(), page.venue.tall)
-    made = InlineFigure(figsize=(inches(width), tall), layout=layout)
-    FigureCanvasAgg(made)
+    size = inches(width), min(height * enlarged(), page.venue.tall)
+    FigureCanvasAgg(made := InlineFigure(figsize=size, layout=layout))
     return made
 
 
@@ -325,9 +348,3 @@ def graded(count: int) -> list[dict[str, Any]]:
         {"color": to_hex(colour), "linestyle": "-", "marker": marker}
         for colour, marker in zip(colours, cycle(MARKERS), strict=False)
     ]
-
-
-def short(name: str, most: int = 24) -> str:
-    """Leave out the middle of a long name."""
-    kept = (most - 1) // 2
-    return name if len(name) <= most else f"{name[:kept]}…{name[-kept:]}"

@@ -16,7 +16,7 @@ CORNERS = np.array([[0, 0], [1, 0], [0.5, math.sqrt(3) / 2]])  # of the branches
 
 
 @style.drawing
-def ternary(ds: xr.Dataset, *, ax: Axes | None = None) -> Figure | list[Axes]:
+def ternary(ds: xr.Dataset, *, ax: Axes | None = None) -> Figure:
     """Draw the way of each unit of three branches through the triangle of their weights.
 
     Parameters
@@ -28,8 +28,8 @@ def ternary(ds: xr.Dataset, *, ax: Axes | None = None) -> Figure | list[Axes]:
 
     Returns
     -------
-    Figure or list of Axes
-        The figure made, or the axes drawn into. Each line is a unit's mean over images, from the
+    Figure
+        The one made, or that of the axes. Each line is a unit's mean over images, from the
         smallest scale (hollow) to the largest; the triangle is cut where all weights are larger.
 
     Raises
@@ -46,8 +46,8 @@ def ternary(ds: xr.Dataset, *, ax: Axes | None = None) -> Figure | list[Axes]:
         raise SkvizError("no unit of this sweep has exactly three branches")
     table = mean.to_dataset(name="weight")
     lowest = min(0.3, max(0.0, math.floor(float(mean.min()) * 10) / 10))
-    made = None if ax else style.figure("column", 3.2)
-    ax = ax or made.subplots()  # type: ignore[union-attr]
+    made = style.figure("column", 3.2)
+    ax = ax or made.subplots()
     _frame(ax, lowest, labels.branches(mean["kernel"]))
     names = labels.units(mean["unit"].values)
     for unit, look in style.looks(names, names.__getitem__).items():
@@ -55,8 +55,6 @@ def ternary(ds: xr.Dataset, *, ax: Axes | None = None) -> Figure | list[Axes]:
         way = place(here.values, lowest)
         ax.plot(*way.T, **look)
         ax.plot(*way[0], look["marker"], markerfacecolor="white", color=look["color"], zorder=3)
-    if made is None:
-        return [ax]
     labels.legend_of_units(made, ax)
     cut = f", cut at a weight of {lowest:g} for the others" if lowest else ""
     first, last = ds["scale"].values[[0, -1]]

@@ -67,9 +67,9 @@ def receptive_field(ds: xr.Dataset, *, unit: str | None = None) -> Figure:
     style.describe(
         made,
         "Effective receptive fields (squared gradient of the central output position, selection "
-        f"held fixed). Top: {unit} at scale {middle:g}, natural and with each kernel forced in all "
-        f"units; circles hold {shares} of the mass. Below: radius that holds {100 * SHOWN:g} %, "
-        f"{found.attrs['method']}, {labels.sample(ds)}.",
+        f"held fixed). Top: {style.called(unit)} at scale {middle:g}, natural and with each kernel "
+        f"forced in all units; circles hold {shares} of the mass. Below: radius that holds "
+        f"{100 * SHOWN:g} %, {found.attrs['method']}, {labels.sample(ds)}.",
         radius=found,
     )
     return made
@@ -146,7 +146,7 @@ def attribution_grid(
     labels.row(axes[0, 0], str(shown["image"].item()), high)
     for line, bar, target in zip(axes[1:], bars[1:], shown["target"].values, strict=True):
         _maps(shown.sel(target=target), list(line), bar)
-        labels.row(line[0], str(target), high)
+        labels.row(line[0], labels.target(str(target)), high)
     error = shown["completeness_error"]
     holds = (
         f"; completeness error at most {float(error.max()):.1%}" if error.notnull().any() else ""

@@ -71,7 +71,8 @@ def main_effects(
     )
     growth, change = grown(ds, names, columns)
     found = judged(each, growth, labels).assign(whole(growth, labels))
-    found.attrs = ds.attrs | found.attrs
+    said = {"function": "main_effects", "cluster": told(cluster)}
+    found.attrs = ds.attrs | found.attrs | {"statistic": said}
     if not set(GROWN) <= set(names):
         return found
     parts = each.sel(term=list(GROWN)).rename(term="part") * change
@@ -86,6 +87,11 @@ def main_effects(
         contribution_high=bounds["high"],
         share_of_growth=(bounds["estimate"] / found["growth"]).where(inside & moved),
     )
+
+
+def told(cluster: Any) -> Any:
+    """Say what images were grouped by, as JSON can hold it."""
+    return cluster if cluster is None or isinstance(cluster, str) else list(map(str, cluster))
 
 
 def factors(ds: xr.Dataset) -> tuple[list[str], np.ndarray]:

@@ -48,6 +48,8 @@ def explained(ds: xr.Dataset, values: xr.DataArray | None = None, *, seed: int =
     SkvizError
         If there are fewer than ten images, or nothing varies.
     """
+    said = {"function": "explained", "seed": seed}
+    said |= {} if values is None else {"values": "given values"}
     values = attention_difference(ds) if values is None else values
     flat = values.stack(picture_=("image", "scale"), create_index=False)
     picture = ds["picture"].stack(picture_=("image", "scale"), create_index=False)
@@ -71,7 +73,7 @@ def explained(ds: xr.Dataset, values: xr.DataArray | None = None, *, seed: int =
     )
     return r2.assign(
         unique=unique["estimate"], unique_low=unique["low"], unique_high=unique["high"]
-    ).assign_attrs(ds.attrs | r2.attrs)
+    ).assign_attrs(ds.attrs | r2.attrs | {"statistic": said})
 
 
 def predictors(picture: xr.DataArray, flat: xr.DataArray) -> dict[str, np.ndarray]:

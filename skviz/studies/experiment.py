@@ -28,8 +28,7 @@ from tqdm import tqdm
 from skviz import stats
 from skviz.errors import SceneError, SkvizError, entrance
 from skviz.scenes.crossed import Cell, cells, drawn, fits
-from skviz.scenes.made import images_hash
-from skviz.studies.setting import as_scenes, described
+from skviz.studies.setting import as_scenes, witnessed
 from skviz.studies.sweeps import sweep
 
 if TYPE_CHECKING:
@@ -151,12 +150,17 @@ def factorial(
     made["attention_difference"].attrs = {"long_name": "attention difference", "units": "1"}
     made["coverage"].attrs = {"long_name": "share of the picture that is object", "units": "1"}
     grid = sorted({float(size) for size in crossed["size"]})
-    each = [described(network, shown, grid) for network in models.values()]
+    each = [witnessed(network, shown, grid) for network in models.values()]
+    told = {"copies": copies, "blurs": blurs, "backgrounds": backgrounds, "scattered": scattered}
     attrs = each[0] | {
-        "images_sha256": images_hash(shown.content),
+        "study": "factorial",
         "impossible": [repr(cell) for cell in missing],
-        "branches": "largest − smallest kernel" if branches is None else list(branches),
+        "networks": list(models),
+        "units": [str(name) for name in ds["unit"].values],
+        "sizes": list(crossed["size"]),
+        **{name: list(levels) for name, levels in told.items()},
     }
+    attrs |= {} if branches is None else {"branches": list(branches)}
     if len(models) > 1:
         attrs |= {key: [one[key] for one in each] for key in ("model", "model_sha256")}
     return made.assign_attrs(attrs)

@@ -22,7 +22,7 @@ from skviz.capture import Unit
 from skviz.errors import SkvizError, UnitError, shown
 from skviz.models import zoo
 from skviz.scenes.cutouts import Objects, place
-from skviz.scenes.made import sha256_of, step
+from skviz.scenes.made import images_hash, sha256_of, step
 from skviz.scenes.photographs import Photographs, photographs
 from skviz.scenes.ready import Still
 from skviz.scenes.source import CANVAS, Scenes
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SCALES", "answers", "as_scenes", "at_rest", "canvas_of", "category_index", "checked", "choose",
-    "described", "increasing", "judge", "labels", "probabilities", "provenance",
+    "described", "increasing", "judge", "labels", "probabilities", "provenance", "witnessed",
 ]  # fmt: skip
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
@@ -236,6 +236,11 @@ def described(model: nn.Module, scenes: Scenes, scales: Sequence[float]) -> dict
         "ids_sha256": sha256_of([repr((ids, scenes.category)).encode()]),
         "scales": list(scales),
     }
+
+
+def witnessed(model: nn.Module, scenes: Scenes, scales: Sequence[float]) -> dict[str, Any]:
+    """Say that of images that can all be read, with their hash."""
+    return described(model, scenes, scales) | {"images_sha256": images_hash(scenes.content)}
 
 
 def provenance(model: nn.Module) -> dict[str, Any]:

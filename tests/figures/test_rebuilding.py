@@ -114,6 +114,59 @@ def test_tests_of_maps_are_made_again(model, scenes, tmp_path):
     assert not skviz.reproduce(path)["same"]
 
 
+def test_experiments_are_made_again_with_what_is_said_of_them(model, small_net, tmp_path):
+    scenes = skviz.place(skviz.objects(category=["bus", "bell"]), canvas=32)
+    levels = {"copies": [1], "blurs": [1.0, 2.0], "backgrounds": [1.0], "scattered": [False]}
+    cells = {"sizes": [0.5, 1.0], **levels, "units": ["stage1.0.sk", "stage2.0.sk"]}
+    ds = skviz.factorial({"ours": model, "small": small_net}, scenes, **cells, device="cpu")
+    shown = skviz.stats.main_effects(ds, cluster=None)
+    path = skviz.save_figure(skviz.plot.main_effects(shown), tmp_path / "m.pdf")
+    found = skviz.reproduce(path, model={"small": small_net})
+    assert found["same"]
+    assert found["count"] > 0
+    with pytest.raises(DataError, match="is none that ships; give model="):
+        skviz.reproduce(path)
+    with pytest.raises(DataError, match="another network than the figure's"):
+        skviz.reproduce(path, model=small_net)
+    grouped = shown.assign_attrs(statistic={"function": "main_effects", "cluster": "category"})
+    path = skviz.save_figure(skviz.plot.main_effects(grouped), tmp_path / "g.pdf")
+    assert not skviz.reproduce(path, model={"small": small_net})["same"]
+    for change in ({"sizes": [0.5, 0.75]}, {"branches": [0, 1]}):
+        path = skviz.save_figure(skviz.plot.main_effects(shown.assign_attrs(change)), path)
+        assert not skviz.reproduce(path, model={"small": small_net})["same"]
+
+
+def test_what_pictures_explain_is_made_again(model, tmp_path):
+    more = skviz.place(skviz.objects(family="noto")[::4], canvas=32)
+    ds = skviz.readings(model, more, units="stage2.1.sk", device="cpu", progress=False)
+    plotted = skviz.plot.explained(skviz.stats.explained(ds, seed=3))
+    path = skviz.save_figure(plotted, tmp_path / "x.pdf")
+    assert skviz.reproduce(path)["same"]
+    other = skviz.stats.explained(ds, seed=4)
+    other.attrs["statistic"]["seed"] = 3
+    path = skviz.save_figure(skviz.plot.explained(other), tmp_path / "y.pdf")
+    assert not skviz.reproduce(path)["same"]
+    own = skviz.stats.explained(ds, skviz.stats.expected_kernel(ds))
+    path = skviz.save_figure(skviz.plot.explained(own), tmp_path / "z.pdf")
+    with pytest.raises(DataError, match="told a given values of one's own, which is kept nowhere"):
+        skviz.reproduce(path)
+
+
+def test_a_drawn_unit_is_made_again(model, small_net, scenes, tmp_path):
+    with skviz.plot.style.context(labels={"stage2.1.sk": "the last"}, name="ours"):
+        drawn = skviz.plot.unit_diagram(model, scenes, unit="stage2.1.sk", scale=0.5)
+    found = skviz.reproduce(skviz.save_figure(drawn, tmp_path / "x.pdf"))
+    assert found["same"]
+    assert "SK unit the last:" in found["figure"].caption
+    images = torch.rand(2, 3, 32, 32, generator=torch.manual_seed(0))
+    path = skviz.save_figure(skviz.plot.unit_diagram(small_net, images), tmp_path / "y.pdf")
+    with pytest.raises(DataError, match="'images', which is kept nowhere"):
+        skviz.reproduce(path, model=small_net)
+    assert skviz.reproduce(path, model=small_net, images=images)["same"]
+    with pytest.raises(DataError, match="images are others than those of the figure"):
+        skviz.reproduce(path, model=small_net, images=1 - images)
+
+
 def test_numbers_that_come_from_something_else_are_told(model, scenes, tmp_path, capsys):
     with skviz.intervene(model, {"stage2.1.sk": 3}):  # which no attribute says
         ds = skviz.sweep(model, scenes, **GRID)

@@ -7,7 +7,6 @@ import figure_types
 import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from textboxes import texts
@@ -46,13 +45,36 @@ def test_crowded_scales_do_not_crowd_the_axis(ds):
     np.testing.assert_allclose(lines.lines[0].get_xdata(), [1.0, 1.02, 1.04, 2.0])
 
 
-def test_scale_response_draws_into_given_axes(ds):
-    own = Figure()
-    FigureCanvasAgg(own)
-    ax = own.subplots()
-    drawn = plot.scale_response(ds, ax=ax)
-    assert drawn == [ax]
-    assert own.axes == [ax]
+def test_one_axes_has_room_for_one_unit(ds):
+    ax = Figure().subplots()
+    with pytest.raises(SkvizError, match="one axes has room for one unit"):
+        plot.class_curves(ds, units=["stage1.0.sk", "stage2.0.sk"], ax=ax)
+
+
+def test_units_and_networks_are_called_what_the_page_calls_them(ds):
+    unit, other = (str(name) for name in ds["unit"].values)
+    with style.context(labels={unit: "first"}, name="SKNet-2"):
+        figure = plot.scale_response(ds)
+        with style.context(labels={other: "second"}):
+            both = plot.branch_heatmap(ds)
+        whole = plot.three_scales(ds, unit=unit)
+    for drawn in (figure, figure.again()):  # on another page too
+        named = [line.get_label() for line in drawn.axes[0].lines]
+        assert {"first", other} <= set(named)
+        assert unit not in named
+        assert "network SKNet-2" in drawn.caption
+        assert unit in drawn.tables["response"]["unit"]  # where a reviewer looks for it
+    assert [t.get_text() for t in both.axes[0].get_yticklabels()] == ["first", "second"]
+    assert "each channel of first for this scene" in whole.caption
+    assert unit not in plot.panel([figure, both]).caption
+    with (
+        style.context(labels={unit: "same", other: "same"}),
+        pytest.raises(SkvizError, match="several units the same"),
+    ):
+        plot.scale_response(ds)
+    for wrong in ({"labels": ["first"]}, {"labels": {unit: 1}}, {"name": 3}, {"width": True}):
+        with pytest.raises(SkvizError), style.context(**wrong):
+            pass
 
 
 def test_three_scales_shows_the_channels_of_the_larger_kernel(ds):

@@ -1,5 +1,6 @@
 """Every type of figure at every venue."""
 
+import inspect
 from pathlib import Path
 
 import figure_types
@@ -161,6 +162,26 @@ def test_every_one_of_many_units_has_a_colour_of_its_own_in_order():
         "1", "33"]  # fmt: skip
 
 
+IN_ONE_AXES = [
+    name for name in plot.__all__ if "ax" in inspect.signature(getattr(plot, name)).parameters
+]
+
+
+@pytest.mark.parametrize("kind", IN_ONE_AXES)
+def test_ones_own_axes_are_drawn_into_and_the_rest_is_left_alone(kind, drawings):
+    own = Figure(figsize=(13, 4), dpi=100, layout="constrained")
+    FigureCanvasAgg(own)
+    other, ax = own.subplots(1, 2, width_ratios=(1, 2))
+    other.plot([0, 1])
+    assert drawings[kind](ax=ax) is own
+    assert ax.has_data() or ax.patches
+    assert len(own.axes) in (2, 3)  # what colours mean
+    assert len(other.lines) == 1
+    assert not hasattr(own, "tables")
+    assert not own.legends
+    assert not textboxes.problems(own)
+
+
 def test_a_thousand_classes_are_drawn():
     ds = figure_types.made_up(images=1000, categories=1000, units=3, channels=2)
     figure = plot.class_curves(ds)
@@ -170,7 +191,7 @@ def test_a_thousand_classes_are_drawn():
 
 def test_panels_have_their_axes_in_line_and_letters():
     ds = figure_types.made_up()
-    figure = plot.panel([plot.channel_raster(ds), plot.expected_kernel(ds)], labels="ab")
+    figure = plot.panel([plot.channel_raster(ds), plot.expected_kernel(ds)], letters="ab")
     left, right = ([ax.get_window_extent() for ax in part.axes] for part in figure.subfigs)
     for edge in ("y0", "y1"):
         outermost = min if edge == "y0" else max
@@ -185,8 +206,8 @@ def test_panels_refuse_what_they_cannot_align():
     one = plot.expected_kernel(ds)
     with pytest.raises(SkvizError, match="0 figures"):
         plot.panel([])
-    with pytest.raises(SkvizError, match="labels 'a'"):
-        plot.panel([one, one], labels="a")
+    with pytest.raises(SkvizError, match="letters 'a'"):
+        plot.panel([one, one], letters="a")
     with pytest.raises(SkvizError, match=r"of skviz\.plot"):
         plot.panel([one, Figure()])
     with style.context(venue="slides"), pytest.raises(SkvizError, match="4 rows needs"):

@@ -54,6 +54,54 @@ def test_kernels_that_are_not_one_convolution_stay_plain():
     assert "convolution" not in shown
 
 
+def test_the_operations_of_the_path_are_those_of_the_unit():
+    """Not what a unit usually has: numbers of S and Z, and what makes them, as they were seen."""
+
+    class Plain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one = nn.Conv2d(8, 8, 3, padding=1)
+            self.two = nn.Conv2d(8, 8, 5, padding=2)
+            self.fc = nn.Linear(8, 16)
+
+        def forward(self, x):
+            branches = torch.stack([self.one(x), self.two(x)], 1)
+            scores = self.fc(branches.sum(1).amax((2, 3))).unflatten(1, (2, 8))
+            return (branches * scores.softmax(1)[..., None, None]).sum(1)
+
+    class Gated(Plain):
+        def forward(self, x):
+            gate = self.fc((self.one(x) + self.two(x)).mean((2, 3)))[:, :8, None, None].sigmoid()
+            return self.one(x) * gate + self.two(x) * (1 - gate)
+
+    def drawn(unit, channels):
+        figure = plot.unit_diagram(unit.eval(), torch.rand(3, channels, 9, 9))
+        return {t.get_text() for t in texts(figure)}, figure.caption
+
+    words, caption = drawn(SKConv(64, reduction=4, L=8, groups=8), 64)
+    assert {
+        "S",
+        "64",
+        "Z",
+        "16",
+        "mean",
+        "dense",
+        "norm, ReLU",
+        "softmax over\n2 branches",
+    } <= words
+    assert caption.endswith("S: mean. Z: dense, norm, ReLU.")
+    words, caption = drawn(SKAttention(64, reduction=8), 64)
+    assert {"S", "64", "Z", "32", "mean", "dense"} <= words
+    assert not {"norm", "ReLU", "norm, ReLU"} & words
+    words, caption = drawn(Plain(), 8)
+    assert {"S", "8", "maximum", "dense"} <= words
+    assert "Z" not in words  # one dense layer makes scores of S
+    assert caption.endswith("S: maximum.")
+    words, _ = drawn(Gated(), 8)
+    assert {"S", "dense", "sigmoid", "2 branches\nsum to 1"} <= words
+    assert not any("softmax" in word for word in words)
+
+
 def test_what_cannot_be_drawn_is_refused(small_net):
     images = torch.rand(2, 3, 32, 32)
     with pytest.raises(SkvizError, match="no unit is called 'nothing'"):
