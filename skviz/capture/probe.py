@@ -93,7 +93,8 @@ def _as_it_was(model: nn.Module) -> Iterator[None]:
             torch.random.fork_rng(devices=sorted(d.index or 0 for d in devices)),
             torch.no_grad(),
         ):
-            model.eval()
+            for module, _ in training:  # `eval` of a program that was exported only raises
+                module.training = False
             yield
     finally:
         for module, mode in training:

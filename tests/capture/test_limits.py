@@ -4,11 +4,14 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from zoo.models import C, Modules, conv
 from zoo.negatives import Parts
 from zoo.positives import mix
 
 from skviz.capture import find_units
+from skviz.capture.recording import record
+from skviz.errors import UnitError
 
 
 def _logits(m, f):
@@ -73,3 +76,64 @@ def test_a_straight_through_estimator_is_seen():
         return mix(f, F.gumbel_softmax(_logits(m, f), hard=True, dim=1))
 
     assert len(find_units(Parts(parts, forward).eval(), torch.randn(3, C, 8, 8))) == 1
+
+
+def _fused(m, x):
+    """Each place attends to its branches, in one kernel."""
+    f = torch.stack(m.f(x), 1).permute(0, 3, 4, 1, 2).reshape(-1, 1, 2, C)  # (B·H·W, 1, M, C)
+    query = m.one(f.sum(2, keepdim=True))
+    mixed = F.scaled_dot_product_attention(query, m.two(f), f)
+    return mixed.view(len(x), *x.shape[2:], C).permute(0, 3, 1, 2)
+
+
+def test_a_softmax_inside_a_fused_kernel_is_not_seen():
+    parts = {"f": Modules(conv(3), conv(5)), "one": nn.Linear(C, C), "two": nn.Linear(C, C)}
+    model, x = Parts(parts, _fused).eval(), torch.randn(3, C, 8, 8)
+    units = find_units(model, x)
+    assert list(units) == []
+    assert units.rejected == ()
+    with sdpa_kernel(SDPBackend.MATH):
+        (unit,) = find_units(model, x)
+    assert (unit.kernels, unit.recordable) == ((3, 5), False)
+
+
+class Sometimes(nn.Module):
+    """Selects between its branches for bright images only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.f, self.fc = Modules(conv(3), conv(5)), nn.Linear(C, 2 * C)
+
+    def forward(self, x):
+        f = self.f(x)
+        return mix(f, _logits(self, f).softmax(1)) if x.mean() > 0 else f[0]
+
+
+def test_branches_that_the_example_does_not_reach_are_not_seen():
+    model, x = Sometimes().eval(), torch.rand(3, C, 8, 8)
+    units = find_units(model, -x)
+    assert list(units) == []
+    assert units.rejected == ()
+    assert len(find_units(model, x)) == 1
+
+
+class Always(Sometimes):
+    """Does so for all."""
+
+    def forward(self, x):
+        f = self.f(x)
+        return mix(f, _logits(self, f).softmax(1))
+
+
+def test_an_exported_program_is_given_as_a_module_and_knows_no_places():
+    model, x = nn.Sequential(Always()).eval(), torch.rand(3, C, 8, 8)
+    program = torch.export.export(model, (x,))
+    with pytest.raises(UnitError, match="must be Module; got"):
+        find_units(program, x)
+    exported = program.module()
+    assert find_units(exported, x).names == ("",)
+    assert find_units(torch.export.unflatten(program), x).names == ("0",)
+    with torch.no_grad(), record(exported) as ours, record(model) as theirs:
+        exported(x)
+        model(x)
+    assert torch.equal(ours.weights[""], theirs.weights["0"])
