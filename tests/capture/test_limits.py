@@ -11,6 +11,7 @@ from zoo.positives import mix
 
 from skviz.capture import find_units
 from skviz.capture.recording import record
+from skviz.capture.select import INDEPENDENT
 from skviz.errors import UnitError
 
 
@@ -54,18 +55,48 @@ def _excited(m, f):
     return torch.cat(f, 1) * m.fc(sum(f).mean((2, 3))).sigmoid()[..., None, None]
 
 
-@pytest.mark.parametrize(
-    "forward",
-    [_two_heads, _two_quotients, _doubled, _by_tanh, _looked_up, _through_numpy, _excited],
-)
-def test_not_seen(forward):
+def _excited_apart(m, f):
+    weights = (
+        head(map_.mean((2, 3))).sigmoid() for head, map_ in zip((m.one, m.two), f, strict=True)
+    )
+    return _mixed(f, *weights)
+
+
+def _excited_twice(m, f):
+    first = (f[0] + f[1]) * m.one(sum(f).mean((2, 3))).sigmoid()[..., None, None]
+    return first * m.two(first.mean((2, 3))).sigmoid()[..., None, None]
+
+
+def _crosswise(m, f):
+    return _mixed(f, m.one(f[1].mean((2, 3))).sigmoid(), m.two(f[0].mean((2, 3))).sigmoid())
+
+
+def _found(forward):
     torch.manual_seed(0)
     parts = {"f": Modules(conv(3), conv(5)), "fc": nn.Linear(C, 2 * C)}
     parts |= {name: nn.Linear(C, C) for name in ("one", "two")}
     model = Parts(parts, lambda m, x: forward(m, m.f(x))).eval()
-    units = find_units(model, torch.randn(3, C, 8, 8))
+    return find_units(model, torch.randn(3, C, 8, 8))
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        *(_two_quotients, _doubled, _by_tanh, _looked_up, _through_numpy),
+        *(_excited_apart, _excited_twice, _crosswise),
+    ],
+)
+def test_not_seen(forward):
+    units = _found(forward)
     assert list(units) == []
     assert units.rejected == ()
+
+
+@pytest.mark.parametrize("forward", [_two_heads, _excited])
+def test_told_as_no_selection(forward):
+    units = _found(forward)
+    assert list(units) == []
+    assert [one.why for one in units.rejected] == [INDEPENDENT]
 
 
 def test_a_straight_through_estimator_is_seen():
