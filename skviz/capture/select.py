@@ -271,6 +271,7 @@ def _found(
         degenerate=bool(verdict.why) or SHARED in equal,
         kind=kind,
         unknown=kernels.unknown,
+        axes=kernels.axes,
         interpolated=any(product in mixes for product in met.products),
         place=_place(node, owner),
         layout=layout,

@@ -112,7 +112,7 @@ def branch_labels(unit: Unit) -> list[str]:
     kernels = unit.kernels or ()
     if not kernels or len(set(kernels)) < len(kernels):
         return [f"branch {index}" for index in range(unit.branches)]
-    return list(map(kernel_name, kernels))
+    return [kernel_name(kernel, unit.axes) for kernel in kernels]
 
 
 def renderable(scenes: Scenes, scales: Sequence[float]) -> list[float]:

@@ -5,9 +5,14 @@ from functools import partial
 import pytest
 import torch
 import xarray as xr
+from textboxes import texts
 from torch import nn
+from zoo.literature import mixed
+from zoo.models import Modules, Select, conv
 
 import skviz
+from skviz.explorer.grid import branch_labels
+from skviz.plot import labels
 
 IMAGES = torch.rand(3, 3, 24, 24, generator=torch.Generator().manual_seed(0))
 
@@ -97,3 +102,28 @@ def test_a_restoration_network_is_explored(few):
     xr.testing.assert_allclose(shown.ds["weight"], ds["weight"], atol=1e-5)
     assert shown.ds["prediction"].isnull().all()
     shown.close()
+
+
+def _unit(dims):
+    """A unit of kernels 3 and 5 in a sound (image, C, y·x), a picture or a volume (…, y, x, 2)."""
+
+    def give(model, images):
+        maps = images[:, [0, 1, 2, 0]]
+        return model({1: maps.flatten(2), 2: maps, 3: torch.stack([maps, -maps], -1)}[dims])
+
+    features = Modules(conv(3, dims=dims), conv(5, dims=dims))
+    unit = Select(features, 2, "channel", lambda f, z: mixed(f, z.softmax(1)))
+    return skviz.wrap(unit, forward=give, canvas=24)
+
+
+@pytest.mark.parametrize(("dims", "names"), [(1, "3 5"), (2, "3×3 5×5"), (3, "3×3×3 5×5×5")])
+def test_kernels_are_called_by_all_their_axes(dims, names):
+    model, names = _unit(dims), names.split()
+    (unit,) = skviz.find_units(model, IMAGES)
+    assert [unit.branch_name(branch) for branch in (0, 1)] == branch_labels(unit) == names
+    assert unit.sizes == (3, 5)
+    ds = skviz.sweep(model, IMAGES, device="cpu", progress=False, channels=True)
+    assert labels.branches(ds["kernel"]) == names
+    assert labels.branches_of(skviz.stats.channels(ds, unit.name)["kernel"]) == names
+    assert labels.branches_of(ds["weight"].isel(unit=0)["kernel"]) == names
+    assert set(names) <= {text.get_text() for text in texts(skviz.plot.unit_diagram(model, IMAGES))}
