@@ -13,6 +13,7 @@ from skviz.capture import find_units
 from skviz.capture.recording import record
 from skviz.capture.select import INDEPENDENT
 from skviz.errors import UnitError
+from skviz.studies.setting import at_rest
 
 
 def _logits(m, f):
@@ -168,3 +169,7 @@ def test_an_exported_program_is_given_as_a_module_and_knows_no_places():
         exported(x)
         model(x)
     assert torch.equal(ours.weights[""], theirs.weights["0"])
+    exported.training = True
+    with at_rest(exported, x.device):  # as every study does
+        assert not exported.training
+    assert exported.training
