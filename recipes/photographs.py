@@ -24,8 +24,8 @@ from recipes.caltech import CATEGORIES, cut_outs, files
 from recipes.findings import photographed, short
 from skviz import stats
 from skviz.scenes import cutouts
-from skviz.studies.effects import fitted
 from skviz.studies.setting import category_index
+from skviz.studies.swaps import fitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -36,11 +36,12 @@ if TYPE_CHECKING:
     from skviz.scenes.photographs import photographs
     from skviz.stats import attention_difference, expected_kernel, shift
     from skviz.studies.comparison import controls
-    from skviz.studies.effects import effect, swap
+    from skviz.studies.effects import effect
     from skviz.studies.experiment import factorial
     from skviz.studies.exported import to_onnx
     from skviz.studies.fields import receptive_field
     from skviz.studies.observation import readings
+    from skviz.studies.swaps import swap
     from skviz.studies.sweeps import sweep
     from skviz.studies.untrained import untrained
 
@@ -116,7 +117,7 @@ ENTRY_POINTS = {
     "reproduce": "figures.rebuilding",
     "save_figure": "figures.saving",
     "shift": "stats",
-    "swap": "studies.effects",
+    "swap": "studies.swaps",
     "sweep": "studies.sweeps",
     "to_onnx": "studies.exported",
     "untrained": "studies.untrained",

@@ -1,9 +1,22 @@
-"""Two-branch gates: ``a`` and ``1 − a``, written as a complement or as an interpolation."""
+"""Two-branch gates: ``a`` and ``1 − a``, written as a complement or as an interpolation.
+
+And what is nearly one: a sigmoid for each branch.
+"""
 
 from __future__ import annotations
 
+from itertools import combinations
+from typing import TYPE_CHECKING
+
 from skviz.capture.graph import Node
-from skviz.capture.labels import carrier, replayable
+from skviz.capture.kernels import ancestors
+from skviz.capture.labels import Origins, carrier, replayable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from skviz.capture.roles import Meetings
+    from skviz.capture.tape import Frame
 
 # For each interpolation: weight, end, start.
 Mixes = dict[Node, tuple[Node, Node, Node]]
@@ -53,3 +66,28 @@ def interpolations(graph: list[Node]) -> Mixes:
 
 def _product(total: Node, factor: Node) -> Node:
     return next(parent for parent in total.parents if factor in parent.parents)
+
+
+Heads = dict["Frame", list[tuple[Node, set[int]]]]  # sigmoids, and the sources that each weighs
+
+
+def note_head(heads: Heads, owner: Frame, met: Meetings) -> None:
+    """Note a sigmoid each number of which weighs one source."""
+    low, high = met.low["source"], met.high["source"]
+    if bool((low == high).all()):
+        heads.setdefault(owner, []).append((met.node, set(low.unique().tolist())))
+
+
+def separate_heads(heads: Heads, origins: Origins) -> Iterator[Frame]:
+    """Yield where sigmoids weigh several maps, each of which looks at all of these.
+
+    That is a sigmoid for each branch, or for each channel of all branches. One that looks at its
+    own map only is squeeze and excitation.
+    """
+    for owner, ours in heads.items():
+        for some in [*zip(ours, strict=True), *combinations(ours, 2)]:
+            sources = set[int]().union(*(weighed for _, weighed in some))
+            made_by = {leaf for number in sources for leaf in origins.leaves(number)}
+            maps = len(sources) > 1 and all(origins.places(number) > 1 for number in sources)
+            if maps and all(made_by <= ancestors([node]) for node, _ in some):
+                yield owner

@@ -47,11 +47,12 @@ Reach = Field | Unknown | None  # None where no way leads to the tensor that the
 
 @dataclass(frozen=True)
 class Kernels:
-    """Effective kernel of each branch; or None, and why; whether the branches are of maps."""
+    """Effective kernel of each branch, along so many axes; or None, and why; whether of maps."""
 
     sizes: tuple[Kernel, ...] | None
     unknown: str
     spatial: bool
+    axes: int = 2
 
 
 def branch_kernels(branches: list[int], origins: Origins, owner: Frame) -> Kernels:
@@ -86,9 +87,9 @@ def branch_kernels(branches: list[int], origins: Origins, owner: Frame) -> Kerne
     for node in sorted(between, key=lambda node: node.index):  # so that nothing recurses deeply
         paths.reach(node)
     reached = list(map(paths.branch, branches))
-    kernels = [_kernel(reach) for reach in reached if isinstance(reach, tuple)]
-    if len(kernels) == len(branches):
-        return Kernels(tuple(kernels), "", spatial)
+    fields = [reach for reach in reached if isinstance(reach, tuple)]
+    if len(fields) == len(branches):
+        return Kernels(tuple(map(_kernel, fields)), "", spatial, len(fields[0]))
     why = [f"of branch {i}: {r.why}" for i, r in enumerate(reached) if isinstance(r, Unknown)]
     return Kernels(None, "; ".join(why) or "a branch does not see what the others see", spatial)
 

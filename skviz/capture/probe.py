@@ -93,7 +93,7 @@ def _as_it_was(model: nn.Module) -> Iterator[None]:
             torch.random.fork_rng(devices=sorted(d.index or 0 for d in devices)),
             torch.no_grad(),
         ):
-            model.eval()
+            evaluate(model)
             yield
     finally:
         for module, mode in training:
@@ -102,6 +102,15 @@ def _as_it_was(model: nn.Module) -> Iterator[None]:
             if version is None or version != _version(buffer):
                 with torch.inference_mode(buffer.is_inference()), torch.no_grad():
                     buffer.copy_(copy)
+
+
+def evaluate(model: nn.Module) -> None:
+    """Switch to evaluation, also a program that was exported, which only takes its flags."""
+    try:
+        model.eval()
+    except NotImplementedError:
+        for module in model.modules():
+            module.training = False
 
 
 def _version(tensor: Tensor) -> int | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from tqdm import tqdm
 
-from skviz.capture.gates import Mixes, find_gates, interpolations
+from skviz.capture.gates import Heads, Mixes, find_gates, interpolations, note_head, separate_heads
 from skviz.capture.graph import Graph, Node, tolerance
 from skviz.capture.kernels import CONVOLUTIONS, branch_kernels
 from skviz.capture.kinds import kind_of, made_by_one_of, same_logits
@@ -54,6 +54,7 @@ def selections(graph: Graph) -> tuple[list[Found], list[Rejected]]:
     gates = find_gates(graph.nodes, mixes)
     found: list[Found] = []
     rejected: list[Rejected] = []
+    heads: Heads = {}
     candidates = [
         node
         for node in graph.nodes
@@ -68,10 +69,13 @@ def selections(graph: Graph) -> tuple[list[Found], list[Rejected]]:
                 one = _found(met, verdict, graph.nodes, origins, mixes)
                 found += [one] if isinstance(one, tuple) else []
                 rejected += [] if isinstance(one, tuple) else [one]
+            elif met is not None and node.op == "sigmoid" and not gate:
+                note_head(heads, node.stack[_shared_frames(met) - 1], met)
         except Exception as problem:
             why = f"it was not understood, because of {type(problem).__name__}: {problem}"
             rejected.append(Rejected(node.stack[-1].name, why))
         origins.forget()
+    rejected += [Rejected(owner.name, INDEPENDENT) for owner in separate_heads(heads, origins)]
     return found, rejected
 
 
@@ -267,6 +271,7 @@ def _found(
         degenerate=bool(verdict.why) or SHARED in equal,
         kind=kind,
         unknown=kernels.unknown,
+        axes=kernels.axes,
         interpolated=any(product in mixes for product in met.products),
         place=_place(node, owner),
         layout=layout,

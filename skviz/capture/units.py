@@ -51,6 +51,8 @@ class Unit:
         the weights do not look at the branches).
     unknown : str
         Why the kernels are unknown.
+    axes : int
+        Along how many axes the kernels run: 1 in a sound, 2 in a picture, 3 in a volume.
     place, layout
         What `skviz.capture.recording` needs to find the same tensor again.
     """
@@ -66,6 +68,7 @@ class Unit:
     degenerate: bool = False
     kind: str = "softmax"
     unknown: str = ""
+    axes: int = 2
     interpolated: bool = field(default=False, repr=False)
     place: Place | None = field(default=None, repr=False, compare=False)
     layout: Layout | None = field(default=None, repr=False)
@@ -131,7 +134,7 @@ class Unit:
 
     def branch_name(self, branch: int) -> str:
         """Name a branch by its kernel where that says which it is, else by its index."""
-        return branch_names(self.kernels or [None] * self.branches)[branch]
+        return branch_names(self.kernels or [None] * self.branches, self.axes)[branch]
 
 
 @dataclass(frozen=True)
@@ -203,7 +206,7 @@ def _row(unit: Unit) -> tuple[str, ...]:
     return (
         unit.name or "(the model itself)",
         str(unit.branches),
-        ", ".join(map(str if square else kernel_name, kernels)) or "unknown",
+        ", ".join(str(k) if square else kernel_name(k, unit.axes) for k in kernels) or "unknown",
         unit.kind,
         "shared" if unit.channels is None else str(unit.channels),
         "yes" if unit.spatial else "no",

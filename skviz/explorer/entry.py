@@ -43,7 +43,9 @@ def explore(
     Parameters
     ----------
     model
-        A classifier with SK units, or several by name. It runs on the device that it is on.
+        A network with SK units, or several by name. It runs on the device that it is on. Of a
+        classifier the most probable classes are shown; of one that makes pictures (image, 3, H, H)
+        of the scene's side or a multiple of it, such as a restoration network, these are.
     objects
         Cut-outs (by default all that ship), scenes, or photographs, as `skviz.photographs` takes
         them: a file, a folder, pairs of picture and mask by name, ….

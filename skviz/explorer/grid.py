@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch.nn.functional import pad
+from torch.nn.functional import interpolate, pad
 
 from skviz.capture import units_of
 from skviz.capture.interventions import force, intervene
@@ -16,7 +16,7 @@ from skviz.errors import SkvizError
 from skviz.explorer.items import NATURAL
 from skviz.studies.keeping import Variable
 from skviz.studies.setting import are_logits, at_rest, choose, labels, probabilities
-from skviz.studies.sweeps import Weights
+from skviz.studies.sweeps import WHITE, Weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,33 +29,51 @@ if TYPE_CHECKING:
     from skviz.scenes.source import Scenes
     from skviz.studies.study import Batch, Study
 
-__all__ = ["CLASSES", "UNIFORM", "Looked", "Payload", "Subject", "frame", "renderable"]
+__all__ = ["CLASSES", "OUTPUT", "UNIFORM", "Looked", "Payload", "Subject", "frame", "renderable"]
 
 Payload = dict[str, Any]
 
 UNIFORM = "uniform"
 TOP = 5  # classes shown
 CLASSES = ("classes", "probabilities")
+OUTPUT = ("output", "clipped")
+LARGEST = 384  # pixels of the side of an output that is larger than what went in
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A network that is looked at: its units, and the side of its scenes in pixels."""
+    """A network that is looked at: its units, and the side of its scenes in pixels.
+
+    Of a network that makes a picture of a picture also the side of what it makes, else 0.
+    """
 
     model: nn.Module
     units: tuple[Unit, ...]
     canvas: int
+    output: int = 0
 
     @classmethod
     def of(cls, model: nn.Module, images: Tensor, names: Sequence[str] | None) -> Subject:
         """Find the units of a model on a few images (B, 3, S, S)."""
         images = images.to(_device(model))
-        return cls(model, tuple(choose(units_of(model, images), names)), images.shape[-1])
+        units, canvas = tuple(choose(units_of(model, images), names)), images.shape[-1]
+        with at_rest(model, images.device), torch.inference_mode():
+            made = model(images[:1])
+        maps = isinstance(made, torch.Tensor) and made.is_floating_point() and made.ndim == 4
+        height, width = made.shape[2:] if maps and made.shape[1] == 3 else (0, 0)
+        return cls(model, units, canvas, height if height == width and not height % canvas else 0)
 
     @property
     def device(self) -> torch.device:
         """Where the model is."""
         return _device(self.model)
+
+    @property
+    def shown(self) -> int:
+        """Side at which its output is shown: its own, or a part of that if it is large; or 0."""
+        sides = range(self.canvas, self.output + 1, self.canvas)
+        whole = [side for side in sides if not self.output % side]
+        return max((side for side in whole if side <= max(self.canvas, LARGEST)), default=0)
 
     def changes(self, intervention: str, only: str = "") -> dict[str, Force | str]:
         """Return what `skviz.intervene` is to do.
@@ -112,7 +130,7 @@ def branch_labels(unit: Unit) -> list[str]:
     kernels = unit.kernels or ()
     if not kernels or len(set(kernels)) < len(kernels):
         return [f"branch {index}" for index in range(unit.branches)]
-    return list(map(kernel_name, kernels))
+    return [kernel_name(kernel, unit.axes) for kernel in kernels]
 
 
 def renderable(scenes: Scenes, scales: Sequence[float]) -> list[float]:
@@ -126,8 +144,13 @@ def renderable(scenes: Scenes, scales: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Looked(Weights):
-    """What a sweep keeps, and the most probable classes; a batch is one scene at several scales."""
+    """What a sweep keeps, and the most probable classes; a batch is one scene at several scales.
 
+    Of a network that makes pictures: these, of side ``output``, and the share of their numbers that
+    is not within 0…1, where they are clipped.
+    """
+
+    output: int = 0
     shown: ClassVar[int | None] = None
     always: ClassVar[bool] = True
 
@@ -136,10 +159,20 @@ class Looked(Weights):
         made = super().variables(study)
         for name in CLASSES:
             made[name] = Variable("image scale", ("rank",), (TOP,), "f4", name, "")
+        if self.output:
+            dims, shape = ("row", "column", "rgb"), (self.output, self.output, 3)
+            made["output"] = Variable("image scale", dims, shape, "u1", "output", "", WHITE)
+            made["clipped"] = Variable("image scale", (), (), "f4", "share beyond 0…1", "1")
         return made
 
     def of_answers(self, logits: Tensor, batch: Batch) -> dict[str, np.ndarray]:
         """Say what the model answers, and what else it thinks of; NaN where there is no more."""
+        if self.output:
+            shown = interpolate(logits.float(), (self.output, self.output), mode="area")
+            picture = (shown.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1)
+            beyond = (logits < 0) | (logits > 1)
+            clipped = beyond.flatten(1).float().mean(1)
+            return {"output": picture.cpu().numpy(), "clipped": clipped.cpu().numpy()}
         if not are_logits(logits):
             return {}
         chances, best = (each.cpu() for each in probabilities(logits).sort(1, descending=True))

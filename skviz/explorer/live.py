@@ -107,6 +107,8 @@ def packed(
     code = measured(subject.model, "", SCALES, {})
     live = {
         "canvas": canvas,
+        "output": subject.output,
+        "shown": subject.shown,
         "units": _units(subject),
         "categories": getattr(getattr(subject.model, "card", None), "categories", None) or None,
         "items": told,

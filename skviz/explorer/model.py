@@ -12,7 +12,7 @@ from skviz.attribution.methods import METHODS
 from skviz.errors import SkvizError
 from skviz.explorer.attributions import TARGETS, explained
 from skviz.explorer.code import attributed, measured
-from skviz.explorer.grid import CLASSES, Looked, Subject, frame, renderable
+from skviz.explorer.grid import CLASSES, OUTPUT, Looked, Subject, frame, renderable
 from skviz.explorer.items import YOURS, Item, Setting, backgrounds, items, photograph
 from skviz.explorer.verdicts import verdicts
 from skviz.scenes.changes import CONTROL_SCENES
@@ -62,8 +62,9 @@ class View:
     @cached_property
     def study(self) -> Study:
         """What is measured."""
+        looked = Looked(output=self.subject.shown)
         options = Options(list(self.subject.units), AT_ONCE, str(self.subject.device))
-        return Study(self.subject.model, self.scenes, self.scales, Looked(), options)
+        return Study(self.subject.model, self.scenes, self.scales, looked, options)
 
     def nearest(self, scale: float) -> float:
         """Return the scale of these that is nearest to one."""
@@ -96,7 +97,8 @@ class View:
         """What was measured, as the browser draws it; to be asked for before `ds`.
 
         ``images`` are the bytes of uint8 (scale, y, x, rgb) and ``weights`` of float32
-        (scale, branch, channel), the channels of all units one after the other.
+        (scale, branch, channel), the channels of all units one after the other; ``outputs`` are
+        what a network makes that makes pictures, as ``images``, and else empty.
         """
         found = {name: values[0] for name, values in self.kept.written[0].items()}
         best, chances = ([few[few == few].tolist() for few in found[name]] for name in CLASSES)
@@ -109,6 +111,9 @@ class View:
             "canvas": self.subject.canvas,
             "images": found["thumbnail"].tobytes(),
             "weights": found["channel_weight"].astype("<f4").tobytes(),
+            "outputs": found["output"].tobytes() if "output" in found else b"",
+            "clipped": found["clipped"].tolist() if "clipped" in found else [],
+            "output": self.subject.output,
             "units": self.subject.described(),
             "classes": classes,
             "probabilities": chances,
@@ -128,7 +133,7 @@ class View:
     @cached_property
     def ds(self) -> xr.Dataset:
         """What was measured, as `skviz.sweep` gives it."""
-        return self.kept.finish().drop_vars(CLASSES)
+        return self.kept.finish().drop_vars([*CLASSES, *OUTPUT], errors="ignore")
 
     def explain(self, near: float, **ask: Any) -> Iterator[float | Payload]:
         """Attribute at all scales, the nearest first; yield shares, and what is found so far."""

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skviz.capture.names import branch_names
 from skviz.plot import labels, style
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def still(ds: xr.Dataset, *, scale: float, unit: str) -> style.InlineFigure:
     ax = made.add_subplot(cells[:, 2])
     weight = root["weight"].sel(unit=unit).dropna("branch")  # (scale, branch)
     looks = style.series(weight.sizes["branch"])
-    names = branch_names(weight["kernel"].values.tolist())
+    names = labels.branches_of(weight["kernel"])
     for name, look, one in zip(names, looks, weight.transpose("branch", ...), strict=True):
         ax.plot(root["scale"], one, label=name, **look | {"marker": ""})
         ax.plot(root["scale"][now], one[now], look["marker"], color=look["color"])

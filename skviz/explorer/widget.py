@@ -190,7 +190,7 @@ class Explorer(Kept):
             pass
         if "number" in self.failure:
             self.failure = {}
-        buffers = [view.payload.pop(name) for name in ("images", "weights")]
+        buffers = [view.payload.pop(name) for name in ("images", "weights", "outputs")]
         self.send({"kind": "point", "number": asked["number"], "point": view.payload}, buffers)
         yield
 

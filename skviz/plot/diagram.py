@@ -112,7 +112,8 @@ def unit_diagram(
     for index, (y, kernel) in enumerate(zip(rows, kernels, strict=True)):
         colour = style.COLOURS[index % len(style.COLOURS)]
         _arrow(ax, (7.2, middle), (9.8, y), colour)
-        _kernel(ax, y, kernel, _taps(module, kernel, kernels.count(kernel)), colour)
+        taps = _taps(module, kernel, kernels.count(kernel))
+        _kernel(ax, y, kernel, chosen.axes, taps, colour)
         _weights(ax, weights[index], (39, y, gate - 42), f"branch {index}", colour, 1 / count)
         _way(ax, (y, gate + 2.6 * index), (end, middle), colour)
     _circle(ax, end, middle, "+")
@@ -228,12 +229,17 @@ def _taps(module: nn.Module, kernel: Kernel | None, branches: int) -> tuple[np.n
 
 
 def _kernel(
-    ax: Axes, y: float, kernel: Kernel | None, taps: tuple[np.ndarray, str] | None, colour: str
+    ax: Axes,
+    y: float,
+    kernel: Kernel | None,
+    axes: int,
+    taps: tuple[np.ndarray, str] | None,
+    colour: str,
 ) -> None:
     """Draw a branch's kernel in its box."""
     _box(ax, 10, y, 23, 7.2, colour)
-    sides = kernel if isinstance(kernel, tuple) else (kernel or 1, kernel or 1)
-    strength = taps[0] if taps else np.zeros(sides[-2:])
+    sides = kernel if isinstance(kernel, tuple) else (kernel or 1,) * axes
+    strength = taps[0] if taps else np.zeros((1, *sides)[-2:])
     cell = 5.4 / max(*strength.shape, 3)
     left, high = 14 - strength.shape[1] * cell / 2, y + strength.shape[0] * cell / 2
     for row, column in np.ndindex(strength.shape):
@@ -242,7 +248,7 @@ def _kernel(
         place = (left + column * cell, high - (row + 1) * cell)
         ax.add_patch(Rectangle(place, cell, cell, facecolor=face, edgecolor="0.6", linewidth=0.4))
     lines = taps[1].split("\n") if taps else []
-    name = kernel_name(kernel) if kernel else "unknown"
+    name = kernel_name(kernel, axes) if kernel else "unknown"
     text: Any = {"va": "center", "fontsize": style.least()}
     ax.text(17.8, y + len(lines), name, weight="bold", **text)
     for number, line in enumerate(lines):

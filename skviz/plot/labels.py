@@ -33,11 +33,16 @@ def scale(value: float) -> str:
 
 def branches(kernel: xr.DataArray) -> list[str]:
     """Name the branches (unit, branch) of several units: by kernel if all agree, else by index."""
-    agreed = []
+    agreed, axes = [], np.unique(kernel.coords.get("axes", 2))
     for branch in range(kernel.sizes["branch"]):
         found = np.unique(kernel.isel(branch=branch).dropna("unit"))
-        agreed.append(float(found[0]) if len(found) == 1 else None)
-    return branch_names(agreed)
+        agreed.append(float(found[0]) if len(found) == len(axes) == 1 else None)
+    return branch_names(agreed, int(axes[0]))
+
+
+def branches_of(kernel: xr.DataArray) -> list[str]:
+    """Name the branches (branch) of one unit."""
+    return branch_names(kernel.values.tolist(), int(kernel.coords.get("axes", 2)))
 
 
 def units(names: Iterable[Any], most: int = 24) -> dict[str, str]:
@@ -82,7 +87,7 @@ def largest_kernel(ds: xr.Dataset, unit: str) -> xr.DataArray:
     """
     weight = stats.channels(ds, unit).rename("weight")
     branch = int(stats.largest(stats.kernels(ds.sel(unit=[unit])))[0])
-    name = branch_names(weight["kernel"].values.tolist())[branch]
+    name = branches_of(weight["kernel"])[branch]
     channels = np.arange(weight.sizes["channel"])
     found = weight.isel(branch=branch).drop_vars("kernel").assign_coords(channel=channels)
     return found.assign_attrs(branch=name, equal=1 / weight.sizes["branch"])

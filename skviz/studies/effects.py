@@ -1,13 +1,16 @@
 """Change the selection of a model and measure what becomes of its answers.
 
 The result is one `xarray.Dataset`. It holds what every study has (`skviz.studies.study`), and
-these, all of them (intervention, unit, image, scale):
+these, all of them (intervention, unit, image, scale); of a model that gives something else than
+logits, only the last:
 
 ========================  ==========================================================
 ``prediction``            index of the predicted class, as a float
 ``probability``           its softmax probability
 ``correct``               1 if it is the category, 0 if not, where both are known
 ``category_probability``  softmax probability of the category, where both are known
+``change``                root mean square, over the numbers that the model gives for an image, of
+                          their difference from what it gives undisturbed; in their units
 ========================  ==========================================================
 
 Words are those of a sweep (`skviz.studies.sweeps`). The first intervention is ``natural``, none
@@ -26,12 +29,13 @@ from torch import Tensor, nn
 
 from skviz.capture.interventions import Ablate, Force, intervene
 from skviz.capture.recording import record
-from skviz.errors import Count, InterventionError, SceneError, entrance
-from skviz.scenes.changes import recombined
+from skviz.errors import Count, InterventionError, SkvizError, entrance
 from skviz.scenes.made import sha256_of, step
 from skviz.studies.keeping import Variable
-from skviz.studies.setting import answers, as_scenes, judge, probabilities
+from skviz.studies.setting import answers, are_logits, as_scenes, judge, probabilities
 from skviz.studies.study import Options, run
+from skviz.studies.swaps import Swap, donor, fitted
+from skviz.studies.sweeps import gives_logits
 
 if TYPE_CHECKING:
     import os
@@ -43,104 +47,9 @@ if TYPE_CHECKING:
     from skviz.scenes.source import Scenes
     from skviz.studies.study import Batch, Study
 
-__all__ = ["effect", "swap"]
+__all__ = ["effect"]
 
 NATURAL, ALL = "natural", "all"
-ROUNDS = 100  # of proportional fitting; two branches are within 1e-6 after about twenty
-
-
-@dataclass(frozen=True)
-class Swap:
-    """Weights that the undisturbed model has for another scene; made by `swap`."""
-
-    scale: float | None
-    background: bool
-    object: bool
-    part: str
-
-
-@entrance
-def swap(
-    *,
-    scale: float | None = None,
-    background: bool = False,
-    object: bool = False,  # noqa: A002 (what is swapped, in the words of the scenes)
-    part: Literal["all", "mean", "pattern"] = "all",
-) -> Swap:
-    """Give each scene the weights that the undisturbed model has for another one.
-
-    "What if the small object got the large object's selection": ``swap(scale=2.0)``. What that
-    costs is about size only as far as it costs more than ``swap(background=True)`` and
-    ``swap(object=True)``, which leave the size as it is. Only `skviz.effect` can do this, because
-    it has the other scenes to hand.
-
-    Parameters
-    ----------
-    scale
-        At which the other scene is shown; by default the same.
-    background
-        The same object on the background of the next scene.
-    object
-        The object of the next scene that shows another category, on this background.
-    part
-        ``"all"`` of the other scene's weights; its ``"mean"`` over channels (and places) for each
-        branch, with the pattern over channels of the scene itself; or its ``"pattern"``, with the
-        mean of the scene itself. Means are moved by one factor for each branch, found by iterative
-        proportional fitting (Deming and Stephan 1940), so that weights still sum to 1.
-
-    Raises
-    ------
-    InterventionError
-        If nothing is swapped, or the part is not known.
-
-    Examples
-    --------
-    >>> import skviz
-    >>> skviz.swap(scale=2.0, part="mean").part
-    'mean'
-    """
-    if scale is None and not background and not object:
-        raise InterventionError("swap with what? give scale=, background=True or object=True")
-    return Swap(None if scale is None else float(scale), background, object, part)
-
-
-def donor(scenes: Scenes, what: Swap) -> Scenes:
-    """Return the scenes that a swap takes its weights from, one for each."""
-    if not (what.background or what.object):
-        return scenes
-    count = len(scenes)
-    following = [(i + 1) % count for i in range(count)] if what.background else []
-    others = [other(scenes.category, i) for i in range(count)] if what.object else []
-    try:
-        return recombined(scenes, backgrounds=following, objects=others)
-    except SceneError as error:
-        raise InterventionError(f"swap cannot be done: {error}") from error
-
-
-def other(category: Sequence[str], place: int) -> int:
-    """Return the next place that has another category."""
-    for apart in range(1, len(category)):
-        following = (place + apart) % len(category)
-        if category[following] != category[place]:
-            return following
-    raise InterventionError("swap(object=True) needs scenes of at least two categories")
-
-
-def fitted(weights: Tensor, like: Tensor) -> Tensor:
-    """Move the mean of each branch to that of others, keeping the pattern; sums stay 1.
-
-    Parameters
-    ----------
-    weights, like
-        (image, branch, channel[, spatial…]), summing to 1 over branches.
-    """
-    aim = like.flatten(2).mean(2)  # (image, branch)
-    found = weights.double().clamp(min=torch.finfo(weights.dtype).tiny)
-    for _ in range(ROUNDS):
-        factor = aim / found.flatten(2).mean(2)
-        found = found * factor.reshape(*aim.shape, *[1] * (weights.dim() - 2))
-        found = found / found.sum(1, keepdim=True)
-    return found.to(weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,9 +78,11 @@ class Answers:
         plan(self.interventions, study.units)  # complain now
         dims = ("intervention", "unit")
         size = (1 + len(self.interventions), 1 + len(study.units))
-        names = answers(study.truth)
-        if study.truth is not None:
-            names["category_probability"] = ("softmax probability of the category", "1")
+        names = {"change": ("root mean square change of what the model gives", "")}
+        if gives_logits(study):
+            names = answers(study.truth)
+            if study.truth is not None:
+                names["category_probability"] = ("softmax probability of the category", "1")
         each = "image scale"
         return {name: Variable(each, dims, size, "f4", *about) for name, about in names.items()}
 
@@ -187,13 +98,14 @@ class Answers:
     def __call__(self, model: nn.Module, batch: Batch) -> dict[str, np.ndarray]:
         """Run the model as it is, and with every intervention."""
         with torch.inference_mode():
-            natural = answer(model(batch.images), batch.truth)
+            output = model(batch.images)
+            natural = answer(output, output, batch.truth)
             given = {what: self.foreign(model, what, batch) for what in self.donors}
             rows = [natural] * (len(batch.units) + 1)
             for steps in plan(self.interventions, batch.units):
                 now = {unit: resolved(what, unit, given) for unit, what in steps.items()}
                 with intervene(model, now, units=batch.units):
-                    rows.append(answer(model(batch.images), batch.truth))
+                    rows.append(answer(model(batch.images), output, batch.truth))
         shape = (len(batch.images), 1 + len(self.interventions), len(batch.units) + 1)
         return {key: np.stack([row[key] for row in rows], 1).reshape(shape) for key in natural}
 
@@ -233,15 +145,19 @@ def effect(
     on_error: Literal["stop", "skip"] = "stop",
     client: Client | None = None,
 ) -> xr.Dataset:
-    """Classify every scene at every scale with the selection of each unit, and of all, changed.
+    """Run every scene at every scale with the selection of each unit, and of all, changed.
 
-    What the selection is worth is a paired difference, ``p.sel(intervention="natural") - p``, where
-    ``p`` is ``ds["category_probability"]``; ``skviz.stats.interval`` gives its interval.
+    What the selection is worth to a classifier is a paired difference,
+    ``p.sel(intervention="natural") - p``, where ``p`` is ``ds["category_probability"]``;
+    ``skviz.stats.interval`` gives its interval. Of other models ``ds["change"]`` says how much the
+    output changes, not whether for the better.
 
     Parameters
     ----------
     model
-        Any classifier with SK units; it comes back as it was, on the device it was on.
+        Any model with SK units that gives logits (image, class) or another tensor (image, …); one
+        that gives several is wrapped, see `skviz.wrap`. It comes back as it was, on the device it
+        was on.
     scenes, scales
         As `skviz.sweep` takes them.
     interventions
@@ -327,10 +243,29 @@ def resolved(what: Any, unit: str, given: dict[Swap, dict[str, list[Tensor]]]) -
     return lambda _: next(calls)
 
 
-def answer(logits: Any, truth: Tensor | None) -> dict[str, np.ndarray]:
-    """Say what the model answers, (image,) each, given logits (image, class)."""
-    found = judge(logits, truth)
+def answer(output: Any, natural: Any, truth: Tensor | None) -> dict[str, np.ndarray]:
+    """Say what the model answers, (image,) each, given logits (image, class) or another tensor."""
+    if not are_logits(output):
+        return {"change": change(output, natural)}
+    found = judge(output, truth)
     if truth is not None:
-        chance = probabilities(logits).cpu().gather(1, truth[:, None])[:, 0]
+        chance = probabilities(output).cpu().gather(1, truth[:, None])[:, 0]
         found["category_probability"] = chance.numpy()
     return found
+
+
+def change(output: Any, natural: Any) -> np.ndarray:
+    """Return the root mean square difference of two outputs, (image, …) each."""
+    if not isinstance(output, Tensor) or not output.is_floating_point():
+        got = str(output.dtype) if isinstance(output, Tensor) else type(output).__name__
+        raise SkvizError(
+            f"expected a model that gives logits (image, class) or a tensor (image, …), got {got}; "
+            "choose one with skviz.wrap(model, forward=lambda model, images: …)"
+        )
+    if output.shape != natural.shape:
+        raise SkvizError(
+            f"the model gave {tuple(natural.shape)}, and {tuple(output.shape)} when its selection "
+            "was changed: these cannot be compared"
+        )
+    difference = (output.double() - natural.double()).reshape(len(output), -1)
+    return difference.square().mean(1).sqrt().cpu().numpy()

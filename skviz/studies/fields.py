@@ -188,7 +188,8 @@ def forced(units: Sequence[Unit]) -> dict[str, dict[str, Any]]:
     kernels = [kernel for kernel in units[0].kernels or () if kernel in shared]
     selections: dict[str, dict[str, Any]] = {NATURAL: {u.name: Tensor.detach for u in units}}
     for kernel in sorted(kernels, key=lambda kernel: kernel if isinstance(kernel, int) else 0):
-        selections[kernel_name(kernel)] = {unit.name: force(kernel=kernel) for unit in units}
+        name = kernel_name(kernel, units[0].axes)
+        selections[name] = {unit.name: force(kernel=kernel) for unit in units}
     return selections
 
 

@@ -19,6 +19,7 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from skviz.capture import Unit
+from skviz.capture.probe import evaluate
 from skviz.errors import SkvizError, UnitError, shown
 from skviz.models import zoo
 from skviz.scenes.cutouts import Objects, place
@@ -190,7 +191,8 @@ def at_rest(model: nn.Module, device: torch.device) -> Iterator[None]:
     training = {module: module.training for module in model.modules()}
     home = next((parameter.device for parameter in model.parameters()), device)
     try:
-        model.eval().to(device)
+        evaluate(model)
+        model.to(device)
         yield
     finally:
         for module, mode in training.items():

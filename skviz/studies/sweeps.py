@@ -14,6 +14,8 @@ The result is one `xarray.Dataset`:
 ``thumbnail``        example, scale, y, x, rgb       the first scenes as they were shown, uint8;
                                                      white where ``problem`` says one was skipped
 ``kernel``           unit, branch                    effective kernel (NaN: no such branch)
+``axes``             unit                            along how many axes kernels run, where that is
+                                                     not two in all units
 ``category``         image                           what the object is
 ``unit_of``          channel                         whose channel it is
 ``index``            channel                         which of that unit's
@@ -122,6 +124,9 @@ class Weights:
             "unit": ("unit", list(labels(study.units)), {"long_name": "unit"}),
             "kernel": (("unit", "branch"), kernels_of(study.units), said),
         }
+        axes = [unit.axes for unit in study.units for _ in range(unit.calls)]
+        if set(axes) != {2}:
+            made["axes"] = ("unit", axes, {"long_name": "axes of the kernels", "units": "1"})
         if self.pictures:
             few = min(EXAMPLES, study.chunk, len(study.scenes))
             made["example"] = ("example", list(study.scenes.ids[:few]), {"long_name": "image"})

@@ -5,7 +5,7 @@ import gzip
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import skviz
 from skviz.errors import SkvizError
 from skviz.explorer.live import PROTOCOLS
-from skviz.models.nn import SKAttention
+from skviz.models.nn import SKAttention, SKConv
 from tests.browser.conftest import barriers
 
 OBJECTS = ["bus", "penguin", "tractor", "bell", "fish"]
@@ -368,3 +368,40 @@ def test_a_network_that_gives_other_numbers_than_torch_is_not_shown(path, browse
         page.keyboard.press("End")
         expect(page.locator(".readout")).to_have_text("1.50")
         expect(page.get_by_label("Object", exact=True)).to_be_disabled()
+
+
+@pytest.mark.parametrize("times", [1, 4])
+def test_what_a_restoration_network_makes_is_torchs(tmp_path, browser, times):
+    class Restoration(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sk, self.last = SKConv(3, groups=1), nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = x + self.last(self.sk(x))
+            return nn.functional.interpolate(y, scale_factor=float(times)) if times > 1 else y
+
+    torch.manual_seed(0)
+    model, few = Restoration().eval(), skviz.objects(category="bus", family="noto")
+    explorer = skviz.explore(model, few, scales=[0.5, 1.0, 1.5], canvas=128)
+    explorer.wait()
+    shown = {1: 128, 4: 256}[times]
+    said = f"{128 * times} × {128 * times}" + (", shown as 256 × 256" if times > 1 else "")
+    path = explorer.save(tmp_path / "page.html", live=True)
+    explorer.close()
+    with opened(browser, path.as_uri()) as page:
+        expect(page.locator(".status")).to_have_text(LIVE, timeout=30000)
+        for force in (None, "3×3"):
+            if force:
+                page.get_by_label("Weights").select_option(force)
+            numbers(page)
+            expect(page.locator(".output figcaption")).to_contain_text(f"makes of it, {said}")
+            expect(page.locator(".classes")).to_be_hidden()
+            script = f"c => [...c.getContext('2d').getImageData(0, 0, {shown}, {shown}).data]"
+            flat = page.locator(".output canvas").evaluate(script)
+            seen = torch.tensor(flat).reshape(shown, shown, 4)[..., :3]
+            forced = {"sk": skviz.force(branch=0)}
+            with torch.no_grad(), skviz.intervene(model, forced) if force else nullcontext():
+                made = model(skviz.place(few, canvas=128)[:1].render(1.0))
+            made = nn.functional.interpolate(made, (shown, shown), mode="area").clamp(0, 1)
+            assert float(abs(seen - 255 * made[0].permute(1, 2, 0)).max()) <= 1.01

@@ -31,6 +31,16 @@ test("weights and pictures are those of their scale, unit, branch and channel", 
   assert.deepEqual([...grid.picture(1).data.slice(0, 8)], [12, 13, 14, 255, 15, 16, 17, 255]);
 });
 
+test("what a network makes that makes pictures is said and is its own", () => {
+  const outputs = Uint8Array.from({length: 2 * 48}, (_, i) => i);
+  const seen = measured(PENGUIN, [0.5, 1], [0.4, 0.5], {outputs, output: 4, clipped: [0, 0.25]});
+  assert.deepEqual([...seen.made(1).data.slice(0, 4), seen.made(1).width], [48, 49, 50, 255, 4]);
+  assert.equal(state.outputCaption({seen, index: 0}), "what the network makes of it, 4 × 4");
+  assert.match(state.outputCaption({seen: {...seen, output: 8}, index: 1}), /8 × 8, shown as 4 × 4; 25 % of its numbers are outside 0 to 1/);
+  assert.equal(grid.made, null);
+  assert.equal(measured(PENGUIN, [1], [0.5], {outputs: new DataView(new ArrayBuffer(0))}).made, null);
+});
+
 test("what is measured as it is asked is shown as it is", () => {
   const view = moment({wish: asked(PENGUIN, 2)});
   assert.deepEqual([view.seen, view.index, view.why, view.grid], [grid, 2, undefined, grid]);

@@ -235,14 +235,16 @@ def test_names_are_short_and_never_the_same():
 
 
 @pytest.mark.parametrize(
-    ("kernels", "names"),
+    ("kernels", "axes", "names"),
     [
-        ([3, 5], ["3×3", "5×5"]),
-        ([3.0, float("nan"), 5.0], ["3×3", "branch 1", "5×5"]),
-        ([5, 3, 5], ["branch 0 (5×5)", "3×3", "branch 2 (5×5)"]),
-        ([(1, 7), (7, 1)], ["1×7", "7×1"]),
-        ([None, None], ["branch 0", "branch 1"]),
+        ([3, 5], 2, ["3×3", "5×5"]),
+        ([3.0, float("nan"), 5.0], 2, ["3×3", "branch 1", "5×5"]),
+        ([5, 3, 5], 2, ["branch 0 (5×5)", "3×3", "branch 2 (5×5)"]),
+        ([(1, 7), (7, 1)], 2, ["1×7", "7×1"]),
+        ([None, None], 2, ["branch 0", "branch 1"]),
+        ([3, 7.0, 3], 1, ["branch 0 (3)", "7", "branch 2 (3)"]),
+        ([3, (1, 5, 5)], 3, ["3×3×3", "1×5×5"]),
     ],
 )
-def test_branches_have_names_that_tell_them_apart(kernels, names):
-    assert branch_names(kernels) == names
+def test_branches_have_names_that_tell_them_apart(kernels, axes, names):
+    assert branch_names(kernels, axes) == names

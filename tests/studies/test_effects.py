@@ -11,7 +11,8 @@ from skviz.capture.interventions import force
 from skviz.errors import SkvizError, UnitError
 from skviz.models.nn import SKNet, split
 from skviz.models.zoo import Card
-from skviz.studies.effects import effect, fitted, swap
+from skviz.studies.effects import effect
+from skviz.studies.swaps import fitted, swap
 
 SCALES = [0.5, 1.0, 2.0]
 UNITS = ["stage1.0.sk", "stage2.0.sk"]

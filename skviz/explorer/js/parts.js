@@ -1,6 +1,6 @@
 // The parts of the view: each has a `node`, and is drawn from a `view` (see `look` in state.js).
 
-import {branchesOf, captionOf, clamp, frameOf, mainBranch, shortened, signed, weightIn} from "./state.js";
+import {branchesOf, captionOf, clamp, frameOf, mainBranch, outputCaption, shortened, signed, weightIn} from "./state.js";
 
 const MANY = 8; // units, above which rows are low and names short
 const SPACE = ["svg", "path", "line", "circle", "text", "g"];
@@ -104,6 +104,19 @@ export function scenePart(act) {
     frame.classList.toggle("stale", Boolean(view.why));
     for (const [edge, value] of Object.entries(edges ?? {})) frame.style[edge] = `${value}%`;
     part.caption.textContent = captionOf(view, act.wish());
+  };
+  return part;
+}
+
+/** The picture that a network makes of the scene, if it makes one. */
+export function outputPart() {
+  const part = pictureOf("what the network makes of the scene");
+  part.node.classList.add("output");
+  part.draw = (view) => {
+    part.node.hidden = !view.seen.made;
+    if (part.node.hidden) return;
+    paint(part.canvas, view.seen.made(view.index));
+    part.caption.textContent = outputCaption(view);
   };
   return part;
 }

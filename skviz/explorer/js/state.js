@@ -21,10 +21,9 @@ export async function unpacked(text) {
 }
 
 /** Turn what `skviz.explorer.model.measure` gives into pictures and weights that can be asked for. */
-export function decode(payload, images = payload.images, floats = payload.weights) {
-  const {scales, canvas: side} = payload;
+export function decode(payload, images = payload.images, floats = payload.weights, outputs = payload.outputs) {
+  const {scales} = payload;
   const flat = new Float32Array(bytes(floats).slice().buffer); // (scale, branch, channel of all units)
-  const rgb = bytes(images); // (scale, y, x, rgb)
   const all = payload.units.reduce((sum, unit) => sum + unit.channels, 0);
   const branches = flat.length / scales.length / all;
   let start = 0;
@@ -39,7 +38,15 @@ export function decode(payload, images = payload.images, floats = payload.weight
       unit.branches.map((_, branch) => weights(index, branch).reduce((a, b) => a + b) / unit.channels));
     return {...unit, weights, means};
   });
-  const picture = (index) => {
+  return {...payload, units, picture: squares(images, scales.length), made: outputs?.byteLength ? squares(outputs, scales.length) : null,
+    unit: (name) => units.find((unit) => unit.name === name)};
+}
+
+/** Square pictures, one after the other, (scale, y, x, rgb): a function that gives one. */
+function squares(images, count) {
+  const rgb = bytes(images);
+  const side = Math.sqrt(rgb.length / count / 3);
+  return (index) => {
     const data = new Uint8ClampedArray(side * side * 4);
     for (let from = index * side * side * 3, to = 0; to < data.length; to += 4) {
       for (let c = 0; c < 3; c++) data[to + c] = rgb[from++];
@@ -47,7 +54,6 @@ export function decode(payload, images = payload.images, floats = payload.weight
     }
     return {data, width: side, height: side};
   };
-  return {...payload, units, picture, unit: (name) => units.find((unit) => unit.name === name)};
 }
 
 // --- one moment ---
@@ -112,6 +118,13 @@ export function captionOf({seen, index}, other = seen.setting) {
     ...differs.filter((key) => key !== "only" && setting[key] !== "").map((key) => `${LABELS[key]} ` +
       (key === "position" ? setting[key].map((at) => Math.round(at * seen.canvas)).join(", ") + " px" : setting[key])),
   ].join(", ");
+}
+
+/** Name what a network makes of what is seen, where that is a picture. */
+export function outputCaption({seen, index}) {
+  const [{width}, beyond] = [seen.made(index), seen.clipped[index]];
+  return `what the network makes of it, ${seen.output} × ${seen.output}` + (width === seen.output ? "" : `, shown as ${width} × ${width}`) +
+    (beyond > 0 ? `; ${beyond < 0.01 ? "less than 1 %" : percent(beyond)} of its numbers are outside 0 to 1, and clipped` : "");
 }
 
 /** The Python that measures what is seen. */

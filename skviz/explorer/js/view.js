@@ -5,7 +5,7 @@
 
 import {SETTING, captionOf, clamp, close, decode, ghostOf, look, mapCaption, mapOf, nearest, painted, placed, program, same,
   sentence, trouble} from "./state.js";
-import {classesPart, legendPart, node, onKeys, paint, pictureOf, scenePart, unitsPart} from "./parts.js";
+import {classesPart, legendPart, node, onKeys, outputPart, paint, pictureOf, scenePart, unitsPart} from "./parts.js";
 import {curvePart, profilePart} from "./charts.js";
 import {verdictPart} from "./verdicts.js";
 import {controlsPart, show} from "./controls.js";
@@ -129,7 +129,7 @@ export function render({model, el}) {
   };
 
   // Parts.
-  const [scene, classes, units, curve, legend] = [scenePart(act), classesPart(), unitsPart(act), curvePart(act), legendPart(act)];
+  const [scene, output, classes, units, curve, legend] = [scenePart(act), outputPart(), classesPart(), unitsPart(act), curvePart(act), legendPart(act)];
   const [profile, verdict] = [profilePart(() => draw(), pointAt), verdictPart()];
   const [map, kept, keptMap] = ["attribution: orange for, blue against", "the pinned scene", "attribution of the pinned scene"].map(pictureOf);
   const refine = node("button", {onclick: () => send({kind: "refine"})}, "Refine");
@@ -174,7 +174,7 @@ export function render({model, el}) {
   const save = (format) => node("button", {"aria-label": `save as ${format}`, onclick: () => send({kind: "save", format: `.${format}`})}, format.toUpperCase());
   const saves = node("span", {class: "saves", role: "group", "aria-label": "save"}, "Save", ...["pdf", "svg", "png", "html"].map(save));
   const body = node("div", {class: "body"},
-    node("div", {class: "left"}, node("div", {class: "pictures"}, scene.node, map.node, kept.node, keptMap.node),
+    node("div", {class: "left"}, node("div", {class: "pictures"}, scene.node, output.node, map.node, kept.node, keptMap.node),
       node("div", {class: "slide"}, node("span", {}, "scale"), slider, readout, play), limits, classes.node),
     node("div", {class: "middle"}, node("h2", {}, "Branch weights, unit by unit"), legend.node, units.node, said, verdict.node),
     node("div", {class: "right"}, heading, curve.node, profile.node));
@@ -265,7 +265,7 @@ export function render({model, el}) {
       look: (label) => ({style: `background-color: ${colourOf(label)}`, "data-look": (colours.get(label) ?? 0) % 3}),
       unit: seen.unit(get("unit")) ?? seen.units[Math.floor(seen.units.length / 2)]});
     view.found = get("method") ? mapOf(get("maps"), view, {...wish(), unit: view.unit.name}) : null;
-    for (const part of [legend, scene, classes, units, curve, profile, verdict]) part.draw(view);
+    for (const part of [legend, scene, output, classes, units, curve, profile, verdict]) part.draw(view);
     drawMaps();
     kept.node.hidden = !pinned;
     if (pinned) {

@@ -104,12 +104,26 @@ async function run(image, setting) {
     }
     first += unit.channels;
   }
+  if (out.logits.dims.length !== 2) return {weights, classes: [], probabilities: [], ...(told.output ? madeOf(out.logits.data) : {})};
   const logits = Array.from(out.logits.data);
   const highest = Math.max(...logits);
   const chances = logits.map((logit) => Math.exp(logit - highest));
   const total = chances.reduce((sum, one) => sum + one, 0);
   const order = [...chances.keys()].sort((a, b) => chances[b] - chances[a]).slice(0, TOP);
   return {weights, classes: order, probabilities: order.map((i) => chances[i] / total)};
+}
+
+/** What a network makes that makes pictures, (channel, y, x), at the side at which it is shown; and the share beyond 0…1. */
+function madeOf(data) {
+  const {output: side, shown} = told;
+  const output = new Float32Array(3 * shown ** 2);
+  let beyond = 0;
+  data.forEach((value, i) => {
+    const [channel, y, x] = [Math.floor(i / side ** 2), Math.floor(i / side) % side, i % side].map((at, axis) => (axis ? Math.floor((at * shown) / side) : at));
+    output[(channel * shown + y) * shown + x] += value * (shown / side) ** 2;
+    if (value < 0 || value > 1) beyond += 1;
+  });
+  return {output, clipped: beyond / data.length};
 }
 
 /** Turn an image (channel, y, x) in 0…1 into bytes (y, x, channel). */
@@ -126,14 +140,16 @@ function payloadOf(setting, scene, scales, found) {
   const images = new Uint8Array(scales.length * 3 * canvas ** 2);
   const weights = new Float32Array(found.length * found[0].weights.length);
   const area = canvas ** 2;
+  const outputs = new Uint8Array(found.reduce((sum, one) => sum + (one.output?.length ?? 0), 0));
   found.forEach((one, index) => {
     bytesOf(one.image, images.subarray(3 * index * area));
+    if (one.output) bytesOf(one.output, outputs.subarray(index * one.output.length));
     weights.set(one.weights, index * one.weights.length);
   });
   const seen = new Set(found.flatMap((one) => one.classes));
   const {truth} = items.get(setting.item);
   return {
-    scales, canvas, images, weights, units, setting, frame: scene.frame, changed: scene.grid, truth,
+    scales, canvas, images, weights, outputs, clipped: found.map((one) => one.clipped), output: told.output, units, setting, frame: scene.frame, changed: scene.grid, truth,
     classes: found.map((one) => one.classes), probabilities: found.map((one) => one.probabilities),
     names: Object.fromEntries([...seen].map((i) => [i, categories ? categories[i] : `class ${i}`])),
   };
