@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -46,8 +47,6 @@ from skviz.scenes.made import images_hash
 from skviz.studies.setting import as_scenes, at_rest, category_index, described, increasing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from skviz.scenes.source import Scenes
 
 __all__ = ["attribute"]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from skviz.attribution.targets import BranchWeight, Category, Classes, Difference
+from skviz.capture.kernels import Kernel
 from skviz.errors import entrance
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from skviz.capture import Unit
-    from skviz.capture.kernels import Kernel
 
 __all__ = ["branch", "category", "classes", "difference", "every_branch"]
 

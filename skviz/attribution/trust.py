@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -44,8 +45,6 @@ from skviz.studies.setting import as_scenes, at_rest, category_index
 from skviz.studies.untrained import calibrate, reinitialise
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from skviz.attribution.targets import Target
 
 __all__ = ["faithfulness"]

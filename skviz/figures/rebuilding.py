@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from importlib.metadata import version
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 import torch
+from torch import nn
 
 import skviz
 from skviz import plot
@@ -22,11 +24,9 @@ from skviz.scenes.cutouts import objects, place
 from skviz.scenes.photographs import Photographs, photographs
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Sequence
 
     from matplotlib.figure import Figure
-    from torch import nn
 
 __all__ = ["reproduce"]
 

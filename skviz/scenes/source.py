@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import torch
+from torch import Tensor
 
 from skviz.errors import SceneError, Side, entrance
 from skviz.scenes import changes
@@ -17,10 +19,7 @@ from skviz.scenes.reading import UnusableError, each, usable
 from skviz.scenes.ready import Enlarged, Ready, Rendered, Shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy as np
-    from torch import Tensor
 
     from skviz.scenes.layers import Layers
 

@@ -16,6 +16,8 @@ scenes (`skviz.scenes.changes`). ``skviz.stats.compare`` tests the one against t
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,9 +25,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 import xarray as xr
+from torch import nn
 from tqdm import tqdm
 
 from skviz import stats
+from skviz.capture import Unit
 from skviz.capture.interventions import intervene
 from skviz.capture.recording import record
 from skviz.errors import Count, SkvizError, entrance
@@ -36,13 +40,11 @@ from skviz.studies.sweeps import Weights
 from skviz.studies.untrained import untrained
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator
 
-    from distributed import Client
-    from torch import Tensor, nn
+    from distributed import Client  # noqa: TC004 (optional)
+    from torch import Tensor
 
-    from skviz.capture import Unit
     from skviz.scenes.source import Scenes
 
 __all__ = ["CLAIM", "controls"]

@@ -16,14 +16,17 @@ at all, the same for every unit; the last unit is ``all``, all of them together.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
+import xarray as xr
 from torch import Tensor, nn
 
+from skviz.capture import Unit
 from skviz.capture.interventions import Ablate, Force, intervene
 from skviz.capture.recording import record
 from skviz.errors import Count, InterventionError, SceneError, entrance
@@ -34,12 +37,8 @@ from skviz.studies.setting import answers, as_scenes, judge, probabilities
 from skviz.studies.study import Options, run
 
 if TYPE_CHECKING:
-    import os
+    from distributed import Client  # noqa: TC004 (optional)
 
-    import xarray as xr
-    from distributed import Client
-
-    from skviz.capture import Unit
     from skviz.scenes.source import Scenes
     from skviz.studies.study import Batch, Study
 

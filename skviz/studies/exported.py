@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import warnings
+from collections.abc import Iterable
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib.util import find_spec
 from io import StringIO
@@ -20,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skviz.capture import units_of
+from skviz.capture import Unit, units_of
 from skviz.capture.recording import record
 from skviz.capture.tape import is_changed
 from skviz.capture.watching import Watch, Watching
@@ -30,10 +32,9 @@ from skviz.models.wrapped import Wrapped
 from skviz.studies.setting import as_scenes, at_rest, canvas_of, choose, described
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-    from skviz.capture import Unit, Units
+    from skviz.capture import Units
     from skviz.capture.tape import Made
     from skviz.scenes.source import Scenes
     from skviz.studies.study import Study

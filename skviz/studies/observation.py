@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+import xarray as xr
+from torch import nn
 
+from skviz.capture import Unit
 from skviz.errors import entrance
 from skviz.scenes.properties import PROPERTIES, of_mask, properties
 from skviz.studies.setting import as_scenes
 from skviz.studies.sweeps import sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from torch import Tensor
 
-    import xarray as xr
-    from torch import Tensor, nn
-
-    from skviz.capture import Unit
     from skviz.scenes.source import Scenes
 
 __all__ = ["readings"]

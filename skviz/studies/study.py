@@ -322,6 +322,8 @@ def run(
     shown = as_scenes(model, scenes)
     study = Study(model, shown, checked(scales, shown), measure, options)
     store, client = options.store, options.client
+    if not (client is None or hasattr(client, "register_plugin")):
+        raise DataError(f"client must be a Client of Dask, got {type(client).__name__}")
     if client is not None and store is None:
         raise DataError("client is for a study into a store, which all workers see; give store=")
     kept = Memory() if store is None else Disk(folder(store))

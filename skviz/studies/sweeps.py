@@ -27,13 +27,18 @@ unit.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
+import xarray as xr
+from torch import nn
 
+from skviz.capture import Unit
 from skviz.capture.recording import record, spatial_mean
 from skviz.errors import Count, SkvizError, entrance
 from skviz.models import device as devices
@@ -43,14 +48,9 @@ from skviz.studies.setting import SCALES, answers, are_logits, at_rest, judge, l
 from skviz.studies.study import Options, run
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterable, Sequence
+    from distributed import Client  # noqa: TC004 (optional)
+    from torch import Tensor
 
-    import xarray as xr
-    from distributed import Client
-    from torch import Tensor, nn
-
-    from skviz.capture import Unit
     from skviz.studies.study import Batch, Study
 
 __all__ = ["SCALES", "Weights", "sweep"]
