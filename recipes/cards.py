@@ -11,7 +11,7 @@ import skviz
 from recipes.train import Training
 from recipes.train_objects import Recipe
 from skviz import stats
-from skviz.models.zoo import Card
+from skviz.models.card import Card
 from skviz.scenes import cutouts
 from skviz.scenes.backgrounds import HELD_OUT_BACKGROUNDS, crops, real_backgrounds
 from skviz.scenes.cutouts import place

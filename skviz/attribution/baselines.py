@@ -7,8 +7,6 @@ from torch import Tensor
 
 from skviz.errors import AttributionError
 
-__all__ = ["checked_mask", "make_baselines"]
-
 
 def make_baselines(
     asked: str | float | Tensor,

@@ -13,14 +13,6 @@ from skviz.attribution.job import FLOOR, Job, not_negative, positive
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = [
-    "gradient_shap",
-    "input_x_gradient",
-    "integrated_gradients",
-    "saliency",
-    "smoothgrad",
-]
-
 # Of integrated gradients: parts of the line at first, how often they may be halved, steps in each.
 PARTS, MOST_HALVINGS, NODES = 8, 5, 4
 # A part may be off by this share of the target's change: with some 60 parts, whose signs differ,

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from skviz.attribution.probe import Probe
 
-__all__ = ["Job", "completeness_error", "not_negative", "positive"]
-
 CANCELS, FLOOR = 0.01, 1e-4  # the least that an error is compared with, see `completeness_error`
 # Takes indices of images and of samples, (R,) each; returns points (R, 3, H, W) and their factors.
 Draw = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | float]]

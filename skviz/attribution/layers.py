@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from skviz.capture import Unit
     from skviz.capture.kernels import Kernel
 
-__all__ = ["deep_lift", "grad_cam", "guided_backprop"]
-
 
 def grad_cam(
     job: Job,

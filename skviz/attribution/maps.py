@@ -49,8 +49,6 @@ from skviz.studies.setting import as_scenes, at_rest, category_index, described,
 if TYPE_CHECKING:
     from skviz.scenes.source import Scenes
 
-__all__ = ["attribute"]
-
 MOST_ERROR = 0.05
 HALF = (torch.float16, torch.bfloat16)
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["COMPLETE", "METHODS", "check_options"]
-
 METHODS: dict[str, Callable[..., Tensor]] = {
     function.__name__: function
     for function in (

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from skviz.attribution.job import Job
 
-__all__ = ["feature_ablation", "occlusion"]
-
 
 def occlusion(job: Job, *, window: int | None = None, stride: int | None = None) -> Tensor:
     """Change of each target when a square is covered (Zeiler and Fergus 2014).

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-__all__ = ["Probe", "rows_that_fit"]
-
 MOST_ROWS = 64  # beyond this a pass is not faster, but needs more memory
 CLOSE = 1e-4  # distance from one at which weights may have been put there by an intervention
 BUDGET = 2 * 2**30  # bytes of activations that one pass may keep

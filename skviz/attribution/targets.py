@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from skviz.capture import Unit, Units
     from skviz.capture.kernels import Kernel
 
-__all__ = ["BranchWeight", "Category", "Classes", "Difference", "Target", "resolve", "target_said"]
-
 
 class Target(Protocol):
     """One number per image that a model computes on its way."""

@@ -47,8 +47,6 @@ from skviz.studies.untrained import calibrate, reinitialise
 if TYPE_CHECKING:
     from skviz.attribution.targets import Target
 
-__all__ = ["faithfulness"]
-
 ORDERS = ("attribution", "random")
 
 

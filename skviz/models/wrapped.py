@@ -14,8 +14,6 @@ from skviz.models.card import Card
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Wrapped", "wrap"]
-
 CANVAS = 224  # of networks that were trained on ImageNet
 INNER = "wrapped"
 

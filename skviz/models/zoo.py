@@ -26,8 +26,6 @@ from skviz.models.card import Card
 from skviz.models.nn import SKNet
 from skviz.models.wrapped import wrap
 
-__all__ = ["Card", "load", "names", "save"]
-
 HEADER = "skviz"
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 LONGEST = 10**8  # bytes of a header, as safetensors has it

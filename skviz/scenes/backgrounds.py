@@ -16,8 +16,6 @@ from skviz.assets import names_in, read_image
 from skviz.errors import SceneError
 from skviz.scenes.ready import Enlarged
 
-__all__ = ["crops", "fractal", "gradient", "named", "procedural", "real_backgrounds", "texture"]
-
 HELD_OUT_BACKGROUNDS = ("forest", "gravel", "lobby", "sky", "venice")
 
 OCTAVES = (3, 6, 12, 24, 48)

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from skviz.scenes.source import Scenes, Source
 
-__all__ = ["CONTROL_SCENES", "changed", "recombined"]
-
 KNOWN = (
     "this changes the object, so it needs scenes that know it: skviz.place, or "
     "skviz.photographs(…, masks=…).cut_out()"

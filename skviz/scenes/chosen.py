@@ -14,8 +14,6 @@ from skviz.scenes.made import Made, step
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Chosen", "Listed"]
-
 
 class Chosen:
     """Several things with names, of which some can be chosen."""

@@ -17,8 +17,6 @@ from skviz.scenes.ready import Ready, check_scale, rounded
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["VISIBLE", "Layers"]
-
 VISIBLE = 0.02  # alpha below which a pixel is not part of the object
 SLACK = 1e-3  # pixels by which rounding may put an object off its canvas
 TENSORS = ("objects", "backgrounds", "reference", "centre")

@@ -13,8 +13,6 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Made", "content_of", "images_hash", "plain", "sha256_of", "step"]
-
 Made = tuple[dict[str, Any], ...]
 
 

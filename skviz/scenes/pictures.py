@@ -23,8 +23,6 @@ from skviz.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["MEMORY", "as_mask", "as_picture", "checked_images", "opened"]
-
 COLOURED = 0.1  # more difference between channels than JPEG makes of grey
 FEWEST = 2**21  # pixels that are left of a larger picture
 DECODED, NUMBERS = 4, 36  # bytes that a pixel takes as Pillow has it, and on its way to floats

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from skviz.scenes.layers import Layers
 
-__all__ = ["READERS", "Files", "Reader", "UnusableError", "each", "usable"]
-
 T = TypeVar("T")
 READERS = min(16, os.cpu_count() or 1)  # threads that decode files
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from skviz.scenes.layers import Layers
 
-__all__ = ["Enlarged", "Ready", "Rendered", "Shown", "Still", "check_scale", "rounded"]
-
 
 class Ready:
     """N scenes in memory, on a device; also a source of them.

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from skviz.scenes.layers import Layers
 
-__all__ = ["CANVAS", "Scenes", "Source"]
-
 CANVAS = 96  # pixels, of scenes for a network that does not say what it wants
 
 

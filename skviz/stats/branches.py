@@ -4,8 +4,6 @@ import xarray as xr
 
 from skviz.errors import SkvizError, entrance
 
-__all__ = ["channels"]
-
 
 @entrance
 def channels(ds: xr.Dataset, unit: str) -> xr.DataArray:

@@ -14,17 +14,6 @@ import xarray as xr
 from skviz.errors import SkvizError, entrance
 from skviz.stats.intervals import clusters, estimate
 
-__all__ = [
-    "attention_difference",
-    "compare",
-    "ends",
-    "expected_kernel",
-    "holm",
-    "largest",
-    "paired",
-    "shift",
-]
-
 MARGIN, PART = 0.02, 0.25  # what is called the same: within the smaller of it and this part
 LEVEL = 0.05  # of tests
 

@@ -9,8 +9,6 @@ import xarray as xr
 
 from skviz import stats
 
-__all__ = ["Moments", "summary"]
-
 
 @dataclass(frozen=True, eq=False)
 class Moments:

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from skviz.studies.disk import Disk
     from skviz.studies.study import Study
 
-__all__ = ["spread"]
-
 
 class Workshop(WorkerPlugin):
     """A study on a worker: its model is made when the worker starts, and runs one task at a time.

@@ -47,8 +47,6 @@ if TYPE_CHECKING:
 
     from skviz.scenes.source import Scenes
 
-__all__ = ["CLAIM", "controls"]
-
 CLAIM = "object"
 NAMES = {
     "attention_difference": ("attention difference", "1"),

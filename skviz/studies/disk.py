@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
     from skviz.studies.study import Study
 
-__all__ = ["Disk"]
-
 KEPT_BY_OTHERS = (STORE, "coordinates")  # attributes that are the store's own, and xarray's
 
 

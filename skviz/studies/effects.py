@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from skviz.scenes.source import Scenes
     from skviz.studies.study import Batch, Study
 
-__all__ = ["effect", "swap"]
-
 NATURAL, ALL = "natural", "all"
 ROUNDS = 100  # of proportional fitting; two branches are within 1e-6 after about twenty
 

@@ -36,8 +36,6 @@ from skviz.studies.sweeps import sweep
 if TYPE_CHECKING:
     from skviz.scenes.source import Scenes
 
-__all__ = ["factorial"]
-
 PART = 32  # scenes that are in memory at once, in all cells
 
 

@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from skviz.scenes.source import Scenes
     from skviz.studies.study import Study
 
-__all__ = ["answer", "to_onnx"]
-
 CLOSE = 1e-5
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 

@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
     from skviz.studies.study import Batch, Study
 
-__all__ = ["receptive_field"]
-
 SHARES = (0.5, 0.95)
 NATURAL = "natural"
 

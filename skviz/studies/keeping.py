@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from skviz.studies.study import Study
 
-__all__ = ["EXAMPLES", "Memory", "Variable", "with_hash"]
-
 EXAMPLES = 4  # images that are kept as they were shown
 
 

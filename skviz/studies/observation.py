@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from skviz.scenes.source import Scenes
 
-__all__ = ["readings"]
-
 PART = 128  # scenes that are in memory at once
 OF_MASK = {
     "coverage": "share of the picture that is object",

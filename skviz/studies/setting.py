@@ -32,11 +32,6 @@ if TYPE_CHECKING:
 
     from skviz.capture import Units
 
-__all__ = [
-    "SCALES", "answers", "as_scenes", "at_rest", "canvas_of", "category_index", "checked", "choose",
-    "described", "increasing", "judge", "labels", "probabilities", "provenance",
-]  # fmt: skip
-
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 PICTURES = (
     str,

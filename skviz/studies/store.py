@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from zarr.core.buffer import Buffer
 
-__all__ = ["load", "save"]
-
 DONE = "done"
 LAYOUT = 2  # of a store, written into it
 STORE = "store"  # the attribute that says so

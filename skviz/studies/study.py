@@ -52,8 +52,6 @@ if TYPE_CHECKING:
     from skviz.scenes.ready import Ready
     from skviz.scenes.source import Scenes
 
-__all__ = ["Batch", "Measure", "Options", "Study", "run"]
-
 OWN = {
     "area": Variable("image", (), (), "f4", "share of the scene that is object at scale 1", "1"),
     "content": Variable("image", (), (), "u8", "64 bits of the sha256 of the image", "1", 0),

@@ -44,7 +44,7 @@ from skviz.errors import Count, SkvizError, entrance
 from skviz.models import device as devices
 from skviz.studies.exported import answer
 from skviz.studies.keeping import EXAMPLES, Variable
-from skviz.studies.setting import SCALES, answers, are_logits, at_rest, judge, labels
+from skviz.studies.setting import answers, are_logits, at_rest, judge, labels
 from skviz.studies.study import Options, run
 
 if TYPE_CHECKING:
@@ -52,8 +52,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from skviz.studies.study import Batch, Study
-
-__all__ = ["SCALES", "Weights", "sweep"]
 
 EACH = "image scale"
 WHITE = 255  # where there is no picture

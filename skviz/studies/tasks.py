@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from skviz.scenes.source import Scenes
 
-__all__ = ["ahead", "batch_size"]
-
 AHEAD = 2  # batches of scenes that wait, ready, for the model
 PIXELS = 2**17  # of a batch on a CPU: 64 of 32², 8 of 96², 2 of 224²
 
