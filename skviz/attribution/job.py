@@ -88,6 +88,7 @@ class Job:
             images=self.images[images],
             baselines=self.baselines.expand(-1, len(self.images), -1, -1, -1)[:, images],
             change=self.change[targets][:, images],
+            mask=None if self.mask is None else self.mask[images],
             seeds=tuple(self.seeds[index] for index in images.tolist()),
         )
 
@@ -156,17 +157,3 @@ def completeness_error(maps: Tensor, change: Tensor) -> Tensor:
     exact = maps.double()
     size = change.abs().maximum(CANCELS * exact.sum(2).abs().sum((2, 3))).clamp(min=FLOOR)
     return (exact.sum((2, 3, 4)) - change).abs() / size
-
-
-def positive(name: str, value: int) -> int:
-    """Return the value, or raise `AttributionError` unless it is a positive whole number."""
-    if not isinstance(value, int) or value < 1:
-        raise AttributionError(f"{name} must be a positive whole number, got {value!r}")
-    return value
-
-
-def not_negative(noise: float) -> float:
-    """Return the noise, or raise `AttributionError` unless it is a standard deviation."""
-    if not isinstance(noise, int | float) or not noise >= 0:
-        raise AttributionError(f"noise must be a standard deviation, 0 or more, got {noise!r}")
-    return noise

@@ -57,6 +57,12 @@ class Probe(nn.Module):
         values = [target.value(logits, weights, image) for target in self.targets]
         return [v.to(torch.promote_types(v.dtype, torch.float32)) for v in values]
 
+    def evaluate(self, images: Tensor, rows: int) -> Tensor:
+        """Return the targets' values without gradients, (T, image), in float64, some at a time."""
+        everyone = torch.arange(len(images), device=images.device)
+        with torch.no_grad():
+            return torch.cat([self(images[some], some) for some in everyone.split(rows)]).T.double()
+
     def implied(self, values: Sequence[Tensor]) -> dict[int, list[int]]:
         """Name the targets whose gradient is minus the sum of others': a unit's weights sum to one.
 

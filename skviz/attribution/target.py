@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from skviz.attribution.targets import BranchWeight, Category, Classes, Difference
+from skviz.attribution.targets import Asked
 from skviz.capture.kernels import Kernel
 from skviz.errors import entrance
 
@@ -22,7 +22,7 @@ def branch(
     kernel: Kernel | None = None,
     branch: int | None = None,
     channels: Sequence[int] | None = None,
-) -> BranchWeight:
+) -> Asked:
     """Target the mean weight of one branch of a unit.
 
     Parameters
@@ -35,30 +35,31 @@ def branch(
     channels
         Only these; by default the mean over all.
     """
-    return BranchWeight(unit, kernel, branch, None if channels is None else tuple(channels))
+    chosen = None if channels is None else tuple(channels)
+    return Asked("branch", unit, kernel, branch, chosen)
 
 
 @entrance
-def difference(unit: str) -> Difference:
+def difference(unit: str) -> Asked:
     """Target the weight of a unit's largest kernel minus that of its smallest (section 4.4)."""
-    return Difference(unit)
+    return Asked("difference", unit)
 
 
-def category() -> Category:
+def category() -> str:
     """Target the true class of each image."""
-    return Category()
+    return "category"
 
 
 @entrance
-def classes(numbers: Sequence[int]) -> Classes:
+def classes(numbers: Sequence[int]) -> Asked:
     """Target one class for each image, by number."""
-    return Classes(tuple(numbers))
+    return Asked("classes", numbers=tuple(numbers))
 
 
-def every_branch(units: Sequence[Unit]) -> list[BranchWeight]:
+def every_branch(units: Sequence[Unit]) -> list[Asked]:
     """Target every branch of every call of these units."""
     return [
-        BranchWeight(name, branch=index)
+        Asked("branch", name, branch=index)
         for unit in units
         for name in unit.call_names
         for index in range(unit.branches)

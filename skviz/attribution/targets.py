@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from skviz.capture.kernels import Kernel
 
 
+Signs = tuple[tuple[int, float], ...]  # of branches
+
+
 class Target(Protocol):
     """One number per image that a model computes on its way."""
 
@@ -63,7 +66,7 @@ class WeightSum:
     label: str
     unit: Unit
     call: str  # the unit's name in a recording
-    signs: tuple[tuple[int, float], ...]  # (branch, sign)
+    signs: Signs
     channels: tuple[int, ...] | None = None
 
     def value(self, logits: Tensor, weights: dict[str, Tensor], image: Tensor) -> Tensor:  # noqa: ARG002
@@ -76,71 +79,45 @@ class WeightSum:
 
 
 @dataclass(frozen=True)
-class BranchWeight:
-    """A branch's weight, by kernel or index; made by `skviz.target.branch`."""
+class Asked:
+    """A target before it is looked for in a model; made by the function of `skviz.target`."""
 
-    unit: str
+    function: str
+    unit: str | None = None
     kernel: Kernel | None = None
     branch: int | None = None
     channels: tuple[int, ...] | None = None
-
-    def resolve(self, unit: Unit) -> WeightSum:
-        """Find the branch in a unit."""
-        branch = unit.branch_index(kernel=self.kernel, branch=self.branch)
-        if self.channels is not None:
-            count = unit.channels or 1
-            wrong = [channel for channel in self.channels if not 0 <= channel < count]
-            if wrong or not self.channels:
-                raise AttributionError(
-                    f"unit {unit.name!r} has channels 0 to {count - 1}, got "
-                    f"channels={list(self.channels)}"
-                )
-        chosen = "" if self.channels is None else f" of {len(self.channels)} channels"
-        label = f"{self.unit} {unit.branch_name(branch)}{chosen}"
-        return WeightSum(label, unit, self.unit, ((branch, 1.0),), self.channels)
+    numbers: tuple[int, ...] | None = None
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Weight of the largest kernel minus weight of the smallest; see `skviz.target.difference`."""
-
-    unit: str
-
-    def resolve(self, unit: Unit) -> WeightSum:
-        """Find the branches in a unit."""
+def weight_sum(asked: Asked, unit: Unit, call: str) -> WeightSum:
+    """Find the branches of a unit that a target is about."""
+    if asked.function == "difference":
         if unit.largest is None or unit.smallest is None:
             raise AttributionError(
                 f"unit {unit.name!r} has not one smallest and one largest kernel; attribute a "
                 f"branch instead, skviz.target.branch({unit.name!r}, branch=0)"
             )
-        label = f"{self.unit} attention difference"
-        return WeightSum(label, unit, self.unit, ((unit.largest, 1.0), (unit.smallest, -1.0)))
-
-
-@dataclass(frozen=True)
-class Category:
-    """The true class of each image; made by `skviz.target.category`."""
-
-
-@dataclass(frozen=True)
-class Classes:
-    """A class for each image, by number; made by `skviz.target.classes`."""
-
-    numbers: tuple[int, ...]
-
-
-FUNCTIONS = {
-    BranchWeight: "target.branch",
-    Difference: "target.difference",
-    Category: "target.category",
-    Classes: "target.classes",
-}
+        signs: Signs = ((unit.largest, 1.0), (unit.smallest, -1.0))
+        return WeightSum(f"{call} attention difference", unit, call, signs)
+    branch = unit.branch_index(kernel=asked.kernel, branch=asked.branch)
+    label = f"{call} {unit.branch_name(branch)}"
+    if asked.channels is not None:
+        count = unit.channels or 1
+        if not asked.channels or not set(asked.channels) <= set(range(count)):
+            raise AttributionError(
+                f"unit {unit.name!r} has channels 0 to {count - 1}, got "
+                f"channels={list(asked.channels)}"
+            )
+        label += f" of {len(asked.channels)} channels"
+    return WeightSum(label, unit, call, ((branch, 1.0),), asked.channels)
 
 
 def target_said(asked: Any) -> Any:
     """Describe what is asked for as JSON can hold it."""
-    if type(asked) in FUNCTIONS:
-        return step(f"skviz.{FUNCTIONS[type(asked)]}", **vars(asked))
+    if isinstance(asked, Asked):
+        told = vars(asked) | {"function": f"skviz.target.{asked.function}"}
+        return step(**told)
     return int(asked) if isinstance(asked, Integral) else str(asked)
 
 
@@ -168,7 +145,7 @@ def resolve(
     """
     if isinstance(asked, ClassLogit | WeightSum):
         return asked
-    if isinstance(asked, BranchWeight | Difference):
+    if isinstance(asked, Asked) and asked.unit is not None:
         unit = units[asked.unit.split("@")[0]]
         if asked.unit not in unit.call_names:
             raise UnitError(
@@ -177,7 +154,7 @@ def resolve(
             )
         if not unit.recordable:
             raise UnitError(f"unit {unit.name!r} cannot be recorded: {'; '.join(unit.notes)}")
-        return asked.resolve(unit)
+        return weight_sum(asked, unit, asked.unit)
     if not isinstance(logits, torch.Tensor) or logits.ndim != 2:
         raise AttributionError(
             f"a class target needs logits (image, class), but the model gave "
@@ -186,7 +163,7 @@ def resolve(
         )
     if isinstance(asked, str) and asked == "predicted":
         return ClassLogit("predicted class", logits.argmax(1))
-    if isinstance(asked, Category) or (isinstance(asked, str) and asked == "category"):
+    if isinstance(asked, str) and asked == "category":
         if truth is None:
             raise AttributionError(
                 "the classes of these images are not known to the model; give the class, "
@@ -203,7 +180,8 @@ def resolve(
 
 def _given(asked: Any, logits: Tensor, categories: Sequence[str] | None) -> ClassLogit:
     """Read a class by number, or one for each image."""
-    numbers = asked.numbers if isinstance(asked, Classes) else (asked,) * len(logits)
+    several = asked.numbers if isinstance(asked, Asked) else None
+    numbers = (asked,) * len(logits) if several is None else several
     if len(numbers) != len(logits):
         raise AttributionError(f"expected {len(logits)} classes, one for each image, got {numbers}")
     if any(not isinstance(number, Integral) or isinstance(number, bool) for number in numbers):
@@ -215,6 +193,6 @@ def _given(asked: Any, logits: Tensor, categories: Sequence[str] | None) -> Clas
     if any(not 0 <= number < count for number in numbers):
         raise AttributionError(f"the model has classes 0 to {count - 1}, got {asked!r}")
     classes = torch.tensor([int(number) for number in numbers])
-    if isinstance(asked, Classes):
+    if several is not None:
         return ClassLogit("given classes", classes)
     return ClassLogit(categories[asked] if categories else f"class {asked}", classes)
