@@ -38,7 +38,7 @@ from skviz.attribution.baselines import Seen, checked_mask, make_baselines, seen
 from skviz.attribution.job import Job, completeness_error
 from skviz.attribution.methods import COMPLETE, METHODS, SEVERAL, check_options
 from skviz.attribution.probe import Probe, rows_that_fit
-from skviz.attribution.targets import Target, resolve, target_said
+from skviz.attribution.target import Target, resolve, target_said
 from skviz.capture import Units, units_of
 from skviz.errors import AttributionError, Seed, entrance
 from skviz.models import device as devices

@@ -38,7 +38,7 @@ from skviz.attribution.baselines import Seen, make_baselines, seen
 from skviz.attribution.maps import attribute, find_targets
 from skviz.attribution.methods import SEVERAL
 from skviz.attribution.probe import Probe
-from skviz.attribution.targets import ClassLogit
+from skviz.attribution.target import ClassLogit
 from skviz.capture.tape import Frame, Listener
 from skviz.errors import Count, Seed, entrance
 from skviz.models import device as devices
@@ -46,7 +46,7 @@ from skviz.studies.setting import as_scenes, at_rest
 from skviz.studies.untrained import calibrate, reinitialise
 
 if TYPE_CHECKING:
-    from skviz.attribution.targets import Target
+    from skviz.attribution.target import Target
 
 ORDERS = ("attribution", "random")
 
