@@ -26,17 +26,9 @@ from skviz.capture import Unit, units_of
 from skviz.errors import DataError, SkvizError
 from skviz.models import device as devices
 from skviz.scenes.made import sha256_of
+from skviz.studies import setting
 from skviz.studies.disk import Disk
 from skviz.studies.keeping import Memory, Variable
-from skviz.studies.setting import (
-    as_scenes,
-    at_rest,
-    category_index,
-    checked,
-    choose,
-    described,
-    labels,
-)
 from skviz.studies.store import folder
 from skviz.studies.tasks import ahead, batch_size
 
@@ -177,7 +169,7 @@ class Study:
     @cached_property
     def truth(self) -> Tensor | None:
         """The class of each image, if all are known."""
-        return category_index(self.model, self.scenes)
+        return setting.category_index(self.model, self.scenes)
 
     @cached_property
     def found(self) -> Units:
@@ -201,7 +193,7 @@ class Study:
         asked = self.options.units
         if asked and isinstance(asked, list) and all(isinstance(unit, Unit) for unit in asked):
             return asked
-        return choose(self.found, asked)
+        return setting.choose(self.found, asked)
 
     @cached_property
     def variables(self) -> dict[str, Variable]:
@@ -220,9 +212,9 @@ class Study:
             "category": ("image", list(self.scenes.category), {"long_name": "category"}),
             "scale": ("scale", self.grid, {"long_name": "scale", "units": "1"}),
         }
-        attrs = described(self.model, self.scenes, self.grid) | {
+        attrs = setting.described(self.model, self.scenes, self.grid) | {
             "study": self.measure.name,
-            "units": list(labels(self.units)),
+            "units": list(setting.labels(self.units)),
             "batch": self.batch,
             "chunk": self.chunk,
             "device": self.where.type,
@@ -317,15 +309,15 @@ def run(
     xarray.Dataset
         What the measure gives; from a store, read when it is used.
     """
-    shown = as_scenes(model, scenes)
-    study = Study(model, shown, checked(scales, shown), measure, options)
+    shown = setting.as_scenes(model, scenes)
+    study = Study(model, shown, setting.checked(scales, shown), measure, options)
     store, client = options.store, options.client
     if not (client is None or hasattr(client, "register_plugin")):
         raise DataError(f"client must be a Client of Dask, got {type(client).__name__}")
     if client is not None and store is None:
         raise DataError("client is for a study into a store, which all workers see; give store=")
     kept = Memory() if store is None else Disk(folder(store))
-    with closing(kept), at_rest(model, study.where):
+    with closing(kept), setting.at_rest(model, study.where):
         left = kept.prepare(study)
         scales_each = len(study.grid)
         waiting = sum(len(study.images(task)) for task in left)
