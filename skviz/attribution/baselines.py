@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from skviz.errors import AttributionError
+from skviz.scenes.source import Scenes
 from skviz.studies.setting import category_index
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from skviz.scenes.source import Scenes
 
 
 class Seen(NamedTuple):

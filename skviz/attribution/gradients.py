@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -10,9 +10,6 @@ from torch import Tensor
 
 from skviz.attribution.job import FLOOR, Job
 from skviz.errors import AttributionError, Count, entrance
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 # Of integrated gradients: parts of the line at first, how often they may be halved, steps in each.
 PARTS, MOST_HALVINGS, NODES = 8, 5, 4

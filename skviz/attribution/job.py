@@ -10,17 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
+from skviz.attribution.probe import Probe
 from skviz.errors import AttributionError
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
-
-    from skviz.attribution.probe import Probe
 
 CANCELS, FLOOR = 0.01, 1e-4  # the least that an error is compared with, see `completeness_error`
 # Takes indices of images and of samples, (R,) each; returns points (R, 3, H, W) and their factors.

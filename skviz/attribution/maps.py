@@ -27,7 +27,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 import xarray as xr
@@ -43,10 +43,8 @@ from skviz.capture import Units, units_of
 from skviz.errors import AttributionError, Seed, entrance
 from skviz.models import device as devices
 from skviz.scenes.made import images_hash
+from skviz.scenes.source import Scenes
 from skviz.studies.setting import as_scenes, at_rest, described, increasing
-
-if TYPE_CHECKING:
-    from skviz.scenes.source import Scenes
 
 MOST_ERROR = 0.05
 HALF = (torch.float16, torch.bfloat16)

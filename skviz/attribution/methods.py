@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
 
 from skviz.attribution import gradients, layers, occlusion
 from skviz.errors import AttributionError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import Tensor
 
 METHODS: dict[str, Callable[..., Tensor]] = {
     function.__name__: function

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from skviz.capture.recording import record
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 MOST_ROWS = 64  # beyond this a pass is not faster, but needs more memory
 CLOSE = 1e-4  # distance from one at which weights may have been put there by an intervention

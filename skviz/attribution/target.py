@@ -9,18 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
+from skviz.capture import Unit, Units
 from skviz.capture.kernels import Kernel
 from skviz.errors import AttributionError, UnitError, entrance
 from skviz.scenes.made import step
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from skviz.capture import Unit, Units
 
 __all__ = ["branch", "category", "classes", "difference", "every_branch"]
 

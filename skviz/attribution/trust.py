@@ -26,7 +26,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 import scipy
@@ -38,15 +38,12 @@ from skviz.attribution.baselines import Seen, make_baselines, seen
 from skviz.attribution.maps import attribute, find_targets
 from skviz.attribution.methods import SEVERAL
 from skviz.attribution.probe import Probe
-from skviz.attribution.target import ClassLogit
+from skviz.attribution.target import ClassLogit, Target
 from skviz.capture.tape import Frame, Listener
 from skviz.errors import Count, Seed, entrance
 from skviz.models import device as devices
 from skviz.studies.setting import as_scenes, at_rest
 from skviz.studies.untrained import calibrate, reinitialise
-
-if TYPE_CHECKING:
-    from skviz.attribution.target import Target
 
 ORDERS = ("attribution", "random")
 

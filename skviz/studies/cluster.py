@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from threading import Lock
@@ -17,12 +18,10 @@ from uuid import uuid4
 from distributed import Client, WorkerPlugin, as_completed, get_worker
 
 from skviz.errors import DataError
+from skviz.studies.disk import Disk
 from skviz.studies.setting import code_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from skviz.studies.disk import Disk
     from skviz.studies.study import Study
 
 

@@ -19,13 +19,14 @@ from skviz.studies.keeping import Variable
 if sys.platform != "win32":
     import fcntl
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import xarray as xr
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    import xarray as xr
-
     from skviz.studies.study import Study
+
 
 KEPT_BY_OTHERS = (store.STORE, "coordinates")  # attributes: the store's own, and xarray's
 

@@ -32,15 +32,14 @@ from skviz.capture.recording import record
 from skviz.errors import Count, InterventionError, SceneError, entrance
 from skviz.scenes.changes import recombined
 from skviz.scenes.made import sha256_of, step
+from skviz.scenes.source import Scenes
 from skviz.studies.keeping import Variable
 from skviz.studies.setting import answers, as_scenes, judge, probabilities
-from skviz.studies.study import Options, run
+from skviz.studies.study import Batch, Options, Study, run
 
 if TYPE_CHECKING:
     from distributed import Client  # noqa: TC004 (optional)
 
-    from skviz.scenes.source import Scenes
-    from skviz.studies.study import Batch, Study
 
 NATURAL, ALL = "natural", "all"
 ROUNDS = 100  # of proportional fitting; two branches are within 1e-6 after about twenty

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,11 +30,9 @@ from skviz.capture import Unit
 from skviz.errors import SceneError, SkvizError, entrance
 from skviz.scenes.crossed import Cell, cells, drawn, fits
 from skviz.scenes.made import images_hash
+from skviz.scenes.source import Scenes
 from skviz.studies.setting import as_scenes, described
 from skviz.studies.sweeps import sweep
-
-if TYPE_CHECKING:
-    from skviz.scenes.source import Scenes
 
 PART = 32  # scenes that are in memory at once, in all cells
 

@@ -35,12 +35,11 @@ from skviz.errors import Count, Seed, entrance
 from skviz.scenes.made import sha256_of
 from skviz.studies.keeping import Variable
 from skviz.studies.setting import choose
-from skviz.studies.study import Options, run
+from skviz.studies.study import Batch, Options, Study, run
 
 if TYPE_CHECKING:
     from distributed import Client  # noqa: TC004 (optional)
 
-    from skviz.studies.study import Batch, Study
 
 SHARES = (0.5, 0.95)
 NATURAL = "natural"

@@ -14,18 +14,24 @@ the images of the tasks that are done are still what they were; one that stopped
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+import numpy as np
 import xarray as xr
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from skviz.capture import Unit, units_of
+from skviz.capture import Unit, Units, units_of
 from skviz.errors import DataError, SkvizError
 from skviz.models import device as devices
 from skviz.scenes.made import sha256_of
+from skviz.scenes.ready import Ready
+from skviz.scenes.source import Scenes
 from skviz.studies import setting
 from skviz.studies.disk import Disk
 from skviz.studies.keeping import Memory, Variable
@@ -33,16 +39,8 @@ from skviz.studies.store import folder
 from skviz.studies.tasks import ahead, batch_size
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    import numpy as np
     from distributed import Client
-    from torch import Tensor, nn
 
-    from skviz.capture import Units
-    from skviz.scenes.ready import Ready
-    from skviz.scenes.source import Scenes
 
 OWN = {
     "area": Variable("image", (), (), "f4", "share of the scene that is object at scale 1", "1"),

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import torch
 import xarray as xr
-from torch import nn
+from torch import Tensor, nn
 
 from skviz.capture import Unit
 from skviz.capture.recording import record, spatial_mean
@@ -45,13 +45,11 @@ from skviz.models import device as devices
 from skviz.studies.exported import answer
 from skviz.studies.keeping import EXAMPLES, Variable
 from skviz.studies.setting import answers, are_logits, at_rest, judge, labels
-from skviz.studies.study import Options, run
+from skviz.studies.study import Batch, Options, Study, run
 
 if TYPE_CHECKING:
     from distributed import Client  # noqa: TC004 (optional)
-    from torch import Tensor
 
-    from skviz.studies.study import Batch, Study
 
 EACH = "image scale"
 WHITE = 255  # where there is no picture
