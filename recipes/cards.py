@@ -8,12 +8,13 @@ import xarray as xr
 from torch import nn
 
 import skviz
+from recipes.crops import crops
 from recipes.train import Training
 from recipes.train_objects import Recipe
 from skviz import stats
-from skviz.models.zoo import Card
+from skviz.models.card import Card
 from skviz.scenes import cutouts
-from skviz.scenes.backgrounds import HELD_OUT_BACKGROUNDS, crops, real_backgrounds
+from skviz.scenes.backgrounds import HELD_OUT_BACKGROUNDS, real_backgrounds
 from skviz.scenes.cutouts import place
 from skviz.scenes.source import Scenes
 from skviz.studies.sweeps import sweep

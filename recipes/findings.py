@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import skviz
+from recipes.crops import crops
 from skviz import stats
 from skviz.scenes import cutouts
-from skviz.scenes.backgrounds import crops, real_backgrounds
+from skviz.scenes.backgrounds import real_backgrounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable

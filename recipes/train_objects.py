@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recipes.crops import crops
 from recipes.train import Batches, Training
 from skviz.scenes import cutouts
-from skviz.scenes.backgrounds import crops, procedural, real_backgrounds
+from skviz.scenes.backgrounds import procedural, real_backgrounds
 from skviz.scenes.drawing import compose, premultiplied, warp
 
 __all__ = ["RECIPES", "Recipe", "Studio", "training_scenes"]

@@ -124,18 +124,7 @@ ENTRY_POINTS = {
     "wrap": "models.wrapped",
 }
 
-ROOMS = (
-    "assets",
-    "attribution",
-    "capture",
-    "explorer",
-    "figures",
-    "models",
-    "plot",
-    "scenes",
-    "stats",
-    "studies",
-)
+ROOMS = tuple(sorted({*__all__} - {*ENTRY_POINTS, "__version__", "target"}))
 
 
 def __getattr__(name: str) -> Any:

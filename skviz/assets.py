@@ -17,8 +17,6 @@ from torch import Tensor
 
 from skviz.errors import DataError
 
-__all__ = ["data_folder", "manifest", "names_in", "read_bytes", "read_image"]
-
 
 @cache
 def data_folder() -> Path:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from skviz.scenes.cutouts import Objects
     from skviz.scenes.source import Scenes
 
-__all__ = ["main"]
-
 NETWORK = "a shipped network, a .safetensors file, timm/NAME, or package.module:function"
 
 

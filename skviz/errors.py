@@ -4,13 +4,12 @@ What is public is an `entrance`: it holds its arguments to their annotations bef
 done. `Count`, `Seed` and `Side` are annotations of whole numbers with their ranges.
 """
 
-import ast
 import inspect
 import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache, wraps
+from functools import wraps
 from numbers import Integral, Real
 from types import ModuleType, NoneType, UnionType
 from typing import (
@@ -98,7 +97,6 @@ def entrance(function: Callable[P, R]) -> Callable[P, R]:
             bound = signature.bind(*args, **kwargs)
         except TypeError as error:
             raise kind(f"{name}: {error}; it takes {', '.join(signature.parameters)}") from None
-        names = known(sys.modules[function.__module__])
         for key, value in bound.arguments.items():
             parameter = signature.parameters[key]
             wanted = parameter.annotation
@@ -106,7 +104,7 @@ def entrance(function: Callable[P, R]) -> Callable[P, R]:
                 raise kind(f"{name}: {key} must be a dense tensor with data, got {value!r:.60}")
             if parameter.kind in VARIADIC or wanted is parameter.empty:
                 continue
-            wanted = eval(wanted, names) if isinstance(wanted, str) else wanted
+            wanted = meaning(wanted, sys.modules[function.__module__])
             bound.arguments[key] = fitted(value, wanted)
             if bound.arguments[key] is MISFIT:
                 raise kind(f"{name}: {key} must be {said(wanted)}; got {shown(value)}")
@@ -115,36 +113,12 @@ def entrance(function: Callable[P, R]) -> Callable[P, R]:
     return cast("Callable[P, R]", held)
 
 
-class _Absent(type):
-    """Of what stands for a class of a module that nobody has imported: nothing is of it."""
-
-    def __getattr__(cls, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return cls
-
-
-@cache
-def imported(module: ModuleType) -> tuple[tuple[str, str, str], ...]:
-    """List what a module imports for type checkers only: as what, from where, and what."""
-    found = []
-    for block in ast.parse(inspect.getsource(module)).body:
-        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING":
-            for line in block.body:
-                if isinstance(line, ast.Import | ast.ImportFrom):
-                    where = line.module or "" if isinstance(line, ast.ImportFrom) else ""
-                    found += [(each.asname or each.name, where, each.name) for each in line.names]
-    return tuple(found)
-
-
-def known(module: ModuleType) -> dict[str, Any]:
-    """Return what names in the annotations of a module mean."""
-    names = {}
-    for name, where, what in imported(module):
-        names[name] = getattr(sys.modules.get(where), what, None) if where else None
-        absent: Any = _Absent(name, (), {})
-        names[name] = names[name] or sys.modules.get(f"{where}.{what}".lstrip("."), absent)
-    return names | vars(module)
+def meaning(annotation: Any, module: ModuleType) -> Any:
+    """Return what an annotation in a module means; of a package nobody has imported, anything."""
+    try:
+        return eval(annotation, vars(module)) if isinstance(annotation, str) else annotation
+    except NameError:
+        return Any
 
 
 MISFIT: Any = object()

@@ -24,7 +24,6 @@ from skviz import stats
 from skviz.models.nn import SKAttention
 from skviz.scenes.cutouts import Objects
 from skviz.scenes.drawing import resample
-from skviz.stats.streaming import Moments
 from skviz.studies.disk import Disk
 
 QUIET = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
@@ -310,16 +309,3 @@ def test_an_interval_moves_and_grows_with_its_values(values, shift, factor):
     for name in ("estimate", "low", "high"):
         expected = float(found[name]) * factor + shift
         assert float(other[name]) == pytest.approx(expected, abs=1e-6 * (width * factor + 1) + 1e-9)
-
-
-@given(
-    values=arrays(np.float64, (12, 2), elements=st.floats(-1e6, 1e6) | st.just(np.nan)),
-    cuts=st.lists(st.integers(0, 12), max_size=5).map(sorted),
-)
-def test_moments_are_the_same_however_they_are_cut(values, cuts):
-    parts = [Moments.of(part) for part in np.split(values, cuts)]
-    found = sum(parts[1:], parts[0])
-    whole = Moments.of(values)
-    np.testing.assert_array_equal(found.count, whole.count)
-    np.testing.assert_allclose(found.average, whole.average, rtol=1e-9, atol=1e-6)
-    np.testing.assert_allclose(found.variance, whole.variance, rtol=1e-9, atol=1e-3)

@@ -1,21 +1,53 @@
-"""What stands for "nothing there" in an attribution, and where the object is."""
+"""What is attributed: images, where their object is, and what stands for "nothing there"."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from skviz.errors import AttributionError
+from skviz.scenes.source import Scenes
+from skviz.studies.setting import category_index
 
-__all__ = ["checked_mask", "make_baselines"]
+
+class Seen(NamedTuple):
+    """Images (image, 3, H, W) at one scale, and what is known of them.
+
+    Attributes
+    ----------
+    images, backgrounds
+        (image, 3, H, W).
+    mask
+        (image, H, W) where the object is.
+    truth
+        (image,) the class of each.
+    """
+
+    images: Tensor
+    backgrounds: Tensor | None
+    mask: Tensor | None
+    truth: Tensor | None
+
+
+def seen(
+    model: nn.Module, scenes: Scenes, scales: Sequence[float], device: torch.device
+) -> Iterator[Seen]:
+    """Render scenes, scale by scale."""
+    here, truth = scenes.ready(device), category_index(model, scenes)
+    backgrounds = None if here.layers is None else here.layers.backgrounds
+    for scale in scales:
+        yield Seen(here.render(scale), backgrounds, here.mask(scale), truth)
 
 
 def make_baselines(
     asked: str | float | Tensor,
     images: Tensor,
+    backgrounds: Tensor | None,
     *,
-    backgrounds: Tensor | None = None,
-    distribution: bool = False,
+    several: bool,
 ) -> Tensor:
     """Return what `skviz.attribute` takes as ``baseline`` as tensors (K, image or 1, 3, H, W).
 
@@ -27,7 +59,7 @@ def make_baselines(
         (image, 3, H, W).
     backgrounds
         (image, 3, H, W), of scenes that have them.
-    distribution
+    several
         Whether a tensor (K, 3, H, W) is K baselines for every image, not one for each of them.
     """
     if isinstance(asked, Tensor):
@@ -35,7 +67,7 @@ def make_baselines(
         if given.ndim == images.ndim + 1 and given.shape[2:] == images.shape[1:]:
             return given
         try:
-            if distribution and given.ndim == 4:
+            if several and given.ndim == 4:
                 return given.expand(-1, *images.shape[1:])[:, None]
             return given.expand_as(images)[None]
         except RuntimeError:

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from skviz.attribution.job import FLOOR, Job, not_negative, positive
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-__all__ = [
-    "gradient_shap",
-    "input_x_gradient",
-    "integrated_gradients",
-    "saliency",
-    "smoothgrad",
-]
+from skviz.attribution.job import FLOOR, Job
+from skviz.errors import AttributionError, Count, entrance
 
 # Of integrated gradients: parts of the line at first, how often they may be halved, steps in each.
 PARTS, MOST_HALVINGS, NODES = 8, 5, 4
@@ -38,7 +28,8 @@ def input_x_gradient(job: Job) -> Tensor:
     return job.average(1, lambda image, _: (job.images[image], job.images[image]))
 
 
-def integrated_gradients(job: Job, *, steps: int | None = None) -> Tensor:
+@entrance
+def integrated_gradients(job: Job, *, steps: Count | None = None) -> Tensor:
     """Gradient along the line from the baseline (Sundararajan et al. 2017), Gauss–Legendre rule.
 
     By default the line is cut into parts, and each is halved until its own sum is right: how much
@@ -46,7 +37,7 @@ def integrated_gradients(job: Job, *, steps: int | None = None) -> Tensor:
     """
     if steps is not None:
         whole = job.images.new_tensor([[0.0], [1.0]]).expand(2, len(job.images))
-        return _along_the_line(job, whole, positive("steps", steps))
+        return _along_the_line(job, whole, steps)
     maps = job.images.new_zeros((len(job.probe.targets), *job.images.shape))
     image = job.everyone.repeat_interleave(PARTS)
     targets = torch.arange(len(maps), device=image.device)
@@ -104,13 +95,13 @@ def _along_the_line(job: Job, ends: Tensor, steps: int) -> Tensor:
     return job.average(steps, draw)
 
 
-def gradient_shap(job: Job, *, samples: int = 256, noise: float = 0.0) -> Tensor:
+@entrance
+def gradient_shap(job: Job, *, samples: Count = 256, noise: float = 0.0) -> Tensor:
     """Gradient at random places between image and random baseline (Lundberg and Lee 2017).
 
     One place in each of as many equal parts of the way, and baselines in turn: the same on average
     as places and baselines drawn freely, with a fraction of the scatter.
     """
-    positive("samples", samples)
     generators, count = job.generators, len(job.baselines)
     drawn = [
         (
@@ -131,9 +122,10 @@ def gradient_shap(job: Job, *, samples: int = 256, noise: float = 0.0) -> Tensor
     return job.average(samples, draw)
 
 
-def smoothgrad(job: Job, *, samples: int = 32, noise: float = 0.1) -> Tensor:
+@entrance
+def smoothgrad(job: Job, *, samples: Count = 32, noise: float = 0.1) -> Tensor:
     """Mean gradient at the image with noise of this standard deviation (Smilkov et al. 2017)."""
-    shaken = _shaken(job.images, positive("samples", samples), noise, job.generators)
+    shaken = _shaken(job.images, samples, noise, job.generators)
     return job.average(samples, lambda image, sample: (shaken(image, sample), 1 / samples))
 
 
@@ -141,7 +133,8 @@ def _shaken(
     images: Tensor, samples: int, noise: float, generators: Sequence[torch.Generator]
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """Return images with noise of their own; made anew when asked for, since it is large."""
-    not_negative(noise)
+    if noise < 0:
+        raise AttributionError(f"noise must be a standard deviation, 0 or more, got {noise}")
     seeds = torch.stack([torch.randint(2**31, (samples,), generator=own) for own in generators])
 
     def shaken(image: Tensor, sample: Tensor) -> Tensor:

@@ -10,19 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
+from skviz.attribution.probe import Probe
 from skviz.errors import AttributionError
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
-
-    from skviz.attribution.probe import Probe
-
-__all__ = ["Job", "completeness_error", "not_negative", "positive"]
 
 CANCELS, FLOOR = 0.01, 1e-4  # the least that an error is compared with, see `completeness_error`
 # Takes indices of images and of samples, (R,) each; returns points (R, 3, H, W) and their factors.
@@ -90,6 +85,7 @@ class Job:
             images=self.images[images],
             baselines=self.baselines.expand(-1, len(self.images), -1, -1, -1)[:, images],
             change=self.change[targets][:, images],
+            mask=None if self.mask is None else self.mask[images],
             seeds=tuple(self.seeds[index] for index in images.tolist()),
         )
 
@@ -158,17 +154,3 @@ def completeness_error(maps: Tensor, change: Tensor) -> Tensor:
     exact = maps.double()
     size = change.abs().maximum(CANCELS * exact.sum(2).abs().sum((2, 3))).clamp(min=FLOOR)
     return (exact.sum((2, 3, 4)) - change).abs() / size
-
-
-def positive(name: str, value: int) -> int:
-    """Return the value, or raise `AttributionError` unless it is a positive whole number."""
-    if not isinstance(value, int) or value < 1:
-        raise AttributionError(f"{name} must be a positive whole number, got {value!r}")
-    return value
-
-
-def not_negative(noise: float) -> float:
-    """Return the noise, or raise `AttributionError` unless it is a standard deviation."""
-    if not isinstance(noise, int | float) or not noise >= 0:
-        raise AttributionError(f"noise must be a standard deviation, 0 or more, got {noise!r}")
-    return noise

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skviz.capture import units_of
+from skviz.attribution.job import Job
+from skviz.attribution.probe import Probe
+from skviz.capture import Unit, units_of
 from skviz.capture.interventions import force, intervene
+from skviz.capture.kernels import Kernel
 from skviz.capture.outputs import unit_output
 from skviz.capture.recording import record
 from skviz.capture.tape import Listener, Made
 from skviz.errors import AttributionError
-
-if TYPE_CHECKING:
-    from skviz.attribution.job import Job
-    from skviz.attribution.probe import Probe
-    from skviz.capture import Unit
-    from skviz.capture.kernels import Kernel
-
-__all__ = ["deep_lift", "grad_cam", "guided_backprop"]
 
 
 def grad_cam(

@@ -26,30 +26,24 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 import xarray as xr
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from skviz.attribution.baselines import checked_mask, make_baselines
+from skviz.attribution.baselines import Seen, checked_mask, make_baselines, seen
 from skviz.attribution.job import Job, completeness_error
-from skviz.attribution.methods import COMPLETE, METHODS, check_options
+from skviz.attribution.methods import COMPLETE, METHODS, SEVERAL, check_options
 from skviz.attribution.probe import Probe, rows_that_fit
-from skviz.attribution.targets import Target, resolve, target_said
+from skviz.attribution.target import Target, resolve, target_said
 from skviz.capture import Units, units_of
 from skviz.errors import AttributionError, Seed, entrance
 from skviz.models import device as devices
-from skviz.studies.setting import as_scenes, at_rest, category_index, increasing, witnessed
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from skviz.scenes.source import Scenes
-
-__all__ = ["attribute"]
+from skviz.scenes.source import Scenes
+from skviz.studies.setting import as_scenes, at_rest, increasing, witnessed
 
 MOST_ERROR = 0.05
 HALF = (torch.float16, torch.bfloat16)
@@ -134,21 +128,35 @@ def attribute(
     """
     check_options(method, options)
     asked = tuple(target) if isinstance(target, list) else (target,)
-    where = devices.resolve(device)
-    run = _Run(model, asked, method, baseline, options, where, seed, progress)
-    with at_rest(model, run.device), torch.inference_mode(mode=False):  # gradients, come what may
-        if isinstance(images, Tensor):
-            if scales is not None:
-                raise AttributionError("scales are for scenes; these images are as they are")
-            ds = run(images.to(run.device), mask=mask)
-            ds.attrs = witnessed(model, as_scenes(model, images), [1.0])
-        elif mask is not None:
-            raise AttributionError("scenes know where their objects are; leave mask= out")
-        else:
-            ds = _over_scales(run, as_scenes(model, images), [1.0] if scales is None else scales)
+    alone = isinstance(images, Tensor)
+    if alone and scales is not None:
+        raise AttributionError("scales are for scenes; these images are as they are")
+    if mask is not None and not alone:
+        raise AttributionError("scenes know where their objects are; leave mask= out")
+    where, grid = devices.resolve(device), increasing((1.0,) if scales is None else scales)
+    with at_rest(model, where), torch.inference_mode(mode=False):  # gradients, come what may
+        scenes = as_scenes(model, images)
+        parts = [
+            _maps(
+                model,
+                here._replace(mask=mask) if alone else here,
+                asked,
+                method,
+                baseline,
+                options,
+                seed,
+                progress,
+            )
+            for here in seen(model, scenes, grid, where)
+        ]
+        ds = _over_scales(parts, scenes, grid)
+        if alone:
+            ds = ds.isel(scale=0, drop=True).drop_vars(["scene", "category"])
+            ds = ds.assign_coords(image=range(len(scenes)))
+        ds.attrs = witnessed(model, scenes, grid)
     ds.attrs |= {
         "study": "attribute",
-        "target": [target_said(one) for one in run.asked],
+        "target": [target_said(one) for one in asked],
         "method": method,
         "baseline": "given" if isinstance(baseline, Tensor) else baseline,
         "options": json.dumps(options, sort_keys=True),
@@ -158,111 +166,79 @@ def attribute(
     return ds
 
 
-def _over_scales(run: _Run, scenes: Scenes, scales: Sequence[float]) -> xr.Dataset:
-    """Attribute scenes at every scale."""
-    grid, here = increasing(scales), scenes.ready(run.device)
-    truth = category_index(run.model, scenes)
-    backgrounds = None if here.layers is None else here.layers.backgrounds
-    parts = []
-    for scale in grid:
-        images = here.render(scale)
-        parts.append(run(images, mask=here.mask(scale), truth=truth, backgrounds=backgrounds))
-        shown = (images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-        parts[-1]["scene"] = (("image", "y", "x", "rgb"), shown)
+def _over_scales(parts: Sequence[xr.Dataset], scenes: Scenes, grid: Sequence[float]) -> xr.Dataset:
+    """Put the maps of scenes at every scale together."""
     ds = xr.concat(parts, "scale").assign_coords(
         scale=grid, image=list(scenes.ids), category=("image", list(scenes.category))
     )
-    return ds.transpose("target", "image", "scale", "y", "x", "rgb").assign_attrs(
-        witnessed(run.model, scenes, grid)
+    return ds.transpose("target", "image", "scale", "y", "x", "rgb")
+
+
+def _maps(
+    model: nn.Module,
+    here: Seen,
+    asked: Sequence[Any],
+    method: str,
+    baseline: str | float | Tensor,
+    options: dict[str, Any],
+    seed: int,
+    progress: bool,
+) -> xr.Dataset:
+    """Attribute images at one scale; other arguments as of `attribute`."""
+    kinds = (p.dtype for p in model.parameters() if p.is_floating_point())
+    dtype = next(kinds, here.images.dtype)
+    if dtype in HALF and method in COMPLETE:
+        raise AttributionError(
+            f"{method!r} promises a sum that {dtype} cannot hold; use model.float()"
+        )
+    images = here.images.detach().to(dtype, copy=True)
+    mask = checked_mask(here.mask, images)
+    targets = find_targets(model, asked, images, here.truth)
+    baselines = make_baselines(baseline, images, here.backgrounds, several=method in SEVERAL)
+    probe = Probe(model, targets)
+    rows = rows_that_fit(probe, images[:1])
+    change = values = probe.evaluate(images, rows)
+    if method in COMPLETE:
+        reference = [probe.evaluate(one.expand_as(images), rows) for one in baselines]
+        change = values - torch.stack(reference).mean(0)
+    # The same at every scale, and whatever number of rows fits.
+    seeds = torch.randint(2**31, (len(images),), generator=torch.Generator().manual_seed(seed))
+    with tqdm(desc=method, unit="row", delay=2, disable=not progress) as bar:
+        job = Job(probe, images, baselines, change, mask, rows, tuple(seeds.tolist()), bar)
+        parts = [
+            METHODS[method](job.only(torch.arange(len(targets)), part), **options)
+            for part in job.everyone.split(rows)
+        ]
+    return _labelled(torch.cat(parts, 1), job, values, complete=method in COMPLETE)
+
+
+def _labelled(maps: Tensor, job: Job, values: Tensor, *, complete: bool) -> xr.Dataset:
+    """Label maps (T, image, 3, H, W), values (T, image), and what they say of each other."""
+    flat = maps.sum(2)  # (T, image, H, W)
+    size = flat.abs().double()
+    error = delta = inside = torch.full_like(values, torch.nan)
+    area = inside[0]
+    if complete:
+        delta = maps.double().sum((2, 3, 4)) - job.change
+        error = completeness_error(maps, job.change)
+    if job.mask is not None:
+        inside = (size * job.mask).sum((2, 3)) / size.sum((2, 3)).clamp(min=1e-30)
+        area = job.mask.double().mean((1, 2))
+    shown = (job.images * 255).round().byte().permute(0, 2, 3, 1)
+    each = ("target", "image")
+    made = {
+        "attribution": ((*each, "y", "x"), flat.float()),
+        "value": (each, values),
+        "delta": (each, delta),
+        "completeness_error": (each, error),
+        "inside": (each, inside),
+        "area": ("image", area),
+        "scene": (("image", "y", "x", "rgb"), shown),
+    }
+    return xr.Dataset(
+        {name: (dims, found.cpu().numpy()) for name, (dims, found) in made.items()},
+        {"target": [target.label for target in job.probe.targets]},
     )
-
-
-@dataclass
-class _Run:
-    """Attributes sets of images with the same settings; arguments as of `attribute`."""
-
-    model: nn.Module
-    asked: tuple[Any, ...]
-    method: str
-    baseline: str | float | Tensor
-    options: dict[str, Any]
-    device: torch.device
-    seed: Seed
-    progress: bool
-    rows: int = 0  # that fit in one pass
-    dtype: torch.dtype | None = field(init=False)
-
-    def __post_init__(self) -> None:
-        kinds = (p.dtype for p in self.model.parameters() if p.is_floating_point())
-        self.dtype = next(kinds, None)
-        if self.dtype in HALF and self.method in COMPLETE:
-            raise AttributionError(
-                f"{self.method!r} promises a sum that {self.dtype} cannot hold; use model.float()"
-            )
-
-    def __call__(
-        self,
-        images: Tensor,
-        *,
-        mask: Tensor | None = None,
-        truth: Tensor | None = None,
-        backgrounds: Tensor | None = None,
-    ) -> xr.Dataset:
-        """Attribute images (image, 3, H, W)."""
-        if images.ndim != 4 or not images.is_floating_point() or not len(images):
-            raise AttributionError(
-                "images must be floats (image, channel, y, x), at least one, got "
-                f"{images.dtype} {tuple(images.shape)}"
-            )
-        if not bool(images.isfinite().all()):
-            raise AttributionError("images hold numbers that are not finite")
-        images = images.detach().to(self.dtype or images.dtype, copy=True)
-        mask = checked_mask(mask, images)
-        targets = find_targets(self.model, self.asked, images, truth)
-        baselines = make_baselines(
-            self.baseline,
-            images,
-            backgrounds=backgrounds,
-            distribution=self.method == "gradient_shap",
-        )
-        probe = Probe(self.model, targets)
-        self.rows = self.rows or rows_that_fit(probe, images[:1])
-        # The same at every scale, and whatever number of rows fits.
-        seeds = torch.randint(
-            2**31, (len(images),), generator=torch.Generator().manual_seed(self.seed)
-        )
-        maps, values, changes = [], [], []
-        with tqdm(desc=self.method, unit="row", delay=2, disable=not self.progress) as bar:
-            for part in torch.arange(len(images), device=self.device).split(self.rows):
-                here = images[part]
-                there = baselines[:, part] if baselines.shape[1] > 1 else baselines
-                some = probe.only(part)
-                values.append(evaluate(some, here))
-                changes.append(values[-1])
-                if self.method in COMPLETE:
-                    reference = [evaluate(some, one.expand_as(here)) for one in there]
-                    changes[-1] = values[-1] - torch.stack(reference).mean(0)
-                job = Job(
-                    some,
-                    here,
-                    there,
-                    changes[-1],
-                    None if mask is None else mask[part],
-                    self.rows,
-                    tuple(seeds[part.cpu()].tolist()),
-                    bar,
-                )
-                maps.append(METHODS[self.method](job, **self.options))
-        made = _labelled(torch.cat(maps, 1), torch.cat(values, 1), mask)
-        if self.method in COMPLETE:
-            made |= _completeness(torch.cat(maps, 1), torch.cat(changes, 1))
-        return xr.Dataset(
-            made,
-            coords={
-                "target": [target.label for target in targets],
-                "image": range(len(images)),
-            },
-        )
 
 
 def find_targets(
@@ -285,39 +261,6 @@ def find_targets(
         whole = torch.cat(logits) if isinstance(logits[0], Tensor) else logits[0]
     categories = getattr(getattr(model, "card", None), "categories", None)
     return [resolve(one, units, whole, categories, truth) for one in asked]
-
-
-def evaluate(probe: Probe, images: Tensor) -> Tensor:
-    """Return the targets' values without gradients, (T, image), in float64."""
-    with torch.no_grad():
-        return probe(images, torch.arange(len(images), device=images.device)).T.double()
-
-
-def _labelled(maps: Tensor, values: Tensor, mask: Tensor | None) -> dict[str, Any]:
-    """Label maps (T, image, 3, H, W) and values (T, image)."""
-    each = ("target", "image")
-    flat = maps.sum(2)  # (T, image, H, W)
-    inside, area = torch.full_like(values, torch.nan), values.new_full(values.shape[1:], torch.nan)
-    if mask is not None:
-        size = flat.abs().double()
-        inside = (size * mask).sum((2, 3)) / size.sum((2, 3)).clamp(min=1e-30)
-        area = mask.double().mean((1, 2))
-    unknown = torch.full_like(values, torch.nan).cpu().numpy()
-    return {
-        "attribution": ((*each, "y", "x"), flat.float().cpu().numpy()),
-        "value": (each, values.cpu().numpy()),
-        "delta": (each, unknown),
-        "completeness_error": (each, unknown),
-        "inside": (each, inside.cpu().numpy()),
-        "area": ("image", area.cpu().numpy()),
-    }
-
-
-def _completeness(maps: Tensor, change: Tensor) -> dict[str, Any]:
-    """Say how far attributions miss the change of the target, (T, image)."""
-    delta = maps.double().sum((2, 3, 4)) - change
-    found = {"delta": delta, "completeness_error": completeness_error(maps, change)}
-    return {name: (("target", "image"), values.cpu().numpy()) for name, values in found.items()}
 
 
 def _check(ds: xr.Dataset, check: str) -> None:

@@ -3,44 +3,26 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
-from skviz.attribution.gradients import (
-    gradient_shap,
-    input_x_gradient,
-    integrated_gradients,
-    saliency,
-    smoothgrad,
-)
-from skviz.attribution.layers import deep_lift, grad_cam, guided_backprop
-from skviz.attribution.occlusion import feature_ablation, occlusion
+from torch import Tensor
+
+from skviz.attribution import gradients, layers, occlusion
 from skviz.errors import AttributionError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import Tensor
-
-__all__ = ["COMPLETE", "METHODS", "check_options"]
 
 METHODS: dict[str, Callable[..., Tensor]] = {
     function.__name__: function
     for function in (
-        saliency,
-        input_x_gradient,
-        integrated_gradients,
-        gradient_shap,
-        smoothgrad,
-        occlusion,
-        feature_ablation,
-        grad_cam,
-        deep_lift,
-        guided_backprop,
+        gradients.saliency, gradients.input_x_gradient, gradients.integrated_gradients,
+        gradients.gradient_shap, gradients.smoothgrad, occlusion.occlusion,
+        occlusion.feature_ablation, layers.grad_cam, layers.deep_lift, layers.guided_backprop,
     )
-}
+}  # fmt: skip
 # These promise that attributions sum to the change of the target between baseline and image;
 # gradient SHAP does so on average over its samples.
 COMPLETE = ("integrated_gradients", "gradient_shap", "deep_lift")
+SEVERAL = ("gradient_shap",)  # takes several baselines of each image: a distribution
 
 
 def check_options(method: str, options: dict[str, Any]) -> None:

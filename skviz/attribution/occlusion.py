@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
+from torch import Tensor
 
-from skviz.attribution.job import positive
-from skviz.errors import AttributionError
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from skviz.attribution.job import Job
-
-__all__ = ["feature_ablation", "occlusion"]
+from skviz.attribution.job import Job
+from skviz.errors import AttributionError, Side, entrance
 
 
-def occlusion(job: Job, *, window: int | None = None, stride: int | None = None) -> Tensor:
+@entrance
+def occlusion(job: Job, *, window: Side | None = None, stride: Side | None = None) -> Tensor:
     """Change of each target when a square is covered (Zeiler and Fergus 2014).
 
     The mean over the squares that cover a pixel, split evenly over colours. By default squares of
     an eighth of the image's side, moved by half of theirs.
     """
     images = job.images
-    window = max(1, images.shape[-1] // 8) if window is None else positive("window", window)
+    window = max(1, images.shape[-1] // 8) if window is None else window
     if window > min(images.shape[-2:]):
         raise AttributionError(
             f"a window of {window} pixels is larger than the image, {tuple(images.shape[-2:])}"
         )
-    stride = max(1, window // 2) if stride is None else positive("stride", stride)
+    stride = max(1, window // 2) if stride is None else stride
     if stride > window:
         raise AttributionError(f"a stride of {stride} leaves gaps between windows of {window}")
     from captum.attr import Occlusion  # with all that it needs, which takes long

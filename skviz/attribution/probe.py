@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from skviz.capture.recording import record
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-
-__all__ = ["Probe", "rows_that_fit"]
 
 MOST_ROWS = 64  # beyond this a pass is not faster, but needs more memory
 CLOSE = 1e-4  # distance from one at which weights may have been put there by an intervention
@@ -58,6 +53,12 @@ class Probe(nn.Module):
         image = image if self.which is None else self.which[image]
         values = [target.value(logits, weights, image) for target in self.targets]
         return [v.to(torch.promote_types(v.dtype, torch.float32)) for v in values]
+
+    def evaluate(self, images: Tensor, rows: int) -> Tensor:
+        """Return the targets' values without gradients, (T, image), in float64, some at a time."""
+        everyone = torch.arange(len(images), device=images.device)
+        with torch.no_grad():
+            return torch.cat([self(images[some], some) for some in everyone.split(rows)]).T.double()
 
     def implied(self, values: Sequence[Tensor]) -> dict[int, list[int]]:
         """Name the targets whose gradient is minus the sum of others': a unit's weights sum to one.

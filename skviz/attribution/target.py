@@ -1,19 +1,37 @@
-"""What `skviz.attribute` can be asked about: ``skviz.target.branch(unit, kernel=5)`` and others."""
+"""What an attribution explains: a class, the weight of a branch, or an attention difference.
+
+What `skviz.attribute` can be asked about is made by ``skviz.target.branch(unit, kernel=5)`` and
+others.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any, Protocol
 
-from skviz.attribution.targets import BranchWeight, Category, Classes, Difference
-from skviz.errors import entrance
+import torch
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from skviz.capture import Unit
-    from skviz.capture.kernels import Kernel
+from skviz.capture import Unit, Units
+from skviz.capture.kernels import Kernel
+from skviz.errors import AttributionError, UnitError, entrance
+from skviz.scenes.made import step
 
 __all__ = ["branch", "category", "classes", "difference", "every_branch"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A target before it is looked for in a model; made by the function of `skviz.target`."""
+
+    function: str
+    unit: str | None = None
+    kernel: Kernel | None = None
+    branch: int | None = None
+    channels: tuple[int, ...] | None = None
+    numbers: tuple[int, ...] | None = None
 
 
 @entrance
@@ -23,7 +41,7 @@ def branch(
     kernel: Kernel | None = None,
     branch: int | None = None,
     channels: Sequence[int] | None = None,
-) -> BranchWeight:
+) -> Asked:
     """Target the mean weight of one branch of a unit.
 
     Parameters
@@ -36,31 +54,198 @@ def branch(
     channels
         Only these; by default the mean over all.
     """
-    return BranchWeight(unit, kernel, branch, None if channels is None else tuple(channels))
+    chosen = None if channels is None else tuple(channels)
+    return Asked("branch", unit, kernel, branch, chosen)
 
 
 @entrance
-def difference(unit: str) -> Difference:
+def difference(unit: str) -> Asked:
     """Target the weight of a unit's largest kernel minus that of its smallest (section 4.4)."""
-    return Difference(unit)
+    return Asked("difference", unit)
 
 
-def category() -> Category:
+def category() -> str:
     """Target the true class of each image."""
-    return Category()
+    return "category"
 
 
 @entrance
-def classes(numbers: Sequence[int]) -> Classes:
+def classes(numbers: Sequence[int]) -> Asked:
     """Target one class for each image, by number."""
-    return Classes(tuple(numbers))
+    return Asked("classes", numbers=tuple(numbers))
 
 
-def every_branch(units: Sequence[Unit]) -> list[BranchWeight]:
+def every_branch(units: Sequence[Unit]) -> list[Asked]:
     """Target every branch of every call of these units."""
     return [
-        BranchWeight(name, branch=index)
+        Asked("branch", name, branch=index)
         for unit in units
         for name in unit.call_names
         for index in range(unit.branches)
     ]
+
+
+Signs = tuple[tuple[int, float], ...]  # of branches
+
+
+class Target(Protocol):
+    """One number per image that a model computes on its way."""
+
+    @property
+    def label(self) -> str:
+        """Its name in a Dataset."""
+
+    @property
+    def unit(self) -> Unit | None:
+        """The unit that must be recorded for it."""
+
+    def value(self, logits: Tensor, weights: dict[str, Tensor], image: Tensor) -> Tensor:
+        """Return it, (row,).
+
+        Parameters
+        ----------
+        logits, weights
+            What the model gave: (row, class), and by unit (row, branch, channel[, spatial…]).
+        image
+            (row,) of which image each row is a version.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class ClassLogit:
+    """The logit of one class for each image."""
+
+    label: str
+    classes: Tensor  # (image,)
+    unit: None = None
+
+    def value(self, logits: Tensor, weights: dict[str, Tensor], image: Tensor) -> Tensor:  # noqa: ARG002
+        """Return the logit of each row's class."""
+        return logits.gather(1, self.classes.to(logits.device)[image, None])[:, 0]
+
+
+@dataclass(frozen=True)
+class WeightSum:
+    """A signed sum of mean branch weights of one unit."""
+
+    label: str
+    unit: Unit
+    call: str  # the unit's name in a recording
+    signs: Signs
+    channels: tuple[int, ...] | None = None
+
+    def value(self, logits: Tensor, weights: dict[str, Tensor], image: Tensor) -> Tensor:  # noqa: ARG002
+        """Return the mean over channels (and places) of the branches, with their signs."""
+        recorded = weights[self.call]
+        if self.channels is not None:
+            recorded = recorded[:, :, list(self.channels)]
+        means = recorded.flatten(2).mean(2)  # (row, branch)
+        return torch.stack([sign * means[:, branch] for branch, sign in self.signs]).sum(0)
+
+
+def weight_sum(asked: Asked, unit: Unit, call: str) -> WeightSum:
+    """Find the branches of a unit that a target is about."""
+    if asked.function == "difference":
+        if unit.largest is None or unit.smallest is None:
+            raise AttributionError(
+                f"unit {unit.name!r} has not one smallest and one largest kernel; attribute a "
+                f"branch instead, skviz.target.branch({unit.name!r}, branch=0)"
+            )
+        signs: Signs = ((unit.largest, 1.0), (unit.smallest, -1.0))
+        return WeightSum(f"{call} attention difference", unit, call, signs)
+    branch = unit.branch_index(kernel=asked.kernel, branch=asked.branch)
+    label = f"{call} {unit.branch_name(branch)}"
+    if asked.channels is not None:
+        count = unit.channels or 1
+        if not asked.channels or not set(asked.channels) <= set(range(count)):
+            raise AttributionError(
+                f"unit {unit.name!r} has channels 0 to {count - 1}, got "
+                f"channels={list(asked.channels)}"
+            )
+        label += f" of {len(asked.channels)} channels"
+    return WeightSum(label, unit, call, ((branch, 1.0),), asked.channels)
+
+
+def target_said(asked: Any) -> Any:
+    """Describe what is asked for as JSON can hold it."""
+    if isinstance(asked, Asked):
+        told = vars(asked) | {"function": f"skviz.target.{asked.function}"}
+        return step(**told)
+    return int(asked) if isinstance(asked, Integral) else str(asked)
+
+
+def resolve(
+    asked: Any,
+    units: Units,
+    logits: Any,
+    categories: Sequence[str] | None,
+    truth: Tensor | None,
+) -> Target:
+    """Turn what was asked for into a target of these images.
+
+    Parameters
+    ----------
+    asked
+        See `skviz.attribute`.
+    units
+        Of the model.
+    logits
+        (image, class), what the model says; only a class needs it.
+    categories
+        Class names, where the model has them.
+    truth
+        (image,) the class of each image's category, where known.
+    """
+    if isinstance(asked, ClassLogit | WeightSum):
+        return asked
+    if isinstance(asked, Asked) and asked.unit is not None:
+        unit = units[asked.unit.split("@")[0]]
+        if asked.unit not in unit.call_names:
+            raise UnitError(
+                f"unit {unit.name!r} runs {unit.calls} times in a forward pass, so a target is "
+                f"one of {', '.join(unit.call_names)}; got {asked.unit!r}"
+            )
+        if not unit.recordable:
+            raise UnitError(f"unit {unit.name!r} cannot be recorded: {'; '.join(unit.notes)}")
+        return weight_sum(asked, unit, asked.unit)
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2:
+        raise AttributionError(
+            f"a class target needs logits (image, class), but the model gave "
+            f"{tuple(getattr(logits, 'shape', ())) or type(logits).__name__}; target a branch "
+            "weight, skviz.target.branch(unit, kernel=…)"
+        )
+    if isinstance(asked, str) and asked == "predicted":
+        return ClassLogit("predicted class", logits.argmax(1))
+    if isinstance(asked, str) and asked == "category":
+        if truth is None:
+            raise AttributionError(
+                "the classes of these images are not known to the model; give the class, "
+                "target=3, or one for each image, target=skviz.target.classes([3, 7, …])"
+            )
+        return ClassLogit("category", truth)
+    if isinstance(asked, str):
+        if categories is None or asked not in categories:
+            known = "has no class names" if categories is None else f"has {', '.join(categories)}"
+            raise AttributionError(f"no class is called {asked!r}; the model {known}")
+        return ClassLogit(asked, torch.full((len(logits),), list(categories).index(asked)))
+    return _given(asked, logits, categories)
+
+
+def _given(asked: Any, logits: Tensor, categories: Sequence[str] | None) -> ClassLogit:
+    """Read a class by number, or one for each image."""
+    several = asked.numbers if isinstance(asked, Asked) else None
+    numbers = (asked,) * len(logits) if several is None else several
+    if len(numbers) != len(logits):
+        raise AttributionError(f"expected {len(logits)} classes, one for each image, got {numbers}")
+    if any(not isinstance(number, Integral) or isinstance(number, bool) for number in numbers):
+        raise AttributionError(
+            "a target is 'predicted', 'category', a class (number or name) or one of skviz.target; "
+            f"got {asked!r}"
+        )
+    count = logits.shape[1]
+    if any(not 0 <= number < count for number in numbers):
+        raise AttributionError(f"the model has classes 0 to {count - 1}, got {asked!r}")
+    classes = torch.tensor([int(number) for number in numbers])
+    if several is not None:
+        return ClassLogit("given classes", classes)
+    return ClassLogit(categories[asked] if categories else f"class {asked}", classes)

@@ -25,7 +25,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import numpy as np
 import scipy
@@ -33,22 +34,16 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from skviz.attribution.baselines import make_baselines
+from skviz.attribution.baselines import Seen, make_baselines, seen
 from skviz.attribution.maps import attribute, find_targets
+from skviz.attribution.methods import SEVERAL
 from skviz.attribution.probe import Probe
-from skviz.attribution.targets import ClassLogit
+from skviz.attribution.target import ClassLogit, Target
 from skviz.capture.tape import Frame, Listener
 from skviz.errors import Count, Seed, entrance
 from skviz.models import device as devices
-from skviz.studies.setting import as_scenes, at_rest, category_index
+from skviz.studies.setting import as_scenes, at_rest
 from skviz.studies.untrained import calibrate, reinitialise
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from skviz.attribution.targets import Target
-
-__all__ = ["faithfulness"]
 
 ORDERS = ("attribution", "random")
 
@@ -96,60 +91,41 @@ def faithfulness(
     """
     where = devices.resolve(device)
     asked = target if isinstance(target, list) else [target]
-    settings = {"method": method, "seed": seed, "device": device, **options}
-    told = {"study": "faithfulness", "points": points, "groups": groups}
+    settings = {"method": method, "baseline": baseline, "seed": seed, "device": device, **options}
     with at_rest(model, where):
-        ds = attribute(model, images, target=asked, baseline=baseline, scales=scales, **settings)
-
-        def tested(
-            shown: Tensor,
-            maps: xr.DataArray,
-            truth: Tensor | None = None,
-            mask: Tensor | None = None,
-            backgrounds: Tensor | None = None,
-        ) -> xr.Dataset:
-            targets = find_targets(model, asked, shown, truth)
-            starts = make_baselines(
-                baseline, shown, backgrounds=backgrounds, distribution=method == "gradient_shap"
-            )
-            again = settings | {"baseline": starts} | ({} if mask is None else {"mask": mask})
-            return tests(model, shown, maps.values, targets, starts[0], points, groups, again)
-
-        if isinstance(images, Tensor):
-            return ds.merge(tested(images.to(where), ds["attribution"])).assign_attrs(told)
-        scenes = as_scenes(model, images)
-        here, truth = scenes.ready(where), category_index(model, scenes)
-        behind = None if here.layers is None else here.layers.backgrounds
+        ds = attribute(model, images, target=asked, scales=scales, **settings)
+        alone = isinstance(images, Tensor)
+        maps = ds["attribution"].expand_dims(scale=[1.0]) if alone else ds["attribution"]
+        shown = seen(model, as_scenes(model, images), maps["scale"].values.tolist(), where)
         parts = [
-            tested(
-                here.render(scale), ds["attribution"].sel(scale=scale), truth, here.mask(scale),
-                behind,
-            )
-            for scale in ds["scale"].values.tolist()
-        ]  # fmt: skip
-        found = xr.concat(parts, ds["scale"]).transpose(..., "scale")
-        return ds.merge(found.assign_coords(image=ds["image"])).assign_attrs(told)
+            tests(model, here, maps.isel(scale=place).values, asked, points, groups, settings)
+            for place, here in enumerate(shown)
+        ]
+    found = xr.concat(parts, maps["scale"]).transpose(..., "scale")
+    found = found.assign_coords(image=ds["image"])
+    ds = ds.merge(found.isel(scale=0, drop=True) if alone else found)
+    return ds.assign_attrs(study="faithfulness", points=points, groups=groups)
 
 
 def tests(
     model: nn.Module,
-    images: Tensor,
+    here: Seen,
     found: np.ndarray,
-    targets: Sequence[Target],
-    start: Tensor,
-    points: Count,
+    asked: Sequence[Any],
+    points: int,
     groups: int,
     settings: dict[str, Any],
 ) -> xr.Dataset:
-    """Test maps (T, image, H, W) of targets of images (image, 3, H, W) that were found.
-
-    `start` is what takes the place of pixels, and `settings` are of `attribute`.
-    """
-    each = ("target", "image")
+    """Test maps (T, image, H, W) that were found at one scale; `settings` are of `attribute`."""
+    each, images, mask = ("target", "image"), here.images, here.mask
+    targets = find_targets(model, asked, images, here.truth)
+    several = settings["method"] in SEVERAL
+    starts = make_baselines(settings["baseline"], images, here.backgrounds, several=several)
+    settings = settings | {"baseline": starts} | ({} if mask is None else {"mask": mask})
     generator = torch.Generator().manual_seed(settings["seed"])
     maps = torch.from_numpy(found).to(images.device)
     ranks = torch.stack([maps, torch.rand(maps.shape, generator=generator).to(images.device)])
-    values = curves(Probe(model, targets), images, start.expand_as(images), ranks, points)
+    values = curves(Probe(model, targets), images, starts[0].expand_as(images), ranks, points)
     made: dict[str, Any] = {
         name: (("order", *each, "fraction"), each_value.cpu().numpy())
         for name, each_value in values.items()

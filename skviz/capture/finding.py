@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,6 @@ from skviz.capture.units import Rejected, Unit, Units
 from skviz.errors import UnitError, entrance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from skviz.capture.tape import Place
 
 

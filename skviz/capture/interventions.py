@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from skviz.capture import Unit
 from skviz.capture.graph import tolerance
+from skviz.capture.kernels import Kernel
 from skviz.capture.tape import in_backward
 from skviz.capture.watching import Watch, Watching
 from skviz.errors import InterventionError, UnitError, entrance
 
 if TYPE_CHECKING:
-    from skviz.capture import Unit, Units
-    from skviz.capture.kernels import Kernel
+    from skviz.capture import Units
     from skviz.capture.tape import Made
 
 Change = Callable[[Tensor], Tensor]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakSet
 
+import xarray as xr
 from IPython.core.getipython import get_ipython
 from torch import nn
 
@@ -16,9 +17,6 @@ from skviz.explorer.widget import Explorer
 from skviz.scenes import cutouts
 from skviz.scenes.photographs import Photographs, photographs
 from skviz.scenes.source import Scenes
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 __all__ = ["explore"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 import json
+import os
 from collections.abc import Mapping
 from importlib.metadata import version
 from operator import attrgetter
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import skviz
 from skviz import plot, stats
@@ -25,11 +26,9 @@ from skviz.scenes.cutouts import objects, place
 from skviz.scenes.photographs import Photographs, photographs
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Sequence
 
     from matplotlib.figure import Figure
-    from torch import nn
 
 __all__ = ["reproduce"]
 

@@ -5,8 +5,6 @@ from typing import Any
 
 from skviz.errors import Side
 
-__all__ = ["Card"]
-
 
 @dataclass(frozen=True)
 class Card:

@@ -4,8 +4,6 @@ import torch
 
 from skviz.errors import ModelError
 
-__all__ = ["resolve"]
-
 
 def resolve(device: str | torch.device = "auto") -> torch.device:
     """Return the device named, where ``"auto"`` is CUDA if there is one, and else the CPU.

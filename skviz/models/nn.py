@@ -18,8 +18,6 @@ from torch import Tensor, nn
 
 from skviz.errors import Count, ModelError, Side, entrance
 
-__all__ = ["SKAttention", "SKConv", "SKNet", "SKUnit", "sknet26", "sknet50", "sknet101"]
-
 
 def check_kernels(kernels: Sequence[int], channels: int, groups: int) -> tuple[int, ...]:
     """Return the kernels as a tuple, or raise `ModelError` if no unit can be made of them."""

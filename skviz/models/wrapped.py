@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from skviz.errors import ModelError, Side, entrance
 from skviz.models.card import Card
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-__all__ = ["Wrapped", "wrap"]
 
 CANVAS = 224  # of networks that were trained on ImageNet
 INNER = "wrapped"

@@ -6,19 +6,16 @@ know what it is (`Card`). Nothing is unpickled and nothing is downloaded.
 
 import hashlib
 import importlib
-import io
 import json
-import os
 import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO
 
 import safetensors
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from skviz import assets
 from skviz.errors import ModelError, entrance
@@ -26,12 +23,8 @@ from skviz.models.card import Card
 from skviz.models.nn import SKNet
 from skviz.models.wrapped import wrap
 
-__all__ = ["Card", "load", "names", "save"]
-
 HEADER = "skviz"
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-LONGEST = 10**8  # bytes of a header, as safetensors has it
-FLOATS = ("BF16", "F16", "F32", "F64")
 
 
 def names() -> list[str]:
@@ -74,12 +67,11 @@ def load(name: str | Path = "objects", *, pretrained: bool = True) -> nn.Module:
     if str(name).startswith("timm/"):
         return load_timm(str(name).removeprefix("timm/"), pretrained)
     if str(name) in names():
-        content = assets.read_bytes(f"models/{name}.safetensors")
-        return built(io.BytesIO(content), str(name))
+        assets.read_bytes(f"models/{name}.safetensors")  # which looks at it
+        return built(assets.data_folder() / "models" / f"{name}.safetensors")
     try:
         if Path(name).suffix == ".safetensors" and Path(name).is_file():
-            with Path(name).open("rb") as file:
-                return built(file, str(name))
+            return built(Path(name))
     except OSError as error:
         raise ModelError(f"{str(name)[:80]!r} cannot be read ({error.strerror})") from error
     if FUNCTION.fullmatch(str(name)):
@@ -90,45 +82,39 @@ def load(name: str | Path = "objects", *, pretrained: bool = True) -> nn.Module:
     )
 
 
-def built(file: IO[bytes], name: str) -> SKNet:
-    """Build a network, once its header, its card and the size of its file agree.
+def built(path: Path) -> SKNet:
+    """Build a network of what a file holds, if that is what its card says.
 
-    Nothing that a header asks for is made before the file is known to hold as much.
+    Nothing is made that a card asks for and the file does not hold.
     """
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    length = int.from_bytes(file.read(8), "little")
     try:
-        if not 0 < length <= min(size, LONGEST):
-            raise ValueError("it has no header")
-        header = json.loads(file.read(length))
-        card = entrance(Card)(**json.loads(header.pop("__metadata__")[HEADER]))
-        if 8 + length + max(each["data_offsets"][1] for each in header.values()) != size:
-            raise ValueError("it is cut, or longer than it says")
-        if sum(card.network["depths"]) * len(card.network.get("kernels", "12")) > len(header):
+        with safetensors.safe_open(path, "pt") as file:
+            held = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            card = entrance(Card)(**json.loads((file.metadata() or {})[HEADER]))
+        if sum(card.network["depths"]) * len(card.network.get("kernels", "12")) > len(held):
             raise ValueError("its card tells of more units than it holds")
         if len(set(card.categories)) < len(card.categories):
             raise ValueError("a category is there twice")
         with torch.device("meta"):
-            empty = SKNet(**card.network, num_classes=len(card.categories)).state_dict()
-        held = {key: (each["dtype"] in FLOATS, each["shape"]) for key, each in header.items()}
-        wanted = {key: (each.is_floating_point(), list(each.shape)) for key, each in empty.items()}
-        wrong = sorted(key for key in held | wanted if held.get(key) != wanted.get(key))
-        if wrong:
-            raise ValueError(f"{len(wrong)} tensors are not those of its card, {wrong[0][:80]!r}")
-        file.seek(0)
-        model = SKNet(**card.network, num_classes=len(card.categories))
-        model.load_state_dict(safetensors.torch.load(file.read()))
+            model = SKNet(**card.network, num_classes=len(card.categories))
+        if floats(held) != floats(model.state_dict()):
+            raise ValueError("its tensors are not those of its card")
+        model.load_state_dict(held, assign=True)
     except (
         safetensors.SafetensorError, ModelError, LookupError, TypeError, ValueError, RuntimeError,
-        AttributeError,
+        AttributeError, MemoryError,
     ) as error:  # fmt: skip
         why = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"{name[-80:]} is not a network that skviz saved ({type(error).__name__}: {why})"
+            f"{path.name[-80:]} is not a network that skviz saved ({type(error).__name__}: {why})"
         ) from error
     model.card = card  # type: ignore[assignment]
-    return model.eval()
+    return model.float().eval()
+
+
+def floats(tensors: dict[str, Tensor]) -> dict[str, bool]:
+    """Say of named tensors which hold floats."""
+    return {name: tensor.is_floating_point() for name, tensor in tensors.items()}
 
 
 def called(module: str, function: str) -> nn.Module:

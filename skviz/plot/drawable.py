@@ -7,8 +7,6 @@ import xarray as xr
 
 from skviz.errors import SkvizError
 
-__all__ = ["measured"]
-
 
 def measured(ds: xr.Dataset) -> Any:
     """Return what there is to draw: without images that were skipped, scales increasing.

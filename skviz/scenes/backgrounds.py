@@ -16,8 +16,6 @@ from skviz.assets import names_in, read_image
 from skviz.errors import SceneError
 from skviz.scenes.ready import Enlarged
 
-__all__ = ["crops", "fractal", "gradient", "named", "procedural", "real_backgrounds", "texture"]
-
 HELD_OUT_BACKGROUNDS = ("forest", "gravel", "lobby", "sky", "venice")
 
 OCTAVES = (3, 6, 12, 24, 48)
@@ -163,33 +161,3 @@ def named(name: str, size: int) -> Tensor:
         known = ", ".join(("procedural 0", *pictures))
         raise SceneError(f"there is no background {name!r}; there are {known}")
     return Enlarged((pictures[name][None] / 255,), size).render(1.0)
-
-
-def crops(pictures: Sequence[Tensor], seeds: Sequence[int], size: int) -> Tensor:
-    """Cut one random square out of a random picture for each seed, and resize it.
-
-    Parameters
-    ----------
-    pictures
-        uint8 (3, H, W), any sizes.
-    seeds
-        N whole numbers.
-    size
-        Side of the result in pixels.
-
-    Returns
-    -------
-    Tensor
-        (N, 3, size, size) in 0…1; the square's side is 50 to 100 % of the picture's shorter side,
-        mirrored half of the time.
-    """
-    made = []
-    for which, extent, top, left, mirror in draws(seeds, 5).tolist():
-        picture = pictures[int(which * len(pictures))]
-        height, width = picture.shape[1:]
-        side = round((0.5 + 0.5 * extent) * min(height, width))
-        y, x = round(top * (height - side)), round(left * (width - side))
-        cut = picture[:, y : y + side, x : x + side].float()[None] / 255
-        cut = F.interpolate(cut, size=(size, size), mode="bilinear", antialias=True)
-        made.append(cut.flip(-1) if mirror < 0.5 else cut)
-    return torch.cat(made).clamp(0, 1)  # resizing rounds

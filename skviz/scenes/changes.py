@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
@@ -22,11 +23,8 @@ from skviz.scenes.layers import VISIBLE, Layers
 from skviz.scenes.made import step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
     from skviz.scenes.source import Scenes, Source
 
-__all__ = ["CONTROL_SCENES", "changed", "recombined"]
 
 KNOWN = (
     "this changes the object, so it needs scenes that know it: skviz.place, or "

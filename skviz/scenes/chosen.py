@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -9,11 +10,6 @@ import numpy as np
 
 from skviz.errors import DataError, entrance
 from skviz.scenes.made import Made, step
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-__all__ = ["Chosen", "Listed"]
 
 
 class Chosen:

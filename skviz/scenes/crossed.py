@@ -12,8 +12,6 @@ from skviz.scenes.drawing import resample
 from skviz.scenes.layers import SLACK, Layers
 from skviz.scenes.ready import Ready
 
-__all__ = ["Cell", "cells", "drawn", "fits"]
-
 
 @dataclass(frozen=True)
 class Cell:

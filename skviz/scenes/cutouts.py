@@ -20,8 +20,6 @@ from skviz.scenes.made import Made, step
 from skviz.scenes.pictures import checked_images
 from skviz.scenes.source import CANVAS, Scenes
 
-__all__ = ["Objects", "objects", "place"]
-
 TRAIN_FAMILIES = ("noto", "twemoji", "emojione", "fluent")
 HELD_OUT_FAMILIES = ("noto-v1", "fxemoji")
 

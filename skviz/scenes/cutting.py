@@ -10,8 +10,6 @@ from skviz.errors import SceneError
 from skviz.scenes.drawing import resample
 from skviz.scenes.layers import VISIBLE, Layers
 
-__all__ = ["cut_out", "fill_hole", "joined"]
-
 
 def check_sizes(picture: Tensor, mask: Tensor) -> None:
     """Raise `SceneError` unless the mask has its picture's height and width."""

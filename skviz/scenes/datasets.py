@@ -13,8 +13,6 @@ from skviz.errors import DataError
 from skviz.scenes.pictures import as_picture, opened
 from skviz.scenes.reading import READERS, Reader
 
-__all__ = ["listed"]
-
 Listed = tuple[Reader, tuple[str, ...]]
 Places = tuple[int, ...]
 VOC = (

@@ -11,8 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["compose", "premultiplied", "resample", "rotation_matrix", "warp"]
-
 
 def cubic(distance: Tensor) -> Tensor:
     """Keys' cubic convolution kernel with a = −0.5, zero beyond 2."""

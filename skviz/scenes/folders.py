@@ -6,8 +6,6 @@ from pathlib import Path
 from skviz.errors import DataError
 from skviz.scenes.reading import Reader
 
-__all__ = ["in_folder"]
-
 ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 IMAGES, MASKS = ("images", "image"), ("masks", "mask")  # folders that are no classes
 MASK = re.compile(r"[._-]mask$", re.IGNORECASE)  # ends the stem of a mask beside its image

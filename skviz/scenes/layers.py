@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -13,11 +14,6 @@ from torch import Tensor
 from skviz.errors import SceneError
 from skviz.scenes.drawing import compose
 from skviz.scenes.ready import Ready, check_scale, rounded
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = ["VISIBLE", "Layers"]
 
 VISIBLE = 0.02  # alpha below which a pixel is not part of the object
 SLACK = 1e-3  # pixels by which rounding may put an object off its canvas

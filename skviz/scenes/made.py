@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-__all__ = ["Made", "content_of", "images_hash", "plain", "sha256_of", "step"]
 
 Made = tuple[dict[str, Any], ...]
 

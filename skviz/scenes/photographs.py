@@ -21,8 +21,6 @@ from skviz.scenes.pictures import as_mask, as_picture
 from skviz.scenes.reading import Files, Reader
 from skviz.scenes.source import CANVAS, Scenes
 
-__all__ = ["Photographs", "photographs"]
-
 FAMILY = "photographs"
 ONE = (str, os.PathLike, np.ndarray, Tensor, Image.Image)  # types that a single picture may have
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 import os
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,11 +20,6 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from skviz.errors import DataError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-__all__ = ["MEMORY", "as_mask", "as_picture", "checked_images", "opened"]
 
 COLOURED = 0.1  # more difference between channels than JPEG makes of grey
 FEWEST = 2**21  # pixels that are left of a larger picture

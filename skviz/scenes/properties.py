@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor
 
-__all__ = ["PROPERTIES", "of_mask", "properties"]
-
 LUMA = (0.299, 0.587, 0.114)
 EDGE = 0.1  # of the range from black to white, per pixel: where the gradient counts as an edge
 PROPERTIES = {

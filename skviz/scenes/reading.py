@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
 from skviz.errors import DataError, SceneError
 from skviz.scenes.cutting import cut_out, joined
+from skviz.scenes.layers import Layers
 from skviz.scenes.pictures import MEMORY, as_mask, as_picture, opened
 from skviz.scenes.ready import Enlarged
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    from skviz.scenes.layers import Layers
-
-__all__ = ["READERS", "Files", "Reader", "UnusableError", "each", "usable"]
 
 T = TypeVar("T")
 READERS = min(16, os.cpu_count() or 1)  # threads that decode files

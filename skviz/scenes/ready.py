@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -17,11 +18,7 @@ from skviz.scenes.drawing import resample
 from skviz.scenes.made import content_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
     from skviz.scenes.layers import Layers
-
-__all__ = ["Enlarged", "Ready", "Rendered", "Shown", "Still", "check_scale", "rounded"]
 
 
 class Ready:

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import Any, Protocol, Self
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from skviz.errors import SceneError, Side, entrance
 from skviz.scenes import changes
 from skviz.scenes.backgrounds import named as named_background
 from skviz.scenes.chosen import Listed
+from skviz.scenes.layers import Layers
 from skviz.scenes.made import step
 from skviz.scenes.reading import UnusableError, each, usable
 from skviz.scenes.ready import Enlarged, Ready, Rendered, Shown
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy as np
-    from torch import Tensor
-
-    from skviz.scenes.layers import Layers
-
-__all__ = ["CANVAS", "Scenes", "Source"]
 
 CANVAS = 96  # pixels, of scenes for a network that does not say what it wants
 

@@ -1,10 +1,10 @@
 """What a sweep says, in numbers with intervals."""
 
-from skviz.stats.branches import channels
 from skviz.stats.factors import main_effects, over_networks
 from skviz.stats.intervals import estimate, interval
 from skviz.stats.measures import (
     attention_difference,
+    channels,
     compare,
     ends,
     expected_kernel,

@@ -12,8 +12,6 @@ from skviz.errors import SkvizError
 from skviz.stats.intervals import clusters, estimate
 from skviz.stats.measures import LEVEL, MARGIN, PART, cluster_means, corrected, paired, tost
 
-__all__ = ["EFFECTS", "main_effects", "over_networks"]
-
 # Factors, and whether their effect is that of a doubling.
 EFFECTS = {"size": True, "coverage": True, "blur": True, "background": True, "position": False}
 GROWN = ("size", "coverage")  # what changes as one object grows

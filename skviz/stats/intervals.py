@@ -9,8 +9,6 @@ import xarray as xr
 
 from skviz.errors import SkvizError
 
-__all__ = ["clusters", "estimate", "interval"]
-
 RESAMPLES = 2000
 FEWEST = 5  # clusters that an interval needs
 MANY = 1000  # clusters beyond which the bootstrap adds nothing to Student's t

@@ -10,8 +10,6 @@ import xarray as xr
 from skviz import stats
 from skviz.errors import SkvizError
 
-__all__ = ["area_correlation", "by_category", "mixed_effects"]
-
 AGREED = 0.1  # log-likelihoods that differ by less are of one fit
 
 

@@ -9,8 +9,6 @@ from skviz.errors import SkvizError
 from skviz.stats.intervals import estimate
 from skviz.stats.measures import attention_difference
 
-__all__ = ["explained"]
-
 FOLDS = 10
 RIDGE = 1.0  # images that a category's own level is held back by
 TOGETHER = "all"

@@ -1,63 +1,11 @@
 """A study of any size in little memory: moments and histograms, part after part."""
 
-from dataclasses import dataclass
-from functools import reduce
-from typing import Self
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from skviz import stats
-
-__all__ = ["Moments", "summary"]
-
-
-@dataclass(frozen=True, eq=False)
-class Moments:
-    """Mean and variance of values along their first axis; NaN does not count.
-
-    Parts are merged as Chan, Golub and LeVeque (1979) do, in float64: no digit is lost where a
-    small spread lies far from 0.
-
-    Attributes
-    ----------
-    count, mean, squares
-        How many values, their mean (0 where there is none), and the sum of the squares of their
-        distances from it.
-    """
-
-    count: np.ndarray
-    mean: np.ndarray
-    squares: np.ndarray
-
-    @classmethod
-    def of(cls, values: np.ndarray) -> Self:
-        """Collect values (N, …)."""
-        values = np.asarray(values, np.float64)
-        known = ~np.isnan(values)
-        count = known.sum(0)
-        mean = np.where(known, values, 0).sum(0) / count.clip(min=1)
-        return cls(count, mean, (np.where(known, values - mean, 0) ** 2).sum(0))
-
-    def __add__(self, other: Self) -> Self:
-        count = self.count + other.count
-        apart = other.mean - self.mean
-        share = other.count / count.clip(min=1)
-        return type(self)(
-            count,
-            self.mean + apart * share,
-            self.squares + other.squares + apart**2 * self.count * share,
-        )
-
-    @property
-    def average(self) -> np.ndarray:
-        """The mean; NaN where there is no value."""
-        return np.where(self.count, self.mean, np.nan)
-
-    @property
-    def variance(self) -> np.ndarray:
-        """Unbiased; NaN where there are fewer than two values."""
-        return self.squares / np.where(self.count > 1, self.count - 1, np.nan)
 
 
 def histogram(values: np.ndarray, bins: int) -> np.ndarray:
@@ -82,24 +30,32 @@ def summary(ds: xr.Dataset, *, size: int = 1024, bins: int = 40) -> xr.Dataset:
         ``mean``, ``variance`` and ``count`` (scale, unit); ``change`` and ``change_variance``, of
         the paired difference to the first scale; ``histogram`` (scale, unit, bin).
     """
-    levels, changes, counts = [], [], []
+    sums: Any = 0  # of (level or change, scale, unit): how many, and of what they lie off a centre
+    counts: Any = 0
     for start in range(0, ds.sizes["image"], size):
         part = ds[["weight", "kernel"]].isel(image=slice(start, start + size)).load()
-        values = stats.attention_difference(part).values.astype(np.float64)
-        levels.append(Moments.of(values))
-        changes.append(Moments.of(values - values[:, :1]))
-        counts.append(histogram(values, bins))
-    level, change = (reduce(Moments.__add__, parts) for parts in (levels, changes))
+        level = stats.attention_difference(part).values.astype(np.float64)
+        values = np.stack([level, level - level[:, :1]], 1)
+        known = ~np.isnan(values)
+        if not start:  # near the mean, so that no digit is lost where a small spread lies far off 0
+            centre = np.where(known, values, 0).sum(0) / known.sum(0).clip(min=1)
+        away = np.where(known, values - centre, 0)
+        sums = sums + np.stack([known.sum(0), away.sum(0), (away**2).sum(0)])
+        counts = counts + histogram(level, bins)
+    count, total, squares = sums
+    many = np.where(count > 0, count, np.nan)
+    mean = centre + total / many
+    variance = (squares - total**2 / many) / np.where(count > 1, count - 1, np.nan)
     edges = np.linspace(-1, 1, bins + 1)
     dims = ("scale", "unit")
     return xr.Dataset(
         {
-            "mean": (dims, level.average),
-            "variance": (dims, level.variance),
-            "count": (dims, level.count),
-            "change": (dims, change.average),
-            "change_variance": (dims, change.variance),
-            "histogram": ((*dims, "bin"), sum(counts)),
+            "mean": (dims, mean[0]),
+            "variance": (dims, variance[0]),
+            "count": (dims, count[0].astype(int)),
+            "change": (dims, mean[1]),
+            "change_variance": (dims, variance[1]),
+            "histogram": ((*dims, "bin"), counts),
         },
         coords={"scale": ds["scale"], "unit": ds["unit"], "bin": (edges[1:] + edges[:-1]) / 2},
         attrs=ds.attrs,

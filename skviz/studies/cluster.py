@@ -1,6 +1,6 @@
 """Studies on the workers of a Dask cluster, which share the file system of the store.
 
-The model and the scenes go to each worker once, a shipped network as its name; a task is a number.
+The model and the scenes go to each worker once; a task is a number.
 A task that a dead worker left undone is done by another, with the same bytes.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from threading import Lock
@@ -17,22 +18,15 @@ from uuid import uuid4
 from distributed import Client, WorkerPlugin, as_completed, get_worker
 
 from skviz.errors import DataError
-from skviz.models import zoo
+from skviz.studies.disk import Disk
 from skviz.studies.setting import code_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from torch import nn
-
-    from skviz.studies.disk import Disk
     from skviz.studies.study import Study
-
-__all__ = ["spread"]
 
 
 class Workshop(WorkerPlugin):
-    """A study on a worker: its model is made when the worker starts, and runs one task at a time.
+    """A study on a worker, which does one task at a time.
 
     Parameters
     ----------
@@ -41,24 +35,16 @@ class Workshop(WorkerPlugin):
     """
 
     def __init__(self, study: Study, kept: Disk) -> None:
-        name: Any = getattr(getattr(study.model, "card", None), "name", None)
-        shipped = name in zoo.names()
-        if shipped:
-            shipped = zoo.weights_hash(zoo.load(name)) == zoo.weights_hash(study.model)
         self.name = f"skviz-{uuid4()}"
-        self.model: str | nn.Module = name if shipped else study.model
-        self.kept = kept
-        options = replace(study.options, client=None)
-        self.study = replace(study, model=None, options=options)  # type: ignore[arg-type]
-        self.code, self.weights = code_hash(), zoo.weights_hash(study.model)
+        self.study, self.kept = replace(study, options=replace(study.options, client=None)), kept
+        self.code = code_hash()
 
     def setup(self, worker: Any) -> None:  # noqa: ARG002
-        """Make the model and put it on its device."""
+        """Put the model on its device."""
         keep_memory()
-        model = zoo.load(self.model) if isinstance(self.model, str) else self.model
-        if (self.code, self.weights) != (code_hash(), zoo.weights_hash(model)):
-            raise DataError("a worker has another skviz, or other weights; install the same")
-        self.study.model = model.eval().to(self.study.where)
+        if self.code != code_hash():
+            raise DataError("a worker has another skviz; install the same")
+        self.study.model.eval().to(self.study.where)
         self.lock = Lock()
 
     def do(self, task: int) -> int:

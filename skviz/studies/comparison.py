@@ -16,6 +16,8 @@ scenes (`skviz.scenes.changes`). ``skviz.stats.compare`` tests the one against t
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,29 +25,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 import xarray as xr
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from skviz import stats
+from skviz.capture import Unit
 from skviz.capture.interventions import intervene
 from skviz.capture.recording import record
 from skviz.errors import Count, SkvizError, entrance
 from skviz.scenes.changes import CONTROL_SCENES
+from skviz.scenes.source import Scenes
 from skviz.studies.setting import as_scenes, at_rest, checked
 from skviz.studies.study import Options, Study, run
 from skviz.studies.sweeps import Weights
 from skviz.studies.untrained import untrained
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterable, Iterator, Sequence
+    from distributed import Client  # noqa: TC004 (optional)
 
-    from distributed import Client
-    from torch import Tensor, nn
-
-    from skviz.capture import Unit
-    from skviz.scenes.source import Scenes
-
-__all__ = ["CLAIM", "controls"]
 
 CLAIM = "object"
 NAMES = {

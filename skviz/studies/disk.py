@@ -13,37 +13,22 @@ import numpy as np
 import zarr
 
 from skviz.errors import DataError
+from skviz.studies import store
 from skviz.studies.keeping import Variable
-from skviz.studies.store import (
-    CODECS,
-    DONE,
-    STORE,
-    arrays_in,
-    aside,
-    attributes,
-    encodable,
-    load,
-    metadata_sum,
-    seal,
-    sound,
-    undone,
-    written,
-)
 
 if sys.platform != "win32":
     import fcntl
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import xarray as xr
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    import xarray as xr
-
     from skviz.studies.study import Study
 
-__all__ = ["Disk"]
 
-KEPT_BY_OTHERS = (STORE, "coordinates")  # attributes that are the store's own, and xarray's
+KEPT_BY_OTHERS = (store.STORE, "coordinates")  # attributes: the store's own, and xarray's
 
 
 @dataclass(frozen=True)
@@ -72,7 +57,7 @@ class Disk:
             If it cannot be created, or something else is there.
         """
         labels = study.labels()
-        beside = aside(self.path)
+        beside = store.aside(self.path)
         try:
             lay_out(beside, labels, study)
             if not self.path.exists():
@@ -117,7 +102,7 @@ class Disk:
 
     def check(self, mine: Mapping[str, Any]) -> None:
         """Raise `DataError` if the store holds another study."""
-        held = {k: v for k, v in attributes(self.path).items() if k not in KEPT_BY_OTHERS}
+        held = {k: v for k, v in store.attributes(self.path).items() if k not in KEPT_BY_OTHERS}
         different = [key for key in sorted({*held, *mine}) if held.get(key) != mine.get(key)]
         if different:
             said = "; ".join(f"{k} {held.get(k)!r}, here {mine.get(k)!r}" for k in different[:3])
@@ -140,15 +125,15 @@ class Disk:
 
     def repair(self, whole: Path) -> None:
         """Take what is missing or damaged beside the tasks' chunks from a new store, used up."""
-        for name in arrays_in(whole):
+        for name in store.arrays_in(whole):
             chunks = [file for file in (whole / name).glob("c/**/*") if file.is_file()]
             there = self.path / name
-            if metadata_sum(there) != metadata_sum(whole / name):
+            if store.metadata_sum(there) != store.metadata_sum(whole / name):
                 there.mkdir(exist_ok=True)
                 rmtree(there / "zarr.json", ignore_errors=True)
                 (whole / name / "zarr.json").replace(there / "zarr.json")
             kept = (there / file.relative_to(whole / name) for file in chunks)
-            if not all(map(sound, kept)):
+            if not all(map(store.sound, kept)):
                 rmtree(there / "c", ignore_errors=True)
                 (whole / name / "c").rename(there / "c")
 
@@ -163,11 +148,11 @@ class Disk:
 
     def pending(self) -> list[int]:
         """List the tasks that are not done, or whose chunks are not what was written."""
-        arrays, left = self.arrays, set(undone(self.path))
-        for name in attributes(self.path)[STORE]["tasks"]:
+        arrays, left = self.arrays, set(store.undone(self.path))
+        for name in store.attributes(self.path)[store.STORE]["tasks"]:
             array = arrays[name]
             for task in set(range(-(-array.shape[0] // array.chunks[0]))) - left:
-                if not sound(self.chunk(name, task, array.ndim)):
+                if not store.sound(self.chunk(name, task, array.ndim)):
                     left.add(task)
         return sorted(left)
 
@@ -190,7 +175,7 @@ class Disk:
     def put(self, task: int, values: Mapping[str, np.ndarray]) -> None:
         """Write the chunks, and then the mark."""
         arrays = self.arrays
-        mark = self.chunk(DONE, task, 1)
+        mark = self.chunk(store.DONE, task, 1)
         mark.unlink(missing_ok=True)
         for name, chunk in values.items():
             array = arrays[name]
@@ -200,22 +185,22 @@ class Disk:
                 file.unlink(missing_ok=True)  # a damaged one could not be read to be changed
                 array[start : start + len(chunk)] = chunk
                 sync(file)
-        arrays[DONE][task] = 1
+        arrays[store.DONE][task] = 1
         sync(mark)
 
     def finish(self) -> xr.Dataset:
         """Return the result, read when it is used; only when nobody else writes."""
         for leftover in self.path.rglob("*.partial"):  # of killed writers
             leftover.unlink()
-        return load(self.path, lazy=True)
+        return store.load(self.path, lazy=True)
 
 
 def lay_out(path: Path, labels: xr.Dataset, study: Study) -> None:
     """Write the labels and empty arrays."""
-    written(encodable(labels), path)
+    store.written(store.encodable(labels), path)
     group = zarr.open_group(path, mode="r+", zarr_format=3)
     marks = Variable("task", (), (), "u1", "whether the task is done", "")
-    for name, variable in {**study.variables, DONE: marks}.items():
+    for name, variable in {**study.variables, store.DONE: marks}.items():
         size = variable.size(len(study.scenes), len(study.grid), study.chunk)
         first = {"image": study.chunk, "task": 1}.get(variable.all_dims[0], size[0])
         group.create_array(
@@ -223,12 +208,12 @@ def lay_out(path: Path, labels: xr.Dataset, study: Study) -> None:
             shape=size,
             chunks=(min(first, size[0]), *size[1:]),
             dtype=str if variable.dtype == "U" else variable.dtype,
-            compressors=CODECS,
+            compressors=store.CODECS,
             fill_value=np.nan if variable.dtype.startswith("f") else None,
             dimension_names=variable.all_dims,
             attributes=dict(variable.attrs),
         )
-    seal(path, study.variables)
+    store.seal(path, study.variables)
 
 
 def sync(file: Path) -> None:

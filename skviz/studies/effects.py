@@ -19,35 +19,30 @@ at all, the same for every unit; the last unit is ``all``, all of them together.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
+import xarray as xr
 from torch import Tensor, nn
 
+from skviz.capture import Unit
 from skviz.capture.interventions import Ablate, Force, intervene
 from skviz.capture.recording import record
 from skviz.errors import Count, InterventionError, SkvizError, entrance
 from skviz.scenes.made import sha256_of, step
+from skviz.scenes.source import Scenes
 from skviz.studies.keeping import Variable
 from skviz.studies.setting import answers, are_logits, as_scenes, judge, probabilities
-from skviz.studies.study import Options, run
+from skviz.studies.study import Batch, Options, Study, run
 from skviz.studies.swaps import Swap, donor, fitted
 from skviz.studies.sweeps import gives_logits
 
 if TYPE_CHECKING:
-    import os
-
-    import xarray as xr
-    from distributed import Client
-
-    from skviz.capture import Unit
-    from skviz.scenes.source import Scenes
-    from skviz.studies.study import Batch, Study
-
-__all__ = ["effect"]
+    from distributed import Client  # noqa: TC004 (optional)
 
 NATURAL, ALL = "natural", "all"
 

@@ -15,9 +15,9 @@ and ``category`` along ``image``. Cells that cannot exist are left out, and name
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,18 +26,12 @@ from torch import nn
 from tqdm import tqdm
 
 from skviz import stats
+from skviz.capture import Unit
 from skviz.errors import SceneError, SkvizError, entrance
 from skviz.scenes.crossed import Cell, cells, drawn, fits
+from skviz.scenes.source import Scenes
 from skviz.studies.setting import as_scenes, witnessed
 from skviz.studies.sweeps import sweep
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from skviz.capture import Unit
-    from skviz.scenes.source import Scenes
-
-__all__ = ["factorial"]
 
 PART = 32  # scenes that are in memory at once, in all cells
 

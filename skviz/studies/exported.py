@@ -7,38 +7,31 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skviz.capture import units_of
+from skviz.capture import Unit, Units, units_of
 from skviz.capture.recording import record
-from skviz.capture.tape import is_changed
+from skviz.capture.tape import Made, is_changed
 from skviz.capture.watching import Watch, Watching
 from skviz.errors import ModelError, entrance
 from skviz.models import zoo
 from skviz.models.wrapped import Wrapped
+from skviz.scenes.source import Scenes
 from skviz.studies.setting import as_scenes, at_rest, canvas_of, choose, described
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterable, Iterator
-
-    from skviz.capture import Unit, Units
-    from skviz.capture.tape import Made
-    from skviz.scenes.source import Scenes
-    from skviz.studies.study import Study
-
-__all__ = ["answer", "to_onnx"]
+from skviz.studies.study import Study
 
 CLOSE = 1e-5
 NEEDED = ("onnx", "onnxscript", "onnxruntime")

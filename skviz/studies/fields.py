@@ -16,14 +16,18 @@ its whole input, so that with it every unit sees a little of everything.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
+import xarray as xr
 from torch import Tensor, nn
 
+from skviz.capture import Unit
 from skviz.capture.interventions import force, intervene
 from skviz.capture.names import kernel_name
 from skviz.capture.outputs import unit_output
@@ -31,19 +35,11 @@ from skviz.errors import Count, Seed, entrance
 from skviz.scenes.made import sha256_of
 from skviz.studies.keeping import Variable
 from skviz.studies.setting import choose
-from skviz.studies.study import Options, run
+from skviz.studies.study import Batch, Options, Study, run
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterable, Sequence
+    from distributed import Client  # noqa: TC004 (optional)
 
-    import xarray as xr
-    from distributed import Client
-
-    from skviz.capture import Unit
-    from skviz.studies.study import Batch, Study
-
-__all__ = ["receptive_field"]
 
 SHARES = (0.5, 0.95)
 NATURAL = "natural"

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import xarray as xr
 
 from skviz.scenes.made import images_hash
 
 if TYPE_CHECKING:
-    import xarray as xr
-
     from skviz.studies.study import Study
 
-__all__ = ["EXAMPLES", "Memory", "Variable", "with_hash"]
 
 EXAMPLES = 4  # images that are kept as they were shown
 

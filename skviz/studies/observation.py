@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
+import xarray as xr
+from torch import Tensor, nn
 
+from skviz.capture import Unit
 from skviz.errors import entrance
 from skviz.scenes.properties import PROPERTIES, of_mask, properties
+from skviz.scenes.source import Scenes
 from skviz.studies.setting import as_scenes
 from skviz.studies.sweeps import sweep
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    import xarray as xr
-    from torch import Tensor, nn
-
-    from skviz.capture import Unit
-    from skviz.scenes.source import Scenes
-
-__all__ = ["readings"]
 
 PART = 128  # scenes that are in memory at once
 OF_MASK = {

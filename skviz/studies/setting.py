@@ -6,19 +6,19 @@ import hashlib
 import math
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 
-from skviz.capture import Unit
+from skviz.capture import Unit, Units
 from skviz.capture.probe import evaluate
 from skviz.errors import SkvizError, UnitError, shown
 from skviz.models import zoo
@@ -27,16 +27,6 @@ from skviz.scenes.made import images_hash, sha256_of, step
 from skviz.scenes.photographs import Photographs, photographs
 from skviz.scenes.ready import Still
 from skviz.scenes.source import CANVAS, Scenes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from skviz.capture import Units
-
-__all__ = [
-    "SCALES", "answers", "as_scenes", "at_rest", "canvas_of", "category_index", "checked", "choose",
-    "described", "increasing", "judge", "labels", "probabilities", "provenance", "witnessed",
-]  # fmt: skip
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 PICTURES = (

@@ -10,26 +10,21 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from shutil import rmtree
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import google_crc32c  # of zarr, for its codec
 import numpy as np
 import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.core.buffer import Buffer
 from zarr.storage import LocalStore
 
 from skviz.errors import DataError, entrance
 from skviz.studies.keeping import with_hash
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from zarr.core.buffer import Buffer
-
-__all__ = ["load", "save"]
 
 DONE = "done"
 LAYOUT = 2  # of a store, written into it

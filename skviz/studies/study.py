@@ -14,45 +14,33 @@ the images of the tasks that are done are still what they were; one that stopped
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+import numpy as np
 import xarray as xr
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from skviz.capture import Unit, units_of
+from skviz.capture import Unit, Units, units_of
 from skviz.errors import DataError, SkvizError
 from skviz.models import device as devices
 from skviz.scenes.made import sha256_of
+from skviz.scenes.ready import Ready
+from skviz.scenes.source import Scenes
+from skviz.studies import setting
 from skviz.studies.disk import Disk
 from skviz.studies.keeping import Memory, Variable
-from skviz.studies.setting import (
-    as_scenes,
-    at_rest,
-    category_index,
-    checked,
-    choose,
-    described,
-    labels,
-)
 from skviz.studies.store import folder
 from skviz.studies.tasks import ahead, batch_size
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    import numpy as np
     from distributed import Client
-    from torch import Tensor, nn
 
-    from skviz.capture import Units
-    from skviz.scenes.ready import Ready
-    from skviz.scenes.source import Scenes
-
-__all__ = ["Batch", "Measure", "Options", "Study", "run"]
 
 OWN = {
     "area": Variable("image", (), (), "f4", "share of the scene that is object at scale 1", "1"),
@@ -179,7 +167,7 @@ class Study:
     @cached_property
     def truth(self) -> Tensor | None:
         """The class of each image, if all are known."""
-        return category_index(self.model, self.scenes)
+        return setting.category_index(self.model, self.scenes)
 
     @cached_property
     def found(self) -> Units:
@@ -203,7 +191,7 @@ class Study:
         asked = self.options.units
         if asked and isinstance(asked, list) and all(isinstance(unit, Unit) for unit in asked):
             return asked
-        return choose(self.found, asked)
+        return setting.choose(self.found, asked)
 
     @cached_property
     def variables(self) -> dict[str, Variable]:
@@ -222,9 +210,9 @@ class Study:
             "category": ("image", list(self.scenes.category), {"long_name": "category"}),
             "scale": ("scale", self.grid, {"long_name": "scale", "units": "1"}),
         }
-        attrs = described(self.model, self.scenes, self.grid) | {
+        attrs = setting.described(self.model, self.scenes, self.grid) | {
             "study": self.measure.name,
-            "units": list(labels(self.units)),
+            "units": list(setting.labels(self.units)),
             "batch": self.batch,
             "chunk": self.chunk,
             "device": self.where.type,
@@ -319,13 +307,15 @@ def run(
     xarray.Dataset
         What the measure gives; from a store, read when it is used.
     """
-    shown = as_scenes(model, scenes)
-    study = Study(model, shown, checked(scales, shown), measure, options)
+    shown = setting.as_scenes(model, scenes)
+    study = Study(model, shown, setting.checked(scales, shown), measure, options)
     store, client = options.store, options.client
+    if not (client is None or hasattr(client, "register_plugin")):
+        raise DataError(f"client must be a Client of Dask, got {type(client).__name__}")
     if client is not None and store is None:
         raise DataError("client is for a study into a store, which all workers see; give store=")
     kept = Memory() if store is None else Disk(folder(store))
-    with closing(kept), at_rest(model, study.where):
+    with closing(kept), setting.at_rest(model, study.where):
         left = kept.prepare(study)
         scales_each = len(study.grid)
         waiting = sum(len(study.images(task)) for task in left)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
+from torch import Tensor
 
 from skviz.errors import InterventionError, SceneError, entrance
 from skviz.scenes.changes import recombined
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import Tensor
-
-    from skviz.scenes.source import Scenes
-
-__all__ = ["swap"]
+from skviz.scenes.source import Scenes
 
 ROUNDS = 100  # of proportional fitting; two branches are within 1e-6 after about twenty
 

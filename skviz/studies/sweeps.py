@@ -29,33 +29,29 @@ unit.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
+import xarray as xr
+from torch import Tensor, nn
 
+from skviz.capture import Unit
 from skviz.capture.recording import record, spatial_mean
 from skviz.errors import Count, SkvizError, entrance
 from skviz.models import device as devices
 from skviz.studies.exported import answer
 from skviz.studies.keeping import EXAMPLES, Variable
-from skviz.studies.setting import SCALES, answers, are_logits, at_rest, judge, labels
-from skviz.studies.study import Options, run
+from skviz.studies.setting import answers, are_logits, at_rest, judge, labels
+from skviz.studies.study import Batch, Options, Study, run
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterable, Sequence
+    from distributed import Client  # noqa: TC004 (optional)
 
-    import xarray as xr
-    from distributed import Client
-    from torch import Tensor, nn
-
-    from skviz.capture import Unit
-    from skviz.studies.study import Batch, Study
-
-__all__ = ["SCALES", "Weights", "sweep"]
 
 EACH = "image scale"
 WHITE = 255  # where there is no picture

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
-
-    import torch
-
-    from skviz.scenes.source import Scenes
-
-__all__ = ["ahead", "batch_size"]
+from skviz.scenes.source import Scenes
 
 AHEAD = 2  # batches of scenes that wait, ready, for the model
 PIXELS = 2**17  # of a batch on a CPU: 64 of 32², 8 of 96², 2 of 224²

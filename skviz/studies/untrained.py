@@ -9,8 +9,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from skviz.errors import ModelError, SkvizError, entrance
 
-__all__ = ["calibrate", "reinitialise", "untrained"]
-
 
 @entrance
 def untrained(model: nn.Module, images: Iterable[Tensor], *, seed: int) -> nn.Module:

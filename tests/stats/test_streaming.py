@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+import xarray as xr
 
 import skviz
-from skviz.stats.streaming import Moments, histogram, summary
+from skviz.stats.streaming import histogram, summary
 
 
 @pytest.fixture
@@ -13,15 +14,29 @@ def values() -> np.ndarray:
     return made
 
 
-def test_moments_are_those_of_numpy_however_they_are_cut(values):
+def study(values: np.ndarray) -> xr.Dataset:
+    """A sweep of units of two branches that has these attention differences."""
+    weight = np.stack([(1 - values) / 2, (1 + values) / 2], 3)
+    units = [f"u{number}" for number in range(values.shape[2])]
+    return xr.Dataset(
+        {"weight": (("image", "scale", "unit", "branch"), weight)},
+        {
+            "unit": units, "scale": np.arange(1.0, 1 + values.shape[1]),
+            "kernel": (("unit", "branch"), [[3, 5]] * len(units)),
+        },
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [1, 7, 333, 2000])
+def test_moments_are_those_of_numpy_however_they_are_cut(values, size):
+    found = summary(study(values.astype(np.float64)), size=size)
     exact = values.astype(np.float64)
-    generator = np.random.default_rng(1)
-    for _ in range(5):
-        cuts = np.sort(generator.integers(0, len(values), 9))
-        found = sum(map(Moments.of, np.split(values, cuts)), Moments.of(values[:0]))
-        np.testing.assert_allclose(found.average, np.nanmean(exact, 0), rtol=1e-12)
-        np.testing.assert_allclose(found.variance, np.nanvar(exact, 0, ddof=1), rtol=1e-10)
-        np.testing.assert_array_equal(found.count, (~np.isnan(values)).sum(0))
+    change = exact - exact[:, :1]
+    for name, of in (("mean", exact), ("change", change)):
+        np.testing.assert_allclose(found[name], np.nanmean(of, 0), rtol=1e-12, atol=1e-15)
+    for name, of in (("variance", exact), ("change_variance", change)):
+        np.testing.assert_allclose(found[name], np.nanvar(of, 0, ddof=1), rtol=1e-7, atol=1e-25)
+    np.testing.assert_array_equal(found["count"], (~np.isnan(values)).sum(0))
 
 
 def test_histogram_is_that_of_numpy(values):
@@ -34,10 +49,9 @@ def test_histogram_is_that_of_numpy(values):
 
 
 def test_nothing_known_is_nan():
-    found = Moments.of(np.full((3, 1), np.nan))
-    assert np.isnan(found.average).all()
-    assert np.isnan(found.variance).all()
-    assert np.isnan(Moments.of(np.zeros((1, 1))).variance).all()
+    nothing = summary(study(np.full((3, 2, 1), np.nan)))
+    assert nothing[["mean", "variance"]].isnull().all().to_array().all()
+    assert summary(study(np.zeros((1, 2, 1))))["variance"].isnull().all()
 
 
 def test_summary_of_a_sweep(ds):

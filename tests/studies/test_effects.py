@@ -9,8 +9,8 @@ from torch import nn
 import skviz
 from skviz.capture.interventions import force
 from skviz.errors import SkvizError, UnitError
+from skviz.models.card import Card
 from skviz.models.nn import SKNet, split
-from skviz.models.zoo import Card
 from skviz.studies.effects import effect
 from skviz.studies.swaps import fitted, swap
 

@@ -239,7 +239,7 @@ def test_memory_holds_a_few_pictures_only(small_net, tmp_path):
 def test_wrong_options(small_net, scenes, tmp_path):
     with pytest.raises(DataError, match="'stop' or 'skip'"):
         study(small_net, scenes, tmp_path / "s.zarr", on_error="carry on")
-    with pytest.raises(SkvizError, match="client must be Client"):
+    with pytest.raises(SkvizError, match="client must be a Client"):
         skviz.sweep(small_net, scenes, client=object())
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="could not be created"):
