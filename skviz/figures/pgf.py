@@ -14,8 +14,6 @@ from matplotlib.backends.backend_pgf import RendererPgf
 from matplotlib.figure import Figure
 from PIL import Image
 
-__all__ = ["escape", "write"]
-
 SPECIAL = {
     **{character: f"\\{character}" for character in "{}#&$_%"},
     "\\": r"\textbackslash{}",

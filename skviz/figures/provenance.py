@@ -18,8 +18,6 @@ from matplotlib.figure import Figure
 
 from skviz.plot import style
 
-__all__ = ["collect", "numbers", "tables", "unpacked"]
-
 LARGE = 200_000  # characters of numbers, above which a file does not hold them
 NAMELESS = (
     "skviz",

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-__all__ = ["reproduce"]
-
 CLOSE = 1e-5  # of numbers that are measured again: float32, written with six digits
 # Studies that can be run again; a figure's record says what they were told, by its name.
 STUDIES = ("sweep", "receptive_field", "controls", "effect", "attribute", "faithfulness",

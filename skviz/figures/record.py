@@ -13,8 +13,6 @@ from skviz.errors import DataError
 if TYPE_CHECKING:
     import os
 
-__all__ = ["comment", "read"]
-
 MARK = "%skviz: "  # begins each line of provenance in formats that have comments only
 DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
 

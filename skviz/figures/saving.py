@@ -23,8 +23,6 @@ from skviz.figures import pgf, provenance
 from skviz.figures.record import comment
 from skviz.plot import style
 
-__all__ = ["caption", "latex", "save_figure"]
-
 LABEL = re.compile(r"[^\w.:+-]")  # what has no place in one
 FORMULA = re.compile(r"[=+\-@\t\r]")  # how a spreadsheet's formula begins
 FINEST = 4800  # dots per inch

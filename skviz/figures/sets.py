@@ -54,8 +54,6 @@ from skviz.studies.setting import canvas_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FigureSet"]
-
 SAID: dict[str, Any] = {
     "factorial": stats.main_effects,
     "readings": stats.explained,

@@ -11,8 +11,6 @@ from matplotlib.figure import Figure
 from skviz import stats
 from skviz.plot import labels, marks, style
 
-__all__ = ["three_scales"]
-
 PAPER = (1.0, 1.5, 2.0)  # scales of its figure 3
 WIDE = 4.5  # inches: from here on the thumbnails stand beside the charts
 

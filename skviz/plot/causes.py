@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["explained", "main_effects"]
-
 LIGHT = 0.55  # of the reach of the colours: text on what is darker is white
 
 

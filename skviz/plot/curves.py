@@ -14,8 +14,6 @@ from skviz import stats
 from skviz.errors import SkvizError
 from skviz.plot import labels, marks, style
 
-__all__ = ["class_curves", "expected_kernel", "scale_response"]
-
 THUMBNAIL = 0.34  # inches
 
 

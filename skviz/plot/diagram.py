@@ -20,8 +20,6 @@ from skviz.errors import SkvizError
 from skviz.plot import style
 from skviz.studies.setting import as_scenes, at_rest, witnessed
 
-__all__ = ["effective_kernel", "kernel_label", "unit_diagram"]
-
 UNIT = 1 / 18  # inches of one unit of the drawing, where labels have 8 points
 STEP = 8.5  # from one branch to the next
 LANE = 4.0  # height of the descriptor's path, below the branches

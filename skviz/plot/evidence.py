@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["control_shifts", "faithfulness", "intervention_effect"]
-
 NATURAL, ALL = "natural", "all"  # as `skviz.studies` calls them
 HOLLOW = {"markerfacecolor": "white"}
 VERDICTS = ("verdict", {"undecided": HOLLOW, "same": HOLLOW | {"marker": "D"}})

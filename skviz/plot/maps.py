@@ -17,8 +17,6 @@ from skviz.models.nn import SKAttention, SKConv
 from skviz.plot import labels, marks, style
 from skviz.plot.diagram import effective_kernel, kernel_label
 
-__all__ = ["branch_heatmap", "channel_raster", "impulse_response"]
-
 
 @style.drawing
 def branch_heatmap(ds: xr.Dataset) -> Figure:

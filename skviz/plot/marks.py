@@ -17,8 +17,6 @@ from matplotlib.image import AxesImage
 
 from skviz.errors import SkvizError
 
-__all__ = ["colour_bar", "lines", "pictures", "points", "tiles"]
-
 Looks = Mapping[Any, dict[str, Any]]  # by value of the series
 
 

@@ -9,8 +9,6 @@ from matplotlib.ticker import FixedLocator
 from skviz.errors import SkvizError
 from skviz.plot import style
 
-__all__ = ["panel"]
-
 LEAST = 2.7  # inches that a figure needs
 
 

@@ -26,8 +26,6 @@ from skviz.errors import SkvizError, entrance
 from skviz.plot import venues
 from skviz.plot.drawable import measured
 
-__all__ = ["InlineFigure", "context", "describe", "drawing", "figure", "series"]
-
 P = ParamSpec("P")
 R = TypeVar("R")
 

@@ -10,8 +10,6 @@ from matplotlib.figure import Figure
 from skviz.errors import SkvizError
 from skviz.plot import labels, marks, style
 
-__all__ = ["ternary"]
-
 CORNERS = np.array([[0, 0], [1, 0], [0.5, math.sqrt(3) / 2]])  # of the branches, (3, xy)
 
 

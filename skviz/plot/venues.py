@@ -6,8 +6,6 @@ from tueplots import figsizes, fontsizes
 
 from skviz.errors import SkvizError
 
-__all__ = ["VENUES", "Venue", "venue"]
-
 MM = 1 / 25.4  # inches
 
 

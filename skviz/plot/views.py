@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-__all__ = ["attribution_grid", "receptive_field"]
-
 SHOWN = 0.95  # the share of mass whose radius is drawn
 
 
