@@ -263,10 +263,17 @@ def _displacement(labels: Tensor, mine: Tensor, source: tuple[int, ...]) -> Fiel
     if labels.dim() != len(source):
         return Unknown("its axes are folded")
     field = []
-    where = Origins.flat(labels)[mine] % math.prod(source[2:])
-    here = torch.arange(math.prod(source[2:])).reshape(source[2:])
-    if labels.shape[2:] == here.shape and torch.equal(where, here.expand(labels.shape)[mine]):
-        return (Axis(0, 0, 1),) * here.dim()
+    places = math.prod(source[2:])
+    here = torch.arange(places).reshape(source[2:])
+    if labels.shape[2:] == here.shape:
+        first = labels  # of each channel; usually the others follow it in order
+        for axis in range(2, labels.dim()):
+            first = first.narrow(axis, 0, 1)
+        whole = bool(mine.all()) and not bool((Origins.flat(first) % places).any())
+        if (whole and torch.equal(labels, first + here)) or torch.equal(
+            Origins.flat(labels)[mine] % places, here.expand(labels.shape)[mine]
+        ):
+            return (Axis(0, 0, 1),) * here.dim()
     for axis in range(2, len(source)):
         held = Origins.flat(labels) // math.prod(source[axis + 1 :]) % source[axis]
         steps = [_step(held, mine, along, int(along == axis)) for along in range(2, len(source))]

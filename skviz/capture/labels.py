@@ -130,13 +130,28 @@ class Origins:
         """
         low = high = theirs
         once = [1] * (theirs.dim() - ours.dim()) + list(ours.shape)
-        for axis in reversed(range(theirs.dim())):
-            if once[axis] == 1 < theirs.shape[axis]:
-                ends = low.amin(axis, keepdim=True), high.amax(axis, keepdim=True)
-                one, other = map(self.decode, ends)
-                if all(torch.equal(one[key], other[key]) for key in ("source", "image", "channel")):
+        axes = [axis for axis in range(theirs.dim()) if once[axis] == 1 < theirs.shape[axis]]
+        for some in [axes] * self._in_order() + [[axis] for axis in reversed(axes)]:
+            if any(low.shape[axis] > 1 for axis in some):
+                ends = low.amin(some, keepdim=True), high.amax(some, keepdim=True)
+                if self._alike(*ends):
                     low, high = ends
         return low, high
+
+    def _in_order(self) -> bool:
+        """Whether the places of each channel of each source follow one another in memory."""
+        return bool((self._extents()[2, 0] == 1).all())
+
+    def _alike(self, one: Tensor, other: Tensor) -> bool:
+        """Whether labels are of the same sources, images and channels as others."""
+        source = self.source(one)
+        if not torch.equal(source, self.source(other)):
+            return False
+        if self._in_order():
+            count = self._extents()[2, 1][source + 1]
+            return torch.equal(self.flat(one) // count, self.flat(other) // count)
+        parts = self.decode(one), self.decode(other)
+        return all(torch.equal(parts[0][key], parts[1][key]) for key in ("image", "channel"))
 
     def forget(self) -> None:
         """Let go of the label tensors (not of the sources)."""
@@ -193,8 +208,8 @@ class Origins:
         return node.pointwise and parent in self._forked and parent not in self._moved
 
     def _fresh(self, node: Node) -> Tensor:
-        labels = torch.arange(_size(node.shape)).reshape(node.shape)
-        return labels | self._number(node, ()) << _BITS
+        first = self._number(node, ()) << _BITS
+        return torch.arange(first, first + _size(node.shape)).reshape(node.shape)
 
     def _combine(self, node: Node, parts: list[Tensor]) -> Tensor:
         """Element-wise sum or product of a stack of maps with others: still a stack."""
