@@ -76,7 +76,7 @@ def branch_kernels(branches: list[int], origins: Origins, owner: Frame) -> Kerne
     above = [_contributing(nodes, origins) for nodes in made_by]
     every, common = set.union(*above), set.intersection(*above)
     chunked = len(set(branches)) == 1  # one convolution: the branches part before it
-    common -= {one for nodes in made_by for one in nodes if chunked or owner in one.stack}
+    common -= {one for nodes in made_by for one in _same(nodes) if chunked or owner in one.stack}
     if not common:
         spatial = all(len(node.shape) >= 3 for nodes in made_by for node in nodes)
         return Kernels(None, "the branches have no tensor in common", spatial)
@@ -103,6 +103,13 @@ def _kernel(field: Field) -> Kernel:
 def ancestors(nodes: list[Node]) -> set[Node]:
     """Return these nodes and all that they depend on and that depends on the input."""
     return _above(nodes, lambda node: node.parents)
+
+
+def _same(nodes: list[Node]) -> set[Node]:
+    """Return these nodes and those that are their elements but for what is done to each of them."""
+    every = ancestors(nodes)
+    parted = [node for node in every if not node.elementwise and not replayable(node)]
+    return every - ancestors([parent for node in parted for parent in node.parents])
 
 
 def _contributing(nodes: list[Node], origins: Origins) -> set[Node]:

@@ -1,4 +1,7 @@
-"""Forms of published architectures, written when the code that should find them was done."""
+"""Forms of published architectures, written when the code that should find them was done.
+
+That `nn.MultiheadAttention` puts time before the images is why Branchformer's cannot be recorded.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ def _squeezed(m: Any, f: list[Tensor]) -> Tensor:
         nn.Conv2d(C, C, k, padding=k // 2, groups=g)
         for k, g in ((3, 1), (5, 2), (7, 4), (9, 4))
     ),
-    down=pw(C, 2), up=pw(2, C), last=pw(4 * C, C),
+    down=pw(C, 16), up=pw(16, C), last=pw(4 * C, C),
 )  # fmt: skip
 def _(m, x):
     f = _pyramid(m, x)
@@ -75,8 +78,8 @@ def _cot(m: Any, f: list[Tensor]) -> Tensor:
     lambda m, x: softmax(_cot(m, _contexts(m, x)).transpose(1, 2)),
     key=lambda: conv(3, groups=2), mix=pw(2 * C, 9 * C), value=pw(),
     norm=lambda: nn.BatchNorm2d(C),
-    se=lambda: nn.Sequential(nn.Conv2d(C, 2, 1), nn.BatchNorm2d(2), nn.ReLU(),
-                             nn.Conv2d(2, 2 * C, 1)),
+    se=lambda: nn.Sequential(nn.Conv2d(C, 16, 1), nn.BatchNorm2d(16), nn.ReLU(),
+                             nn.Conv2d(16, 2 * C, 1)),
 )  # fmt: skip
 def _(m, x):
     dynamic, static = _contexts(m, x)
@@ -132,7 +135,7 @@ def _pools(m: Any, f: list[Tensor]) -> Tensor:
 @form(
     "Branchformer: attention and a gated convolution over time",
     lambda m, x: softmax(_pools(m, _branches(m, x)))[..., None],
-    given={**SCALAR, "args": (_random(3, 12, C),)},
+    given={**SCALAR, "args": (_random(3, 12, C),), "recordable": False},
     attention=lambda: nn.MultiheadAttention(C, 2, batch_first=True), wide=fc(C, 2 * C),
     depthwise=lambda: nn.Conv1d(C, C, 5, padding=2, groups=C), out=fc(),
     scores=lambda: nn.ModuleList(nn.Linear(C, 1) for _ in range(2)),
