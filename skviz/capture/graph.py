@@ -91,11 +91,7 @@ class Node:
 
         Those of other namespaces than PyTorch's own keep that, for they may do anything.
         """
-        if self.func is None:
-            return ""
-        name: str = self.func.overloadpacket.__name__
-        space = "" if self.func.namespace == "aten" else f"{self.func.namespace}::"
-        return space + (name if name == "copy_" else name.rstrip("_"))
+        return _name(self.func)
 
     @property
     def moving(self) -> bool:
@@ -111,15 +107,27 @@ class Node:
     @property
     def elementwise(self) -> bool:
         """Whether every element stays where it is: activations, norms, dropout, arithmetic."""
-        name = self.op
-        return self.pointwise or (
-            "::" not in name
-            and (
-                name in {"prelu", "_prelu_kernel"}
-                or (name.endswith(("norm", "dropout", "norm_no_training")) and "linalg" not in name)
-                or "batch_norm" in name
-            )
-        )
+        return self.pointwise or _keeps_places(self.op)
+
+
+@cache
+def _name(func: Any) -> str:
+    """Return the name of an operation, see `Node.op`."""
+    if func is None:
+        return ""
+    name: str = func.overloadpacket.__name__
+    space = "" if func.namespace == "aten" else f"{func.namespace}::"
+    return space + (name if name == "copy_" else name.rstrip("_"))
+
+
+@cache
+def _keeps_places(name: str) -> bool:
+    """Whether an operation of this name leaves elements where they are, though it mixes them."""
+    return "::" not in name and (
+        name in {"prelu", "_prelu_kernel"}
+        or (name.endswith(("norm", "dropout", "norm_no_training")) and "linalg" not in name)
+        or "batch_norm" in name
+    )
 
 
 class Graph(Listener):

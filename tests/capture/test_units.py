@@ -68,11 +68,7 @@ def test_forms_of_the_literature_are_found_by_default(case: Case):
     units = find_units(case.model, *case.args)
     assert [(unit.kind, unit.kernels) for unit in units] == [(case.kind, case.kernels)]
     assert bool(units[0].unknown) == (case.kernels is None)
-    assert units[0].recordable == case.recordable
-    if case.recordable:
-        is_recorded(case)
-    else:
-        assert "layout of the weights was not understood" in str(units)
+    is_recorded(case)
 
 
 @case(list(asked_for()))

@@ -1,7 +1,4 @@
-"""Forms of published architectures, written when the code that should find them was done.
-
-That `nn.MultiheadAttention` puts time before the images is why Branchformer's cannot be recorded.
-"""
+"""Forms of published architectures, written when the code that should find them was done."""
 
 from __future__ import annotations
 
@@ -135,7 +132,7 @@ def _pools(m: Any, f: list[Tensor]) -> Tensor:
 @form(
     "Branchformer: attention and a gated convolution over time",
     lambda m, x: softmax(_pools(m, _branches(m, x)))[..., None],
-    given={**SCALAR, "args": (_random(3, 12, C),), "recordable": False},
+    given={**SCALAR, "args": (_random(3, 12, C),)},
     attention=lambda: nn.MultiheadAttention(C, 2, batch_first=True), wide=fc(C, 2 * C),
     depthwise=lambda: nn.Conv1d(C, C, 5, padding=2, groups=C), out=fc(),
     scores=lambda: nn.ModuleList(nn.Linear(C, 1) for _ in range(2)),

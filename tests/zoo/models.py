@@ -74,7 +74,6 @@ class Case:
     spatial: bool = False
     calls: int = 1
     unit_name: str | None = None
-    recordable: bool = True
     true_weights: Callable[..., Tensor] | None = None
     reference: Callable[..., Tensor] | None = None
 
