@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from skviz.capture.tape import Listener
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from torch import nn
 
     from skviz.capture.tape import Frame, Made
@@ -89,11 +91,7 @@ class Node:
 
         Those of other namespaces than PyTorch's own keep that, for they may do anything.
         """
-        if self.func is None:
-            return ""
-        name: str = self.func.overloadpacket.__name__
-        space = "" if self.func.namespace == "aten" else f"{self.func.namespace}::"
-        return space + (name if name == "copy_" else name.rstrip("_"))
+        return _name(self.func)
 
     @property
     def moving(self) -> bool:
@@ -109,15 +107,27 @@ class Node:
     @property
     def elementwise(self) -> bool:
         """Whether every element stays where it is: activations, norms, dropout, arithmetic."""
-        name = self.op
-        return self.pointwise or (
-            "::" not in name
-            and (
-                name in {"prelu", "_prelu_kernel"}
-                or (name.endswith(("norm", "dropout", "norm_no_training")) and "linalg" not in name)
-                or "batch_norm" in name
-            )
-        )
+        return self.pointwise or _keeps_places(self.op)
+
+
+@cache
+def _name(func: Any) -> str:
+    """Return the name of an operation, see `Node.op`."""
+    if func is None:
+        return ""
+    name: str = func.overloadpacket.__name__
+    space = "" if func.namespace == "aten" else f"{func.namespace}::"
+    return space + (name if name == "copy_" else name.rstrip("_"))
+
+
+@cache
+def _keeps_places(name: str) -> bool:
+    """Whether an operation of this name leaves elements where they are, though it mixes them."""
+    return "::" not in name and (
+        name in {"prelu", "_prelu_kernel"}
+        or (name.endswith(("norm", "dropout", "norm_no_training")) and "linalg" not in name)
+        or "batch_norm" in name
+    )
 
 
 class Graph(Listener):
@@ -158,9 +168,9 @@ class Graph(Listener):
         func, args, kwargs, out = made.function, made.args, made.kwargs, made.result
         written = _written(func)
         into = tree_leaves([args[at] if isinstance(at, int) else kwargs.get(at) for at in written])
-        given = {key: value for key, value in kwargs.items() if key not in written}
-        noted = tree_map(self._note, (args, given))
-        parents = tuple(leaf for leaf in tree_leaves(noted) if isinstance(leaf, Node))
+        given = {key: self._note(value) for key, value in kwargs.items() if key not in written}
+        noted = tuple(map(self._note, args)), given
+        parents = tuple(_nodes([*noted[0], *given.values()]))
         factory = func.overloadpacket.__name__ in FACTORY
         tainted = not factory and any(parent.tainted for parent in parents)
         count = made.stack[-1].counts[func] if made.stack else 0
@@ -181,6 +191,8 @@ class Graph(Listener):
 
     def _note(self, value: Any) -> Any:
         """Return the node of a tensor as it is now, whatever wrote to its memory."""
+        if isinstance(value, (list, tuple)):
+            return [self._note(each) for each in value]
         if not isinstance(value, Tensor):
             return value
         node, seen = self._known.get(value, (None, 0))
@@ -216,6 +228,15 @@ class Graph(Listener):
         return node
 
 
+def _nodes(values: Iterable[Any]) -> Iterator[Node]:
+    """Yield the nodes among the arguments of an operation, of its lists too."""
+    for value in values:
+        if isinstance(value, Node):
+            yield value
+        elif isinstance(value, list):
+            yield from _nodes(value)
+
+
 @cache
 def _written(func: Any) -> tuple[int | str, ...]:
     """Return the arguments that an operation writes to: by place, or by name (``out``)."""
@@ -236,26 +257,44 @@ def _look_at_values(node: Node, tensor: Tensor, args: tuple[Any, ...]) -> None:
     if tensor.numel() == 0 or tensor.dim() == 0:
         return
     close = tolerance(tensor.dtype)
-    low, high = tensor.aminmax()
-    inside = bool(low >= -close and high <= 1 + close)
+    low, high = map(float, tensor.aminmax())
+    inside = low >= -close and high <= 1 + close
     if node.op == "_softmax":  # whatever the values, even if not finite
         node.axes = (args[1] % tensor.dim(),)
     elif inside:
         node.axes = tuple(
             axis
             for axis, size in enumerate(tensor.shape)
-            if size > 1 and bool(((tensor.float().sum(axis) - 1).abs() < max(close, 1e-5)).all())
+            if size > 1 and _sums_to_one(tensor, axis, max(close, 1e-5))
         )
     if node.op == "div" and low >= 0 and not node.axes:
         sums = [tensor.float().sum(axis) for axis in range(1, tensor.dim()) if len(tensor) > 1]
         ranges = [side.aminmax() for side in sums]
         node.near = next((float(b) for a, b in ranges if 0 < b < 1.01 * a), 0.0)
     node.gate = inside and node.elementwise and not node.axes
-    if (node.axes or node.gate) and tensor.numel() <= KEPT_VALUES:
+    weights = node.axes or (node.gate and node.op != "relu")  # there are too many of these
+    if weights and tensor.numel() <= KEPT_VALUES:
         node.values = tensor.detach().clone()
     inputs = [parent for parent in node.parents if parent.tainted]
     if node.gate and len(inputs) == 1 and inputs[0].gate and inputs[0].shape == node.shape:
         before = [arg for arg in args if isinstance(arg, Tensor) and arg.shape == tensor.shape]
-        if any(bool(((arg + tensor - 1).abs() < close).all()) for arg in before):
+        if any(_complements(arg, tensor, close) for arg in before):
             node.complement = inputs[0]
             node.gate = False
+
+
+def _sums_to_one(tensor: Tensor, axis: int, close: float) -> bool:
+    """Whether all sums along an axis are one; of most tensors the first is not."""
+    first = tensor
+    for other in reversed(range(tensor.dim())):
+        first = first if other == axis else first.select(other, 0)
+    if abs(float(first.float().sum()) - 1) > 2 * close:
+        return False
+    return bool(((tensor.float().sum(axis) - 1).abs() < close).all())
+
+
+def _complements(one: Tensor, other: Tensor, close: float) -> bool:
+    """Whether two tensors sum to one at every place; most do not at the first."""
+    first = (0,) * one.dim()
+    near = abs(float(one[first]) + float(other[first]) - 1) <= 2 * close
+    return near and bool(((one + other - 1).abs() < close).all())

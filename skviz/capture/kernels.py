@@ -76,7 +76,7 @@ def branch_kernels(branches: list[int], origins: Origins, owner: Frame) -> Kerne
     above = [_contributing(nodes, origins) for nodes in made_by]
     every, common = set.union(*above), set.intersection(*above)
     chunked = len(set(branches)) == 1  # one convolution: the branches part before it
-    common -= {one for nodes in made_by for one in nodes if chunked or owner in one.stack}
+    common -= {one for nodes in made_by for one in _same(nodes) if chunked or owner in one.stack}
     if not common:
         spatial = all(len(node.shape) >= 3 for nodes in made_by for node in nodes)
         return Kernels(None, "the branches have no tensor in common", spatial)
@@ -103,6 +103,13 @@ def _kernel(field: Field) -> Kernel:
 def ancestors(nodes: list[Node]) -> set[Node]:
     """Return these nodes and all that they depend on and that depends on the input."""
     return _above(nodes, lambda node: node.parents)
+
+
+def _same(nodes: list[Node]) -> set[Node]:
+    """Return these nodes and those that are their elements but for what is done to each of them."""
+    every = ancestors(nodes)
+    parted = [node for node in every if not node.elementwise and not replayable(node)]
+    return every - ancestors([parent for node in parted for parent in node.parents])
 
 
 def _contributing(nodes: list[Node], origins: Origins) -> set[Node]:
@@ -263,10 +270,17 @@ def _displacement(labels: Tensor, mine: Tensor, source: tuple[int, ...]) -> Fiel
     if labels.dim() != len(source):
         return Unknown("its axes are folded")
     field = []
-    where = Origins.flat(labels)[mine] % math.prod(source[2:])
-    here = torch.arange(math.prod(source[2:])).reshape(source[2:])
-    if labels.shape[2:] == here.shape and torch.equal(where, here.expand(labels.shape)[mine]):
-        return (Axis(0, 0, 1),) * here.dim()
+    places = math.prod(source[2:])
+    here = torch.arange(places).reshape(source[2:])
+    if labels.shape[2:] == here.shape:
+        first = labels  # of each channel; usually the others follow it in order
+        for axis in range(2, labels.dim()):
+            first = first.narrow(axis, 0, 1)
+        whole = bool(mine.all()) and not bool((Origins.flat(first) % places).any())
+        if (whole and torch.equal(labels, first + here)) or torch.equal(
+            Origins.flat(labels)[mine] % places, here.expand(labels.shape)[mine]
+        ):
+            return (Axis(0, 0, 1),) * here.dim()
     for axis in range(2, len(source)):
         held = Origins.flat(labels) // math.prod(source[axis + 1 :]) % source[axis]
         steps = [_step(held, mine, along, int(along == axis)) for along in range(2, len(source))]

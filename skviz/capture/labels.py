@@ -96,8 +96,10 @@ class Origins:
         self._batch = next(given, 1)  # the first tensor that a model is given has the images
         readers = Counter(parent for node in graph for parent in {*node.parents})
         self._forked = {parent for parent, count in readers.items() if count > 1}
+        self._turned: set[Node] = set()  # matrices with the places before the images
         for node in graph:
             self._note_moves(node)
+            self._note_turned(node)
 
     def leaves(self, source: int) -> list[Node]:
         """Nodes that made a source; several where differing maps were added element by element."""
@@ -130,13 +132,28 @@ class Origins:
         """
         low = high = theirs
         once = [1] * (theirs.dim() - ours.dim()) + list(ours.shape)
-        for axis in reversed(range(theirs.dim())):
-            if once[axis] == 1 < theirs.shape[axis]:
-                ends = low.amin(axis, keepdim=True), high.amax(axis, keepdim=True)
-                one, other = map(self.decode, ends)
-                if all(torch.equal(one[key], other[key]) for key in ("source", "image", "channel")):
+        axes = [axis for axis in range(theirs.dim()) if once[axis] == 1 < theirs.shape[axis]]
+        for some in [axes] * self._in_order() + [[axis] for axis in reversed(axes)]:
+            if any(low.shape[axis] > 1 for axis in some):
+                ends = low.amin(some, keepdim=True), high.amax(some, keepdim=True)
+                if self._alike(*ends):
                     low, high = ends
         return low, high
+
+    def _in_order(self) -> bool:
+        """Whether the places of each channel of each source follow one another in memory."""
+        return bool((self._extents()[2, 0] == 1).all())
+
+    def _alike(self, one: Tensor, other: Tensor) -> bool:
+        """Whether labels are of the same sources, images and channels as others."""
+        source = self.source(one)
+        if not torch.equal(source, self.source(other)):
+            return False
+        if self._in_order():
+            count = self._extents()[2, 1][source + 1]
+            return torch.equal(self.flat(one) // count, self.flat(other) // count)
+        parts = self.decode(one), self.decode(other)
+        return all(torch.equal(parts[0][key], parts[1][key]) for key in ("image", "channel"))
 
     def forget(self) -> None:
         """Let go of the label tensors (not of the sources)."""
@@ -167,11 +184,10 @@ class Origins:
 
     def _extents(self) -> Tensor:
         """Of images, channels and places of each source: distance in memory, and number."""
-        shapes = [
-            self.leaves(n)[0].shape for n in range(self._table.shape[2] - 1, len(self.sources))
-        ]
-        if shapes:
-            new = torch.tensor([_extents(shape, self._batch) for shape in shapes]).permute(1, 2, 0)
+        made = [self.leaves(n)[0] for n in range(self._table.shape[2] - 1, len(self.sources))]
+        if made:
+            each = [_extents(node.shape, self._batch, node in self._turned) for node in made]
+            new = torch.tensor(each).permute(1, 2, 0)
             self._table = torch.cat([self._table, new], 2)
         return self._table
 
@@ -193,8 +209,8 @@ class Origins:
         return node.pointwise and parent in self._forked and parent not in self._moved
 
     def _fresh(self, node: Node) -> Tensor:
-        labels = torch.arange(_size(node.shape)).reshape(node.shape)
-        return labels | self._number(node, ()) << _BITS
+        first = self._number(node, ()) << _BITS
+        return torch.arange(first, first + _size(node.shape)).reshape(node.shape)
 
     def _combine(self, node: Node, parts: list[Tensor]) -> Tensor:
         """Element-wise sum or product of a stack of maps with others: still a stack."""
@@ -218,6 +234,16 @@ class Origins:
             return []
         whole = [parent for parent in node.parents if parent.tainted and parent.shape == node.shape]
         return sorted(whole, key=lambda parent: parent not in self._moved)
+
+    def _note_turned(self, node: Node) -> None:
+        """Note of which matrix of tokens (place·image, channel) this is (place, image, channel)."""
+        first, second = (*node.shape, 0, 0)[:2]
+        if node.op in RESHAPING and len(node.shape) == 3 and first != self._batch == second:
+            matrix = node.parents[0]
+            while (before := carrier(matrix)) is not None:
+                matrix = before
+            if len(matrix.shape) == 2 and matrix.shape[1] == node.shape[2]:
+                self._turned.add(matrix)
 
     def _note_moves(self, node: Node) -> None:
         """Note whether elements were stacked, reshaped or chunked since their source.
@@ -273,15 +299,16 @@ def weight_labels(start: dict[Node, Tensor], graph: list[Node]) -> dict[Node, Te
     return found
 
 
-def _extents(shape: tuple[int, ...], batch: int) -> list[tuple[int, int]]:
+def _extents(shape: tuple[int, ...], batch: int, turned: bool) -> list[tuple[int, int]]:
     """Give steps and sizes in (image, channel, place…), or of a matrix (image·place, channel).
 
-    That is what a linear layer makes of the tokens of a batch.
+    That is what a linear layer makes of the tokens of a batch; ``turned``, the places come first.
     """
     count = _size(shape)
     if len(shape) == 2 and shape[0] > batch and shape[0] % batch == 0:
         rows, columns = shape[0] // batch, shape[1]
-        return [(rows * columns, batch), (1, columns), (columns, rows)]
+        image, place = (columns, batch * columns) if turned else (rows * columns, columns)
+        return [(image, batch), (1, columns), (place, rows)]
     images, places = _size(shape[1:]), _size(shape[2:])
     return [(images, count // images), (places, images // places), (1, places)]
 

@@ -12,6 +12,7 @@ import threading
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 from weakref import ref
 
@@ -302,7 +303,7 @@ class _AtenMode(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
+        if _composite(func):
             with self:  # under inference_mode composite operations arrive whole
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
@@ -313,6 +314,13 @@ class _AtenMode(TorchDispatchMode):
         except SkvizError as failure:
             _here.failure = failure
             raise
+
+
+@cache
+def _composite(func: OpOverload) -> bool:
+    """Whether an operation is made of others."""
+    key = "CompositeImplicitAutograd"
+    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key))
 
 
 def in_backward() -> bool:

@@ -12,6 +12,7 @@ from zoo import (
     asked_for,
     degenerates,
     held_back,
+    held_back_again,
     literature,
     negatives,
     not_asked_for,
@@ -30,7 +31,7 @@ from skviz.capture.recording import record
 from skviz.errors import UnitError
 
 FORMS, WRAPPED = list(positives()), list(wrapped())
-OTHERS = [*literature(), *held_back()]
+OTHERS = [*literature(), *held_back(), *held_back_again()]
 
 
 def case(cases):

@@ -11,6 +11,7 @@ from . import (
     asked_for,
     degenerates,
     held_back,
+    held_back_again,
     literature,
     negatives,
     not_asked_for,
@@ -31,6 +32,7 @@ def main() -> None:
         "asked for by kind": asked_for(),
         "of the literature": literature(),
         "held back": held_back(),
+        "held back again": held_back_again(),
         "not units": negatives(),
         "not asked for": not_asked_for(),
     }.items():
