@@ -84,18 +84,28 @@ def recombined(
     SceneError
         If objects and backgrounds are not known apart, or a background is no other one.
     """
-    if scenes.protocol != "rescale":
-        raise SceneError(KNOWN)
 
     def by_place(others: Sequence[int]) -> dict[int, int]:
         return dict(zip(scenes.places, (scenes.places[i] for i in others), strict=False))
 
     call = step("recombined", backgrounds=backgrounds, objects=objects)
     change = partial(exchanged, objects=by_place(objects), backgrounds=by_place(backgrounds))
-    source = Changed(scenes.source, change, repr(call))
+    made = altered(scenes, change, repr(call), call)
     if not scenes.source.threads:
-        source.ready(scenes.places)  # complain now
-    return scenes.on(source, call)
+        made.ready()  # complain now
+    return made
+
+
+def altered(
+    scenes: Scenes,
+    change: Callable[[Source, Sequence[int]], Layers],
+    name: str,
+    call: dict[str, Any],
+) -> Scenes:
+    """Return scenes in which something is changed, if it is known where their objects are."""
+    if scenes.protocol != "rescale":
+        raise SceneError(KNOWN)
+    return scenes.on(Changed(scenes.source, change, name), call)
 
 
 def exchanged(
@@ -118,21 +128,15 @@ def exchanged(
     return made
 
 
-def changed(scenes: Scenes, name: str, scales: Sequence[float]) -> tuple[Changed, dict[str, Any]]:
-    """Return where the scenes of a control come from, and how; see `Scenes.changed`."""
+def changed(scenes: Scenes, name: str, scales: Sequence[float]) -> Scenes:
+    """Return the scenes of a control; see `Scenes.changed`."""
     if name not in CONTROL_SCENES:
         raise SceneError(f"no control {name!r}; there are {', '.join(CONTROL_SCENES)}")
-    if scenes.protocol != "rescale":
-        raise SceneError(KNOWN)
-    source = Changed(scenes.source, partial(controlled, name=name, scales=scales), name)
-    return source, step("changed", control=name, scales=scales)
 
+    def change(source: Source, places: Sequence[int]) -> Layers:
+        return CONTROL_SCENES[name](layers_of(source, places), scales)
 
-def controlled(
-    source: Source, places: Sequence[int], *, name: str, scales: Sequence[float]
-) -> Layers:
-    """Read the scenes of a control."""
-    return CONTROL_SCENES[name](layers_of(source, places), scales)
+    return altered(scenes, change, name, step("changed", control=name, scales=scales))
 
 
 def redrawn(draw: Callable[..., Tensor]) -> Callable[..., Layers]:

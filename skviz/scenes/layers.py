@@ -13,7 +13,7 @@ from torch import Tensor
 
 from skviz.errors import SceneError
 from skviz.scenes.drawing import compose
-from skviz.scenes.ready import Ready, check_scale, rounded
+from skviz.scenes.ready import Ready, rounded
 
 VISIBLE = 0.02  # alpha below which a pixel is not part of the object
 SLACK = 1e-3  # pixels by which rounding may put an object off its canvas
@@ -116,13 +116,12 @@ class Layers(Ready):
         That is so if it is not a positive number, makes an object smaller than a pixel, or puts it
         off its canvas.
         """
-        check_scale(scale)
         if bool((scale * self.extent > self.room + SLACK).any()):
             raise SceneError(
                 f"at scale {scale:g} an object would leave its canvas; the largest scale of these "
                 f"scenes is {rounded(self.largest_scale, math.floor):.3g}"
             )
-        if scale < self.smallest_scale * (1 - 1e-6):
+        if not scale >= self.smallest_scale * (1 - 1e-6):  # NaN too
             raise SceneError(
                 f"at scale {scale:g} an object would be smaller than a pixel; the smallest scale "
                 f"of these scenes is {rounded(self.smallest_scale, math.ceil):.3g}"
