@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
@@ -15,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL.Image import Image
 from torch import Tensor, nn
 
 from skviz.capture import Unit, Units
@@ -23,19 +21,11 @@ from skviz.errors import SkvizError, UnitError, shown
 from skviz.models import zoo
 from skviz.scenes.cutouts import Objects, place
 from skviz.scenes.made import sha256_of, step
-from skviz.scenes.photographs import Photographs, photographs
+from skviz.scenes.photographs import photographs
 from skviz.scenes.ready import Still
 from skviz.scenes.source import CANVAS, Scenes
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
-PICTURES = (
-    str,
-    os.PathLike,
-    Image,
-    np.ndarray,
-    Mapping,
-    Photographs,
-)  # as `photographs` takes them
 PART = 32  # scenes that are read at once
 SOME = 200  # images whose names are said one by one
 RUN_THROUGH = ("models", "capture", "scenes", "studies")  # rooms that a measure runs through
@@ -109,26 +99,26 @@ def as_scenes(model: nn.Module, given: Any) -> Scenes:
         return given
     if isinstance(given, Objects):
         return place(given, canvas=canvas_of(model))
-    if isinstance(given, Tensor) and given.ndim == 4 and given.is_floating_point() and len(given):
-        if not bool(given.isfinite().all()):
-            raise SkvizError("images hold numbers that are not finite; look for 0 / 0 before them")
-        none = ("",) * len(given)
-        return Scenes(
-            source=Still(given.detach()),
-            ids=tuple(f"{number:06d}" for number in range(len(given))),
-            category=none,
-            family=none,
-            protocol="as they are",
-            canvas=given.shape[-1],
-            made=(step("images", shape=tuple(given.shape)),),
-            places=tuple(range(len(given))),
-        )
-    if isinstance(given, PICTURES):
+    if not isinstance(given, Tensor) and given is not None:
         return photographs(given).shown(canvas=canvas_of(model))
-    got = f"a tensor {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
-    raise SkvizError(
-        "expected scenes (skviz.place, skviz.photographs(…).zoom() or .cut_out()), cut-outs, "
-        f"photographs or a folder of them, or images as floats (N, 3, H, W), got {got}"
+    if given is None or given.ndim != 4 or not given.is_floating_point() or not len(given):
+        got = "None" if given is None else f"a tensor {tuple(given.shape)} of {given.dtype}"
+        raise SkvizError(
+            "expected scenes (skviz.place, skviz.photographs(…).zoom() or .cut_out()), cut-outs, "
+            f"photographs or a folder of them, or images as floats (N, 3, H, W), got {got}"
+        )
+    if not bool(given.isfinite().all()):
+        raise SkvizError("images hold numbers that are not finite; look for 0 / 0 before them")
+    none = ("",) * len(given)
+    return Scenes(
+        source=Still(given.detach()),
+        ids=tuple(f"{number:06d}" for number in range(len(given))),
+        category=none,
+        family=none,
+        protocol="as they are",
+        canvas=given.shape[-1],
+        made=(step("images", shape=tuple(given.shape)),),
+        places=tuple(range(len(given))),
     )
 
 
