@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from skviz.errors import SceneError
-from skviz.scenes.drawing import compose, resample
+from skviz.scenes.drawing import centred, compose
 from skviz.scenes.layers import VISIBLE, Layers
 from skviz.scenes.made import step
 
@@ -176,11 +176,8 @@ def blur(scenes: Layers, scale: float, scales: Sequence[float]) -> Tensor:
     size = scenes.objects.shape[-1]
     # Pixels that the object has at scale 1, fewer by as much as it would have grown.
     few = max(1, round(float(scenes.reference.max()) * scales[0] / scale))
-    middle = torch.full_like(scenes.centre, few / 2)
-    side = torch.full_like(scenes.reference, few)
-    coarse = resample(scenes.objects, few, middle, side)  # (N, 4, few, few)
-    back = torch.full_like(scenes.centre, size / 2), torch.full_like(scenes.reference, size)
-    objects = resample(coarse, size, *back).clamp(0, 1)  # (N, 4, h, w)
+    coarse = centred(scenes.objects, few, few, edge=False)  # (N, 4, few, few)
+    objects = centred(coarse, size, size, edge=False).clamp(0, 1)  # (N, 4, h, w)
     return compose(objects, scenes.backgrounds, scenes.centre, scenes.reference)
 
 
@@ -188,9 +185,7 @@ def blur(scenes: Layers, scale: float, scales: Sequence[float]) -> Tensor:
 def background(scenes: Layers, scale: float, scales: Sequence[float]) -> Tensor:
     """Leave the object out and enlarge the background, as much as the object would be."""
     canvas = scenes.backgrounds.shape[-1]
-    middle = torch.full_like(scenes.centre, canvas / 2)
-    side = torch.full_like(scenes.reference, canvas * scale / scales[0])
-    return resample(scenes.backgrounds, canvas, middle, side, edge=True).clamp(0, 1)
+    return centred(scenes.backgrounds, canvas, canvas * scale / scales[0]).clamp(0, 1)
 
 
 @redrawn

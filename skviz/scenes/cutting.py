@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from skviz.errors import SceneError
-from skviz.scenes.drawing import resample
+from skviz.scenes.drawing import centred
 from skviz.scenes.layers import VISIBLE, Layers
 
 
@@ -107,8 +107,7 @@ def cut_out(picture: Tensor, mask: Tensor, canvas: int, *, name: str, number: in
     padded = F.pad(tight, (before, longest - width - before, above, longest - height - above))
     pixel = canvas / side  # scene pixels per picture pixel
     middle = torch.tensor([[y - above, x - before]]) + longest / 2  # in picture pixels
-    whole = torch.full((1, 2), canvas / 2), torch.tensor([float(canvas)])
-    behind = resample(fill_hole(image, alpha)[None], canvas, *whole, edge=True).clamp(0, 1)
+    behind = centred(fill_hole(image, alpha)[None], canvas, canvas).clamp(0, 1)
     reference = torch.tensor([longest * pixel])
     return Layers(padded[None], behind, reference, middle * pixel, (name,), (number,))
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from skviz.errors import SceneError
-from skviz.scenes.drawing import resample
+from skviz.scenes.drawing import centred
 from skviz.scenes.made import content_of
 
 if TYPE_CHECKING:
@@ -150,9 +150,7 @@ class Enlarged(Ready):
         made = []
         for picture in self.pictures:
             short, long = sorted(picture.shape[-2:])
-            middle = picture.new_full((1, 2), self.canvas / 2)
-            side = picture.new_tensor([self.canvas * scale * long / short])
-            made.append(resample(picture, self.canvas, middle, side, edge=True))
+            made.append(centred(picture, self.canvas, self.canvas * scale * long / short))
         return torch.cat(made).clamp(0, 1)
 
 
