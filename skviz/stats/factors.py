@@ -128,7 +128,7 @@ def judged(each: xr.DataArray, growth: xr.DataArray, labels: Any) -> xr.Dataset:
 
 def decided(found: xr.Dataset) -> xr.Dataset:
     """Correct p values over units, and give the verdict."""
-    p_same = corrected(found["p_same"], "unit")
+    p_same = corrected(found["p_same"])
     apart = xr.where(found["p_holm"] < LEVEL, "moves", "undecided")
     return found.assign(p_same_holm=p_same, verdict=xr.where(p_same < LEVEL, "none", apart))
 
@@ -179,7 +179,7 @@ def over_networks(found: xr.Dataset, *, confidence: float = 0.95) -> xr.Dataset:
         {"estimate": mean, "low": mean.copy(data=low), "high": mean.copy(data=high), "p": p}
     )
     p_same = tost(values.rename(network="image"), margin, mean)
-    made = made.assign(p_holm=corrected(p, "unit"), margin=margin, p_same=p_same)
+    made = made.assign(p_holm=corrected(p), margin=margin, p_same=p_same)
     count = values.sizes["network"]
     how = f"mean and {100 * confidence:g} % interval (Student's t) over {count} networks"
     return decided(made).assign_attrs(method=how)
