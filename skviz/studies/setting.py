@@ -26,6 +26,7 @@ from skviz.scenes.ready import Still
 from skviz.scenes.source import CANVAS, Scenes
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+PIXELS = 2**17  # of a batch on a CPU: 64 of 32², 8 of 96², 2 of 224²
 PART = 32  # scenes that are read at once
 SOME = 200  # images whose names are said one by one
 RUN_THROUGH = ("models", "capture", "scenes", "studies")  # rooms that a measure runs through
@@ -83,6 +84,14 @@ def canvas_of(model: nn.Module) -> int:
     """Return the side of the images that a model wants, in pixels."""
     card = getattr(model, "card", None)
     return card.canvas if card else CANVAS
+
+
+def batch_size(scenes: Scenes, device: torch.device) -> int:
+    """Return how many scenes go through a model at once, a power of two."""
+    if device.type != "cpu":
+        return 32
+    fit = PIXELS // scenes.canvas**2
+    return 2 ** int(np.log2(np.clip(fit, 1, 64)))
 
 
 def as_scenes(model: nn.Module, given: Any) -> Scenes:
