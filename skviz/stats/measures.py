@@ -270,18 +270,26 @@ def compare(
     labels = clusters(ds["shift"], "image", cluster)
     own = paired(ds["shift"], cluster=labels)
     excess = ds["shift"].isel(control=0, drop=True) - ds["shift"]
-    found = paired(excess, cluster=labels)
-    margin = (PART * abs(own["estimate"].isel(control=0, drop=True))).clip(max=MARGIN)
-    p_same = tost(cluster_means(excess, labels), margin, found["estimate"])
-    renamed = {name: f"excess_{name}" for name in found.data_vars}
+    paired_excess = paired(excess, cluster=labels)
+    claimed, means = own["estimate"].isel(control=0, drop=True), cluster_means(excess, labels)
+    found = judged(paired_excess, means, claimed, same="same", apart="differs")
+    renamed = {name: f"excess_{name}" for name in paired_excess.data_vars}
     found = own.merge(found.rename(renamed).rename(excess_estimate="excess"))
-    found = found.assign(margin=margin, p_same=p_same, p_same_holm=corrected(p_same))
-    apart = xr.where(found["excess_p_holm"] < LEVEL, "differs", "undecided")
-    verdict = xr.where(found["p_same_holm"] < LEVEL, "same", apart)
-    claim = xr.zeros_like(found["p"], bool)
-    claim[{"control": 0}] = True
-    found = found.assign(verdict=xr.where(claim, "claim", verdict)).assign_attrs(own.attrs)
-    return found.transpose("control", ...)
+    first = xr.DataArray(np.arange(found.sizes["control"]) == 0, dims="control")
+    found["verdict"] = xr.where(first, "claim", found["verdict"])
+    return found.assign_attrs(own.attrs).transpose("control", ...)
+
+
+def judged(
+    found: xr.Dataset, means: xr.DataArray, whole: xr.DataArray, *, same: str, apart: str
+) -> xr.Dataset:
+    """Give the verdict on what `paired` says of means (image, …), of a part of something whole."""
+    margin = (PART * abs(whole)).clip(max=MARGIN)
+    p_same = tost(means, margin, found["estimate"])
+    corrected_same = corrected(p_same)
+    verdict = xr.where(found["p_holm"] < LEVEL, apart, "undecided")
+    verdict = xr.where(corrected_same < LEVEL, same, verdict)
+    return found.assign(margin=margin, p_same=p_same, p_same_holm=corrected_same, verdict=verdict)
 
 
 def tost(means: xr.DataArray, margin: xr.DataArray, like: xr.DataArray) -> xr.DataArray:
