@@ -27,6 +27,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -137,19 +138,9 @@ def attribute(
     where, grid = devices.resolve(device), increasing((1.0,) if scales is None else scales)
     with at_rest(model, where), torch.inference_mode(mode=False):  # gradients, come what may
         scenes = as_scenes(model, images)
-        parts = [
-            _maps(
-                model,
-                here._replace(mask=mask) if alone else here,
-                asked,
-                method,
-                baseline,
-                options,
-                seed,
-                progress,
-            )
-            for here in seen(model, scenes, grid, where)
-        ]
+        run = partial(_maps, model, asked, method, baseline, options, seed, progress)
+        shown = seen(model, scenes, grid, where)
+        parts = [run(here._replace(mask=mask) if alone else here) for here in shown]
         ds = _over_scales(parts, scenes, grid)
         if alone:
             ds = ds.isel(scale=0, drop=True).drop_vars(["scene", "category"])
@@ -177,13 +168,13 @@ def _over_scales(parts: Sequence[xr.Dataset], scenes: Scenes, grid: Sequence[flo
 
 def _maps(
     model: nn.Module,
-    here: Seen,
     asked: Sequence[Any],
     method: str,
     baseline: str | float | Tensor,
     options: dict[str, Any],
     seed: int,
     progress: bool,
+    here: Seen,
 ) -> xr.Dataset:
     """Attribute images at one scale; other arguments as of `attribute`."""
     kinds = (p.dtype for p in model.parameters() if p.is_floating_point())

@@ -134,16 +134,12 @@ def called(module: str, function: str) -> nn.Module:
 def load_timm(name: str, pretrained: bool) -> nn.Module:
     """Build a network of timm, which needs torchvision."""
     try:
-        import torchvision  # noqa: F401
+        import timm
     except (ImportError, RuntimeError) as error:
         raise ModelError(
-            f"torchvision cannot be imported beside torch {torch.__version__} ({error}); install "
-            "the release of torchvision that was built for this torch"
+            f"timm cannot be imported ({error}); `pip install timm`, with the release of "
+            f"torchvision that was built for torch {torch.__version__}"
         ) from error
-    try:
-        import timm
-    except ImportError as error:
-        raise ModelError("timm is not installed; `pip install timm`") from error
     if not timm.is_model(name):
         raise ModelError(f"timm {timm.__version__} has no network {name!r}")
     try:

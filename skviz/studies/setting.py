@@ -206,9 +206,9 @@ def choose(found: Units, units: str | Unit | Iterable[str | Unit] | None) -> lis
 def labels(units: Sequence[Unit]) -> dict[str, tuple[float, ...]]:
     """Name every call of every unit, with its `sizes`."""
     return {
-        f"{unit.name or 'model'}{f'@{call}' if unit.calls > 1 else ''}": unit.sizes
+        name if unit.name else f"model{name}": unit.sizes
         for unit in units
-        for call in range(unit.calls)
+        for name in unit.call_names
     }
 
 
