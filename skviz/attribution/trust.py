@@ -36,10 +36,10 @@ import xarray as xr
 from torch import Tensor, nn
 
 from skviz.attribution.baselines import Seen, make_baselines, seen
-from skviz.attribution.maps import attribute, find_targets
+from skviz.attribution.maps import attribute
 from skviz.attribution.methods import SEVERAL
 from skviz.attribution.probe import Probe
-from skviz.attribution.target import ClassLogit, Target
+from skviz.attribution.target import ClassLogit, Target, find_targets
 from skviz.capture.tape import Frame, Listener
 from skviz.errors import Count, Seed, entrance
 from skviz.models import device as devices

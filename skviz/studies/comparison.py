@@ -211,9 +211,9 @@ def variation(
         for batch in images:
             model(batch)
     found: dict[str, float] = {}
-    recorded = iter(recording.weights.values())
+    kept = recording.weights
     for unit in units:
-        calls = [logits(next(recorded).double()) for _ in range(unit.calls)]
+        calls = [logits(kept[name].double()) for name in unit.call_names]
         centred = torch.cat([each - each.mean(1, keepdim=True) for each in calls], 2)
         found[unit.name] = float(centred.var(0).mean().sqrt())
     return found

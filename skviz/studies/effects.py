@@ -307,8 +307,8 @@ def weights(model: nn.Module, images: Tensor, units: Sequence[Unit]) -> dict[str
     """Record the weights of each call of each unit, (image, branch, channel[, spatial…])."""
     with record(model, units) as recording:
         model(images)
-    recorded = iter(recording.weights.values())
-    return {unit.name: [next(recorded) for _ in range(unit.calls)] for unit in units}
+    kept = recording.weights
+    return {unit.name: [kept[name] for name in unit.call_names] for unit in units}
 
 
 def resolved(what: Any, unit: str, given: dict[Swap, dict[str, list[Tensor]]]) -> Any:
