@@ -89,7 +89,7 @@ def entrance(function: Callable[P, R]) -> Callable[P, R]:
     """
     signature = inspect.signature(function)
     kind = OF_ROOM.get(f"{function.__module__}.".split(".")[1], SkvizError)
-    name = function.__qualname__.removesuffix(".__init__")
+    name = function.__qualname__.removesuffix(".__init__").replace(".__getitem__", "[…]")
 
     @wraps(function)
     def held(*args: P.args, **kwargs: P.kwargs) -> R:
