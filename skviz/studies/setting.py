@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -242,8 +241,8 @@ def provenance(model: nn.Module) -> dict[str, Any]:
 def code_hash() -> str:
     """Return the sha256 of the code that a measure runs through: not of plots, not of pages."""
     package = Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    for room in RUN_THROUGH:
-        for path in sorted((package / room).rglob("*.py")):
-            digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()
+    return sha256_of(
+        path.relative_to(package).as_posix().encode() + path.read_bytes()
+        for room in RUN_THROUGH
+        for path in sorted((package / room).rglob("*.py"))
+    )
