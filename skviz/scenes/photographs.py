@@ -170,10 +170,8 @@ def listed(source: Any, masks: Any, *, named: bool) -> Photographs:
         if isinstance(source, str | os.PathLike):
             path = Path(source)
             beside = (path.with_name(f"{path.stem}{sign}mask.png") for sign in "._-")
-            name, masks = (
-                path.stem,
-                next(filter(Path.is_file, beside), None) if masks is None else masks,
-            )
+            name = path.stem
+            masks = next(filter(Path.is_file, beside), None) if masks is None else masks
         return given({name: source}, {name: masks})
     if isinstance(source, list | tuple):
         return numbered(source, masks)

@@ -208,9 +208,9 @@ def said(what: Any) -> Any:
         return step(f"skviz.{type(what).__name__.lower()}", **vars(what))
     if callable(what):
         return f"function {getattr(what, '__qualname__', type(what).__name__)}"
-    return f"tensor {sha256_of([what.cpu().numpy().tobytes()])}" if isinstance(what, Tensor) else (
-        what if isinstance(what, str | int) else repr(what)
-    )  # fmt: skip
+    if isinstance(what, Tensor):
+        return f"tensor {sha256_of([what.cpu().numpy().tobytes()])}"
+    return what if isinstance(what, str | int) else repr(what)
 
 
 @entrance
