@@ -9,7 +9,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import wraps
+from functools import cache, wraps
 from numbers import Integral, Real
 from types import ModuleType, NoneType, UnionType
 from typing import (
@@ -89,7 +89,7 @@ def entrance(function: Callable[P, R]) -> Callable[P, R]:
     """
     signature = inspect.signature(function)
     kind = OF_ROOM.get(f"{function.__module__}.".split(".")[1], SkvizError)
-    name = function.__qualname__.removesuffix(".__init__")
+    name = function.__qualname__.removesuffix(".__init__").replace(".__getitem__", "[…]")
 
     @wraps(function)
     def held(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -113,6 +113,7 @@ def entrance(function: Callable[P, R]) -> Callable[P, R]:
     return cast("Callable[P, R]", held)
 
 
+@cache
 def meaning(annotation: Any, module: ModuleType) -> Any:
     """Return what an annotation in a module means; of a package nobody has imported, anything."""
     try:

@@ -202,7 +202,7 @@ def test_a_study_stopped_anywhere_ends_as_if_it_had_not_been(
         "scales": [0.5, 1.0], "batch": batch, "chunk": chunk, "channels": True,
         "device": "cpu", "progress": False,
     }  # fmt: skip
-    put = Disk.put
+    write = Disk.write
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "s.zarr"
@@ -213,12 +213,12 @@ def test_a_study_stopped_anywhere_ends_as_if_it_had_not_been(
                 if len(done) == stop:
                     raise KeyboardInterrupt
                 done.append(task)
-                put(disk, task, *rest)
+                write(disk, task, *rest)
 
-            monkeypatch.setattr(Disk, "put", until)
+            monkeypatch.setattr(Disk, "write", until)
             with contextlib.suppress(KeyboardInterrupt):
                 skviz.sweep(small_net, scenes, store=path, **options)
-        monkeypatch.setattr(Disk, "put", put)
+        monkeypatch.setattr(Disk, "write", write)
         marks = sorted(path.glob("done/c/*"))
         if marks:
             marks[lost % len(marks)].unlink()  # as if the machine had been switched off there

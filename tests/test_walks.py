@@ -187,15 +187,15 @@ def test_five_thousand_files_go_on_where_they_were_stopped(home, monkeypatch):
         options = dict(scales=[1.0], store="study.zarr", on_error="skip", progress=False)
         ds = skviz.sweep(Net(), scenes, batch=64, **options)
         """
-    put, done = Disk.put, []
+    write, done = Disk.write, []
 
     def stopped(disk, task, *rest):
         if len(done) == 12:
             raise KeyboardInterrupt
         done.append(task)
-        put(disk, task, *rest)
+        write(disk, task, *rest)
 
-    monkeypatch.setattr(Disk, "put", stopped)
+    monkeypatch.setattr(Disk, "write", stopped)
     with pytest.raises(KeyboardInterrupt):
         run(program, 5)
     assert 0 < len(Disk(home / "study.zarr").pending()) < 40
@@ -203,9 +203,9 @@ def test_five_thousand_files_go_on_where_they_were_stopped(home, monkeypatch):
 
     def noted(disk, task, *rest):
         redone.append(task)
-        put(disk, task, *rest)
+        write(disk, task, *rest)
 
-    monkeypatch.setattr(Disk, "put", noted)
+    monkeypatch.setattr(Disk, "write", noted)
     ds = run(program, 5)["ds"].load()
     assert redone
     assert not set(redone) & set(done)

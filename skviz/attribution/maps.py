@@ -27,6 +27,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -38,8 +39,7 @@ from skviz.attribution.baselines import Seen, checked_mask, make_baselines, seen
 from skviz.attribution.job import Job, completeness_error
 from skviz.attribution.methods import COMPLETE, METHODS, SEVERAL, check_options
 from skviz.attribution.probe import Probe, rows_that_fit
-from skviz.attribution.target import Target, resolve, target_said
-from skviz.capture import Units, units_of
+from skviz.attribution.target import find_targets, target_said
 from skviz.errors import AttributionError, Seed, entrance
 from skviz.models import device as devices
 from skviz.scenes.source import Scenes
@@ -136,19 +136,9 @@ def attribute(
     where, grid = devices.resolve(device), increasing((1.0,) if scales is None else scales)
     with at_rest(model, where), torch.inference_mode(mode=False):  # gradients, come what may
         scenes = as_scenes(model, images)
-        parts = [
-            _maps(
-                model,
-                here._replace(mask=mask) if alone else here,
-                asked,
-                method,
-                baseline,
-                options,
-                seed,
-                progress,
-            )
-            for here in seen(model, scenes, grid, where)
-        ]
+        run = partial(_maps, model, asked, method, baseline, options, seed, progress)
+        shown = seen(model, scenes, grid, where)
+        parts = [run(here._replace(mask=mask) if alone else here) for here in shown]
         ds = _over_scales(parts, scenes, grid)
         if alone:
             ds = ds.isel(scale=0, drop=True).drop_vars(["scene", "category"])
@@ -176,13 +166,13 @@ def _over_scales(parts: Sequence[xr.Dataset], scenes: Scenes, grid: Sequence[flo
 
 def _maps(
     model: nn.Module,
-    here: Seen,
     asked: Sequence[Any],
     method: str,
     baseline: str | float | Tensor,
     options: dict[str, Any],
     seed: int,
     progress: bool,
+    here: Seen,
 ) -> xr.Dataset:
     """Attribute images at one scale; other arguments as of `attribute`."""
     kinds = (p.dtype for p in model.parameters() if p.is_floating_point())
@@ -239,28 +229,6 @@ def _labelled(maps: Tensor, job: Job, values: Tensor, *, complete: bool) -> xr.D
         {name: (dims, found.cpu().numpy()) for name, (dims, found) in made.items()},
         {"target": [target.label for target in job.probe.targets]},
     )
-
-
-def find_targets(
-    model: nn.Module, asked: Sequence[Any], images: Tensor, truth: Tensor | None = None
-) -> list[Target]:
-    """Find what was asked for in a model and its images; see `attribute`."""
-    if not asked:
-        raise AttributionError("expected a target, or a list of targets, got none")
-    of_units = [getattr(one, "unit", None) is not None for one in asked]
-    units = units_of(model, images[:3]) if any(of_units) else Units([])
-    whole = None
-    if not all(of_units):
-        try:
-            with torch.no_grad():
-                logits = [model(part) for part in images.split(64)]
-        except Exception as error:
-            raise AttributionError(
-                f"the model cannot be run on images {tuple(images.shape)}: {error}"
-            ) from error
-        whole = torch.cat(logits) if isinstance(logits[0], Tensor) else logits[0]
-    categories = getattr(getattr(model, "card", None), "categories", None)
-    return [resolve(one, units, whole, categories, truth) for one in asked]
 
 
 def _check(ds: xr.Dataset, check: str) -> None:

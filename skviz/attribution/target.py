@@ -12,9 +12,9 @@ from numbers import Integral
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from skviz.capture import Unit, Units
+from skviz.capture import Unit, Units, units_of
 from skviz.capture.kernels import Kernel
 from skviz.errors import AttributionError, UnitError, entrance
 from skviz.scenes.made import step
@@ -85,9 +85,6 @@ def every_branch(units: Sequence[Unit]) -> list[Asked]:
     ]
 
 
-Signs = tuple[tuple[int, float], ...]  # of branches
-
-
 class Target(Protocol):
     """One number per image that a model computes on its way."""
 
@@ -131,7 +128,7 @@ class WeightSum:
     label: str
     unit: Unit
     call: str  # the unit's name in a recording
-    signs: Signs
+    signs: tuple[tuple[int, float], ...]  # of branches
     channels: tuple[int, ...] | None = None
 
     def value(self, logits: Tensor, weights: dict[str, Tensor], image: Tensor) -> Tensor:  # noqa: ARG002
@@ -143,15 +140,62 @@ class WeightSum:
         return torch.stack([sign * means[:, branch] for branch, sign in self.signs]).sum(0)
 
 
-def weight_sum(asked: Asked, unit: Unit, call: str) -> WeightSum:
-    """Find the branches of a unit that a target is about."""
+def target_said(asked: Any) -> Any:
+    """Describe what is asked for as JSON can hold it."""
+    if isinstance(asked, Asked):
+        told = vars(asked) | {"function": f"skviz.target.{asked.function}"}
+        return step(**told)
+    return int(asked) if isinstance(asked, Integral) else str(asked)
+
+
+def find_targets(
+    model: nn.Module, asked: Sequence[Any], images: Tensor, truth: Tensor | None
+) -> list[Target]:
+    """Find what was asked for, as `skviz.attribute` takes it, in a model and its images.
+
+    `truth` are the classes (image,) of the images, where known.
+    """
+    if not asked:
+        raise AttributionError("expected a target, or a list of targets, got none")
+    of_units = [getattr(one, "unit", None) is not None for one in asked]
+    units = units_of(model, images[:3]) if any(of_units) else Units([])
+    logits: Any = None
+    if not all(of_units):
+        try:
+            with torch.no_grad():
+                parts = [model(part) for part in images.split(64)]
+        except Exception as error:
+            raise AttributionError(
+                f"the model cannot be run on images {tuple(images.shape)}: {error}"
+            ) from error
+        logits = torch.cat(parts) if isinstance(parts[0], Tensor) else parts[0]
+    categories = getattr(getattr(model, "card", None), "categories", None)
+    return [
+        one if isinstance(one, ClassLogit | WeightSum)
+        else weight_sum(one, units) if of_unit
+        else class_logit(one, logits, categories, truth)
+        for one, of_unit in zip(asked, of_units, strict=True)
+    ]  # fmt: skip
+
+
+def weight_sum(asked: Any, units: Units) -> WeightSum:
+    """Find the branches that a target is about."""
+    call = asked.unit
+    unit = units[call.split("@")[0]]
+    if call not in unit.call_names:
+        raise UnitError(
+            f"unit {unit.name!r} runs {unit.calls} times in a forward pass, so a target is one of "
+            f"{', '.join(unit.call_names)}; got {call!r}"
+        )
+    if not unit.recordable:
+        raise UnitError(f"unit {unit.name!r} cannot be recorded: {'; '.join(unit.notes)}")
     if asked.function == "difference":
         if unit.largest is None or unit.smallest is None:
             raise AttributionError(
                 f"unit {unit.name!r} has not one smallest and one largest kernel; attribute a "
                 f"branch instead, skviz.target.branch({unit.name!r}, branch=0)"
             )
-        signs: Signs = ((unit.largest, 1.0), (unit.smallest, -1.0))
+        signs = ((unit.largest, 1.0), (unit.smallest, -1.0))
         return WeightSum(f"{call} attention difference", unit, call, signs)
     branch = unit.branch_index(kernel=asked.kernel, branch=asked.branch)
     label = f"{call} {unit.branch_name(branch)}"
@@ -166,86 +210,41 @@ def weight_sum(asked: Asked, unit: Unit, call: str) -> WeightSum:
     return WeightSum(label, unit, call, ((branch, 1.0),), asked.channels)
 
 
-def target_said(asked: Any) -> Any:
-    """Describe what is asked for as JSON can hold it."""
-    if isinstance(asked, Asked):
-        told = vars(asked) | {"function": f"skviz.target.{asked.function}"}
-        return step(**told)
-    return int(asked) if isinstance(asked, Integral) else str(asked)
-
-
-def resolve(
-    asked: Any,
-    units: Units,
-    logits: Any,
-    categories: Sequence[str] | None,
-    truth: Tensor | None,
-) -> Target:
-    """Turn what was asked for into a target of these images.
-
-    Parameters
-    ----------
-    asked
-        See `skviz.attribute`.
-    units
-        Of the model.
-    logits
-        (image, class), what the model says; only a class needs it.
-    categories
-        Class names, where the model has them.
-    truth
-        (image,) the class of each image's category, where known.
-    """
-    if isinstance(asked, ClassLogit | WeightSum):
-        return asked
-    if isinstance(asked, Asked) and asked.unit is not None:
-        unit = units[asked.unit.split("@")[0]]
-        if asked.unit not in unit.call_names:
-            raise UnitError(
-                f"unit {unit.name!r} runs {unit.calls} times in a forward pass, so a target is "
-                f"one of {', '.join(unit.call_names)}; got {asked.unit!r}"
-            )
-        if not unit.recordable:
-            raise UnitError(f"unit {unit.name!r} cannot be recorded: {'; '.join(unit.notes)}")
-        return weight_sum(asked, unit, asked.unit)
-    if not isinstance(logits, torch.Tensor) or logits.ndim != 2:
+def class_logit(
+    asked: Any, logits: Any, categories: Sequence[str] | None, truth: Tensor | None
+) -> ClassLogit:
+    """Find the class that a target is about, or one for each image, by number or name."""
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
         raise AttributionError(
             f"a class target needs logits (image, class), but the model gave "
             f"{tuple(getattr(logits, 'shape', ())) or type(logits).__name__}; target a branch "
             "weight, skviz.target.branch(unit, kernel=…)"
         )
-    if isinstance(asked, str) and asked == "predicted":
-        return ClassLogit("predicted class", logits.argmax(1))
-    if isinstance(asked, str) and asked == "category":
-        if truth is None:
-            raise AttributionError(
-                "the classes of these images are not known to the model; give the class, "
-                "target=3, or one for each image, target=skviz.target.classes([3, 7, …])"
-            )
-        return ClassLogit("category", truth)
+    images, count = logits.shape
     if isinstance(asked, str):
+        if asked == "predicted":
+            return ClassLogit("predicted class", logits.argmax(1))
+        if asked == "category":
+            if truth is None:
+                raise AttributionError(
+                    "the classes of these images are not known to the model; give the class, "
+                    "target=3, or one for each image, target=skviz.target.classes([3, 7, …])"
+                )
+            return ClassLogit("category", truth)
         if categories is None or asked not in categories:
             known = "has no class names" if categories is None else f"has {', '.join(categories)}"
             raise AttributionError(f"no class is called {asked!r}; the model {known}")
-        return ClassLogit(asked, torch.full((len(logits),), list(categories).index(asked)))
-    return _given(asked, logits, categories)
-
-
-def _given(asked: Any, logits: Tensor, categories: Sequence[str] | None) -> ClassLogit:
-    """Read a class by number, or one for each image."""
-    several = asked.numbers if isinstance(asked, Asked) else None
-    numbers = (asked,) * len(logits) if several is None else several
-    if len(numbers) != len(logits):
-        raise AttributionError(f"expected {len(logits)} classes, one for each image, got {numbers}")
-    if any(not isinstance(number, Integral) or isinstance(number, bool) for number in numbers):
+        asked = categories.index(asked)
+    one = isinstance(asked, Integral) and not isinstance(asked, bool)
+    if not one and not isinstance(asked, Asked):
         raise AttributionError(
             "a target is 'predicted', 'category', a class (number or name) or one of skviz.target; "
             f"got {asked!r}"
         )
-    count = logits.shape[1]
-    if any(not 0 <= number < count for number in numbers):
+    numbers = [int(asked)] * images if one else asked.numbers
+    if len(numbers) != images:
+        raise AttributionError(f"expected {images} classes, one for each image, got {numbers}")
+    if not set(numbers) <= set(range(count)):
         raise AttributionError(f"the model has classes 0 to {count - 1}, got {asked!r}")
-    classes = torch.tensor([int(number) for number in numbers])
-    if several is not None:
-        return ClassLogit("given classes", classes)
-    return ClassLogit(categories[asked] if categories else f"class {asked}", classes)
+    label = "given classes" if not one else categories[asked] if categories else f"class {asked}"
+    return ClassLogit(label, torch.tensor(numbers))

@@ -26,6 +26,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
@@ -35,10 +36,10 @@ import xarray as xr
 from torch import Tensor, nn
 
 from skviz.attribution.baselines import Seen, make_baselines, seen
-from skviz.attribution.maps import attribute, find_targets
+from skviz.attribution.maps import attribute
 from skviz.attribution.methods import SEVERAL
 from skviz.attribution.probe import Probe
-from skviz.attribution.target import ClassLogit, Target
+from skviz.attribution.target import ClassLogit, Target, find_targets
 from skviz.capture.tape import Frame, Listener
 from skviz.errors import Count, Seed, entrance
 from skviz.models import device as devices
@@ -110,7 +111,7 @@ def faithfulness(
 def tests(
     model: nn.Module,
     here: Seen,
-    found: np.ndarray,
+    maps: np.ndarray,
     asked: Sequence[Any],
     points: int,
     groups: int,
@@ -122,126 +123,122 @@ def tests(
     several = settings["method"] in SEVERAL
     starts = make_baselines(settings["baseline"], images, here.backgrounds, several=several)
     settings = settings | {"baseline": starts} | ({} if mask is None else {"mask": mask})
-    generator = torch.Generator().manual_seed(settings["seed"])
-    maps = torch.from_numpy(found).to(images.device)
-    ranks = torch.stack([maps, torch.rand(maps.shape, generator=generator).to(images.device)])
-    values = curves(Probe(model, targets), images, starts[0].expand_as(images), ranks, points)
+    found = Maps(model, images, targets, maps, settings)
     made: dict[str, Any] = {
-        name: (("order", *each, "fraction"), each_value.cpu().numpy())
-        for name, each_value in values.items()
+        name: (("order", *each, "fraction"), values.cpu().numpy())
+        for name, values in found.curves(starts[0].expand_as(images), points).items()
     }
     coords: dict[str, Any] = {
         "order": list(ORDERS), "fraction": np.linspace(0, 1, points + 1),
         "target": [target.label for target in targets],
     }  # fmt: skip
-    made["class_correlation"] = (each, of_others(model, images, found, targets, settings))
+    made["class_correlation"] = (each, found.of_others())
     if groups:
-        names, correlation = randomise(model, images, found, targets, groups, settings)
+        coords["randomised"], correlation = found.randomised(groups)
         made["rank_correlation"] = (("randomised", *each), correlation)
-        coords["randomised"] = names
     return xr.Dataset(made, coords)
 
 
-def of_others(
-    model: nn.Module,
-    images: Tensor,
-    maps: np.ndarray,
-    targets: Sequence[Target],
-    settings: dict[str, Any],
-) -> np.ndarray:
-    """Correlate the maps of classes with those of another class of each image, (T, image)."""
-    found = np.full(maps.shape[:2], np.nan)
-    with torch.no_grad():
-        logits = model(images[:1])
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
-        return found
-    generator = torch.Generator().manual_seed(settings["seed"])
-    for place, target in enumerate(targets):
-        if isinstance(target, ClassLogit):
-            own, count = target.classes.cpu(), logits.shape[1]
-            other = (own + torch.randint(1, count, own.shape, generator=generator)) % count
-            there = attributed(model, images, [ClassLogit("another", other)], settings)
-            found[place] = rank_correlation(maps[[place]], there)[0]
-    return found
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """Maps that were found, and how.
 
-
-def attributed(
-    model: nn.Module, images: Tensor, targets: Sequence[Target], settings: dict[str, Any]
-) -> np.ndarray:
-    """Attribute for a comparison; whether the maps keep their sum is nobody's claim."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".* misses completeness")
-        ds = attribute(model, images, target=list(targets), **settings | {"check": "warn"})
-    return ds["attribution"].values
-
-
-def curves(
-    probe: Probe, images: Tensor, start: Tensor, ranks: Tensor, points: int
-) -> dict[str, Tensor]:
-    """Take pixels away from the images, and put them on the baseline, highest rank first.
-
-    Parameters
+    Attributes
     ----------
-    probe
-        The model and T targets.
-    images, start
-        (image, 3, H, W), and the baseline.
-    ranks
-        (order, T, image, H, W).
-    points
-        After the first.
-
-    Returns
-    -------
-    dict of Tensor
-        ``deletion`` and ``insertion``, (order, T, image, points + 1).
+    model, images, targets
+        Of what.
+    maps
+        (T, image, H, W).
+    settings
+        Of `attribute`.
     """
-    pixels = images.shape[-2] * images.shape[-1]
-    place = ranks.flatten(3).argsort(3, descending=True).argsort(3).reshape(ranks.shape)
-    everyone = torch.arange(len(images), device=images.device)
-    made: dict[str, list[Tensor]] = {"deletion": [], "insertion": []}
-    with torch.no_grad():
-        for step in range(points + 1):
-            first = (place < round(pixels * step / points))[
-                :, :, :, None
-            ]  # (order, T, image, 1, …)
-            for name, (inside, outside) in zip(
-                made, ((start, images), (images, start)), strict=True
-            ):
-                shown = torch.where(first, inside, outside)  # (order, T, image, 3, H, W)
-                values = [
-                    torch.stack([probe(rows, everyone)[:, t] for t, rows in enumerate(by_target)])
-                    for by_target in shown
-                ]
-                made[name].append(torch.stack(values))  # (order, T, image)
-    return {name: torch.stack(values, -1) for name, values in made.items()}
 
+    model: nn.Module
+    images: Tensor
+    targets: Sequence[Target]
+    maps: np.ndarray
+    settings: dict[str, Any]
 
-def randomise(
-    model: nn.Module,
-    images: Tensor,
-    maps: np.ndarray,
-    targets: Sequence[Target],
-    groups: int,
-    settings: dict[str, Any],
-) -> tuple[list[str], np.ndarray]:
-    """Randomise ever more layers from the last one down, and compare the maps.
+    @property
+    def generator(self) -> torch.Generator:
+        """What is drawn from, from the start."""
+        return torch.Generator().manual_seed(self.settings["seed"])
 
-    Returns
-    -------
-    tuple of list of str and numpy.ndarray
-        The first module that is random, and (randomised, T, image) rank correlations.
-    """
-    order = in_order(model, images[:1])
-    changed = copy.deepcopy(model)
-    names, found, random = [], [], []
-    for part in reversed(np.array_split(np.array(order), min(groups, len(order)))):
-        random += [changed.get_submodule(name) for name in part]
-        reinitialise(changed, random, seed=settings["seed"])
-        calibrate(changed, random, images.chunk(-(-len(images) // 32)))
-        names.append(str(part[0]))
-        found.append(rank_correlation(maps, attributed(changed, images, targets, settings)))
-    return names, np.stack(found)
+    def again(self, model: nn.Module, targets: Sequence[Target]) -> np.ndarray:
+        """Attribute for a comparison; whether the maps keep their sum is nobody's claim."""
+        asked = self.settings | {"check": "warn", "target": list(targets)}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".* misses completeness")
+            return attribute(model, self.images, **asked)["attribution"].values
+
+    def of_others(self) -> np.ndarray:
+        """Correlate the maps of classes with those of another class of each image, (T, image)."""
+        found = np.full(self.maps.shape[:2], np.nan)
+        with torch.no_grad():
+            logits = self.model(self.images[:1])
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
+            return found
+        generator, count = self.generator, logits.shape[1]
+        for place, target in enumerate(self.targets):
+            if isinstance(target, ClassLogit):
+                own = target.classes.cpu()
+                other = (own + torch.randint(1, count, own.shape, generator=generator)) % count
+                there = self.again(self.model, [ClassLogit("another", other)])
+                found[place] = rank_correlation(self.maps[[place]], there)[0]
+        return found
+
+    def curves(self, start: Tensor, points: int) -> dict[str, Tensor]:
+        """Take pixels away from the images, and put them on the baseline, highest rank first.
+
+        Parameters
+        ----------
+        start
+            The baseline, (image, 3, H, W).
+        points
+            After the first.
+
+        Returns
+        -------
+        dict of Tensor
+            ``deletion`` and ``insertion``, (order, T, image, points + 1).
+        """
+        images, probe = self.images, Probe(self.model, self.targets)
+        maps = torch.from_numpy(self.maps).to(images.device)
+        random = torch.rand(maps.shape, generator=self.generator).to(images.device)
+        ranks = torch.stack([maps, random]).flatten(3)  # (order, T, image, pixel)
+        place = ranks.argsort(3, descending=True).argsort(3).reshape(2, *maps.shape)
+        everyone = torch.arange(len(images), device=images.device)
+        made: dict[str, list[Tensor]] = {"deletion": [], "insertion": []}
+        with torch.no_grad():
+            for step in range(points + 1):
+                first = place[:, :, :, None] < round(ranks.shape[3] * step / points)
+                for name, pair in zip(made, ((start, images), (images, start)), strict=True):
+                    shown = torch.where(first, *pair)  # (order, T, image, 3, H, W)
+                    values = [
+                        torch.stack([probe(rows, everyone)[:, t] for t, rows in enumerate(each)])
+                        for each in shown
+                    ]
+                    made[name].append(torch.stack(values))  # (order, T, image)
+        return {name: torch.stack(values, -1) for name, values in made.items()}
+
+    def randomised(self, groups: int) -> tuple[list[str], np.ndarray]:
+        """Randomise ever more layers from the last one down, and compare the maps.
+
+        Returns
+        -------
+        tuple of list of str and numpy.ndarray
+            The first module that is random, and (randomised, T, image) rank correlations.
+        """
+        order = in_order(self.model, self.images[:1])
+        changed = copy.deepcopy(self.model)
+        names, found, random = [], [], []
+        for part in reversed(np.array_split(np.array(order), min(groups, len(order)))):
+            random += [changed.get_submodule(name) for name in part]
+            reinitialise(changed, random, seed=self.settings["seed"])
+            calibrate(changed, random, self.images.chunk(-(-len(self.images) // 32)))
+            names.append(str(part[0]))
+            found.append(rank_correlation(self.maps, self.again(changed, self.targets)))
+        return names, np.stack(found)
 
 
 class _Order(Listener):

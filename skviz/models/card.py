@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from skviz.errors import Side
+from skviz.errors import ModelError, Side
 
 
 @dataclass(frozen=True)
@@ -29,3 +29,7 @@ class Card:
     categories: tuple[str, ...]
     canvas: Side
     training: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(set(self.categories)) < len(self.categories):
+            raise ModelError("a category is there twice; logits need one name each")

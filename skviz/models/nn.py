@@ -283,13 +283,13 @@ class SKNet(nn.Module):
         super().__init__()
         if len(depths) != len(widths):
             raise ModelError(f"one width per stage: got depths={depths} and widths={widths}")
-        if stem_stride == 4:
-            self.stem = conv_bn_relu(in_channels, stem_channels, 7, stride=2, padding=3, bias=False)
+        large = stem_stride == 4
+        size, stride = (7, 2) if large else (3, stem_stride)
+        self.stem = conv_bn_relu(
+            in_channels, stem_channels, size, stride=stride, padding=size // 2, bias=False
+        )
+        if large:
             self.stem.add_module("pool", nn.MaxPool2d(3, stride=2, padding=1))
-        else:
-            self.stem = conv_bn_relu(
-                in_channels, stem_channels, 3, stride=stem_stride, padding=1, bias=False
-            )
         channels = stem_channels
         self.stages = [f"stage{number}" for number in range(1, len(depths) + 1)]
         for name, depth, width in zip(self.stages, depths, widths, strict=True):

@@ -130,13 +130,10 @@ def wrap(
     for what, values in (("mean", mean), ("std", std)):
         if len(values) != 3 or (what == "std" and min(values) <= 0):
             raise ModelError(f"{what} must be three numbers (std positive), got {tuple(values)}")
-    names = tuple(categories or ())
-    if len(set(names)) != len(names):
-        raise ModelError("a category is there twice; logits need one name each")
     card = Card(
         name or known.get("architecture") or type(model).__name__,
         {},
-        names,
+        tuple(categories or ()),
         canvas or known.get("input_size", (3, CANVAS, CANVAS))[-1],
     )
     return Wrapped(model, card, mean, std, forward)

@@ -93,8 +93,6 @@ def built(path: Path) -> SKNet:
             card = entrance(Card)(**json.loads((file.metadata() or {})[HEADER]))
         if sum(card.network["depths"]) * len(card.network.get("kernels", "12")) > len(held):
             raise ValueError("its card tells of more units than it holds")
-        if len(set(card.categories)) < len(card.categories):
-            raise ValueError("a category is there twice")
         with torch.device("meta"):
             model = SKNet(**card.network, num_classes=len(card.categories))
         if floats(held) != floats(model.state_dict()):
@@ -136,16 +134,12 @@ def called(module: str, function: str) -> nn.Module:
 def load_timm(name: str, pretrained: bool) -> nn.Module:
     """Build a network of timm, which needs torchvision."""
     try:
-        import torchvision  # noqa: F401
+        import timm
     except (ImportError, RuntimeError) as error:
         raise ModelError(
-            f"torchvision cannot be imported beside torch {torch.__version__} ({error}); install "
-            "the release of torchvision that was built for this torch"
+            f"timm cannot be imported ({error}); `pip install timm`, with the release of "
+            f"torchvision that was built for torch {torch.__version__}"
         ) from error
-    try:
-        import timm
-    except ImportError as error:
-        raise ModelError("timm is not installed; `pip install timm`") from error
     if not timm.is_model(name):
         raise ModelError(f"timm {timm.__version__} has no network {name!r}")
     try:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from skviz.assets import names_in, read_image
-from skviz.errors import SceneError
+from skviz.errors import DataError, SceneError
 from skviz.scenes.ready import Enlarged
 
 HELD_OUT_BACKGROUNDS = ("forest", "gravel", "lobby", "sky", "venice")
@@ -143,6 +143,28 @@ def real_backgrounds(*, held_out: bool | None = None) -> dict[str, Tensor]:
         for stem, name in names.items()
         if held_out is None or held_out == (stem in HELD_OUT_BACKGROUNDS)
     }
+
+
+def fitted(given: Tensor, count: int, size: int) -> Tensor:
+    """Return backgrounds for so many scenes, (count, 3, size, size): as many, or one for all.
+
+    Raises
+    ------
+    SceneError
+        If they have another shape.
+    DataError
+        If they are not floats in 0…1.
+    """
+    if given.shape[1:] != (3, size, size) or len(given) not in (1, count):
+        raise SceneError(
+            f"backgrounds must be ({count} or 1, 3, {size}, {size}), got {tuple(given.shape)}"
+        )
+    low, high = float(given.min()), float(given.max())
+    if not (given.is_floating_point() and 0 <= low <= high <= 1):  # NaN too
+        raise DataError(
+            f"backgrounds must be floats in 0…1, got {given.dtype} from {low:.4g} to {high:.4g}"
+        )
+    return given.detach().expand(count, -1, -1, -1)
 
 
 def named(name: str, size: int) -> Tensor:

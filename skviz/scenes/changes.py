@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from skviz.errors import SceneError
-from skviz.scenes.drawing import compose, resample
+from skviz.scenes.drawing import centred, compose
 from skviz.scenes.layers import VISIBLE, Layers
 from skviz.scenes.made import step
 
@@ -84,18 +84,28 @@ def recombined(
     SceneError
         If objects and backgrounds are not known apart, or a background is no other one.
     """
-    if scenes.protocol != "rescale":
-        raise SceneError(KNOWN)
 
     def by_place(others: Sequence[int]) -> dict[int, int]:
         return dict(zip(scenes.places, (scenes.places[i] for i in others), strict=False))
 
     call = step("recombined", backgrounds=backgrounds, objects=objects)
     change = partial(exchanged, objects=by_place(objects), backgrounds=by_place(backgrounds))
-    source = Changed(scenes.source, change, repr(call))
+    made = altered(scenes, change, repr(call), call)
     if not scenes.source.threads:
-        source.ready(scenes.places)  # complain now
-    return scenes.on(source, call)
+        made.ready()  # complain now
+    return made
+
+
+def altered(
+    scenes: Scenes,
+    change: Callable[[Source, Sequence[int]], Layers],
+    name: str,
+    call: dict[str, Any],
+) -> Scenes:
+    """Return scenes in which something is changed, if it is known where their objects are."""
+    if scenes.protocol != "rescale":
+        raise SceneError(KNOWN)
+    return scenes.on(Changed(scenes.source, change, name), call)
 
 
 def exchanged(
@@ -118,21 +128,15 @@ def exchanged(
     return made
 
 
-def changed(scenes: Scenes, name: str, scales: Sequence[float]) -> tuple[Changed, dict[str, Any]]:
-    """Return where the scenes of a control come from, and how; see `Scenes.changed`."""
+def changed(scenes: Scenes, name: str, scales: Sequence[float]) -> Scenes:
+    """Return the scenes of a control; see `Scenes.changed`."""
     if name not in CONTROL_SCENES:
         raise SceneError(f"no control {name!r}; there are {', '.join(CONTROL_SCENES)}")
-    if scenes.protocol != "rescale":
-        raise SceneError(KNOWN)
-    source = Changed(scenes.source, partial(controlled, name=name, scales=scales), name)
-    return source, step("changed", control=name, scales=scales)
 
+    def change(source: Source, places: Sequence[int]) -> Layers:
+        return CONTROL_SCENES[name](layers_of(source, places), scales)
 
-def controlled(
-    source: Source, places: Sequence[int], *, name: str, scales: Sequence[float]
-) -> Layers:
-    """Read the scenes of a control."""
-    return CONTROL_SCENES[name](layers_of(source, places), scales)
+    return altered(scenes, change, name, step("changed", control=name, scales=scales))
 
 
 def redrawn(draw: Callable[..., Tensor]) -> Callable[..., Layers]:
@@ -172,11 +176,8 @@ def blur(scenes: Layers, scale: float, scales: Sequence[float]) -> Tensor:
     size = scenes.objects.shape[-1]
     # Pixels that the object has at scale 1, fewer by as much as it would have grown.
     few = max(1, round(float(scenes.reference.max()) * scales[0] / scale))
-    middle = torch.full_like(scenes.centre, few / 2)
-    side = torch.full_like(scenes.reference, few)
-    coarse = resample(scenes.objects, few, middle, side)  # (N, 4, few, few)
-    back = torch.full_like(scenes.centre, size / 2), torch.full_like(scenes.reference, size)
-    objects = resample(coarse, size, *back).clamp(0, 1)  # (N, 4, h, w)
+    coarse = centred(scenes.objects, few, few, edge=False)  # (N, 4, few, few)
+    objects = centred(coarse, size, size, edge=False).clamp(0, 1)  # (N, 4, h, w)
     return compose(objects, scenes.backgrounds, scenes.centre, scenes.reference)
 
 
@@ -184,9 +185,7 @@ def blur(scenes: Layers, scale: float, scales: Sequence[float]) -> Tensor:
 def background(scenes: Layers, scale: float, scales: Sequence[float]) -> Tensor:
     """Leave the object out and enlarge the background, as much as the object would be."""
     canvas = scenes.backgrounds.shape[-1]
-    middle = torch.full_like(scenes.centre, canvas / 2)
-    side = torch.full_like(scenes.reference, canvas * scale / scales[0])
-    return resample(scenes.backgrounds, canvas, middle, side, edge=True).clamp(0, 1)
+    return centred(scenes.backgrounds, canvas, canvas * scale / scales[0]).clamp(0, 1)
 
 
 @redrawn

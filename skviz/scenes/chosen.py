@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
 from skviz.errors import DataError, entrance
 from skviz.scenes.made import Made, step
 
@@ -30,6 +28,7 @@ class Chosen:
     def __iter__(self) -> Iterator[Self]:
         return (self[place] for place in range(len(self)))
 
+    @entrance
     def __getitem__(self, part: int | str | slice | Iterable[int], /) -> Self:
         """Choose one by its place or name, or several by a slice or their places."""
         every = range(len(self))
@@ -40,11 +39,8 @@ class Chosen:
         if isinstance(part, slice):
             call = step("[]", slice=list(part.indices(len(self))))
             return self._chosen(every[part], call)
-        places = (
-            [int(part)] if isinstance(part, int | np.integer) else [int(place) for place in part]
-        )
         try:
-            there = [every[place] for place in places]
+            there = [every[place] for place in ([part] if isinstance(part, int) else part)]
         except IndexError as error:
             raise DataError(f"there are {len(self)}, 0 to {len(self) - 1}; got {part}") from error
         return self._chosen(there, step("[]", places=there))

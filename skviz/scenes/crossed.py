@@ -4,11 +4,10 @@ import math
 from dataclasses import dataclass, replace
 from itertools import product
 
-import torch
 from torch import Tensor
 
 from skviz.scenes.changes import background, repeated
-from skviz.scenes.drawing import resample
+from skviz.scenes.drawing import centred
 from skviz.scenes.layers import SLACK, Layers
 from skviz.scenes.ready import Ready
 
@@ -73,7 +72,4 @@ def coarse(images: Tensor, blur: float) -> Tensor:
     """Take from pictures (N, 3, S, S) the detail that fewer pixels by that factor cannot hold."""
     canvas = images.shape[-1]
     few = max(1, round(canvas / blur))
-    middle = torch.ones((len(images), 2), device=images.device)
-    whole = torch.ones(len(images), device=images.device)
-    small = resample(images, few, middle * few / 2, whole * few, edge=True)
-    return resample(small, canvas, middle * canvas / 2, whole * canvas, edge=True).clamp(0, 1)
+    return centred(centred(images, few, few), canvas, canvas).clamp(0, 1)

@@ -12,12 +12,11 @@ from torch import Tensor
 
 from skviz.assets import names_in, read_image
 from skviz.errors import DataError, SceneError, Seed, Side, entrance
-from skviz.scenes.backgrounds import procedural
+from skviz.scenes.backgrounds import fitted, procedural
 from skviz.scenes.chosen import Chosen
 from skviz.scenes.drawing import premultiplied, rotation_matrix, warp
 from skviz.scenes.layers import Layers
 from skviz.scenes.made import Made, step
-from skviz.scenes.pictures import checked_images
 from skviz.scenes.source import CANVAS, Scenes
 
 TRAIN_FAMILIES = ("noto", "twemoji", "emojione", "fluent")
@@ -179,12 +178,6 @@ def place(
         raise SceneError(f"position {position} is off the canvas; offsets lie between -0.5 and 0.5")
     if backgrounds is None:
         backgrounds = procedural([seed * 1_000_003 + i for i in range(count)], canvas)
-    if backgrounds.shape[1:] != (3, canvas, canvas) or len(backgrounds) not in (1, count):
-        raise SceneError(
-            f"backgrounds must be ({count} or 1, 3, {canvas}, {canvas}), got "
-            f"{tuple(backgrounds.shape)}"
-        )
-    checked_images(backgrounds, "backgrounds")
     try:
         middle = torch.tensor([[(0.5 + offset) * canvas for offset in position]], device=device)
         middle.tolist()
@@ -198,7 +191,7 @@ def place(
         side = side * growth
     layers = Layers(
         cut_outs,
-        backgrounds.detach().to(device).expand(count, -1, -1, -1),
+        fitted(backgrounds, count, canvas).to(device),
         side,
         middle.expand(count, 2),
         objects.ids,

@@ -7,16 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from skviz.errors import SceneError
-from skviz.scenes.drawing import resample
+from skviz.scenes.drawing import centred
 from skviz.scenes.layers import VISIBLE, Layers
-
-
-def check_sizes(picture: Tensor, mask: Tensor) -> None:
-    """Raise `SceneError` unless the mask has its picture's height and width."""
-    if mask.shape[-2:] != picture.shape[-2:]:
-        raise SceneError(
-            f"the mask is {tuple(mask.shape[-2:])} pixels, its picture {tuple(picture.shape[-2:])}"
-        )
 
 
 def fill_hole(image: Tensor, mask: Tensor) -> Tensor:
@@ -40,9 +32,8 @@ def fill_hole(image: Tensor, mask: Tensor) -> Tensor:
     Raises
     ------
     SceneError
-        If the mask covers the whole picture, or has another size.
+        If the mask covers the whole picture.
     """
-    check_sizes(image, mask)
     # A soft mask's rim still shows the object; only what is wholly outside counts as known.
     known = (F.max_pool2d(mask[None], 5, 1, 2) < VISIBLE).to(image.dtype)  # (1, 1, H, W)
     if not bool(known.any()):
@@ -94,7 +85,10 @@ def cut_out(picture: Tensor, mask: Tensor, canvas: int, *, name: str, number: in
         If the mask covers the whole picture, or has another size, or marks so much at both ends of
         a long picture that no square shows any of it.
     """
-    check_sizes(picture, mask)
+    if mask.shape[-2:] != picture.shape[-2:]:
+        raise SceneError(
+            f"the mask is {tuple(mask.shape[-2:])} pixels, its picture {tuple(picture.shape[-2:])}"
+        )
     side = min(picture.shape[-2:])
     top, left = square(mask, side)
     part = (slice(None), slice(top, top + side), slice(left, left + side))
@@ -113,8 +107,7 @@ def cut_out(picture: Tensor, mask: Tensor, canvas: int, *, name: str, number: in
     padded = F.pad(tight, (before, longest - width - before, above, longest - height - above))
     pixel = canvas / side  # scene pixels per picture pixel
     middle = torch.tensor([[y - above, x - before]]) + longest / 2  # in picture pixels
-    whole = torch.full((1, 2), canvas / 2), torch.tensor([float(canvas)])
-    behind = resample(fill_hole(image, alpha)[None], canvas, *whole, edge=True).clamp(0, 1)
+    behind = centred(fill_hole(image, alpha)[None], canvas, canvas).clamp(0, 1)
     reference = torch.tensor([longest * pixel])
     return Layers(padded[None], behind, reference, middle * pixel, (name,), (number,))
 

@@ -120,17 +120,16 @@ KNOWN: dict[type, Callable[[Any], Listed]] = {
 }
 
 
-def listed(dataset: Any, category: Iterable[str] | None) -> tuple[Reader, tuple[str, ...], Places]:
-    """List what a data set holds: how it is read, categories, and which of it is meant."""
+def listed(dataset: Any, *, named: bool) -> tuple[Reader, tuple[str, ...], Places]:
+    """List what a data set holds: how it is read, which of it is meant, and if named categories."""
     if isinstance(dataset, Subset):
         base: Any = dataset.dataset
-        reader, names, inside = listed(base, None if category is None else [""] * len(base))
-        places = tuple(inside[int(index)] for index in dataset.indices)
-        some = tuple(names[int(index)] for index in dataset.indices)
-        return reader, some if category is None else tuple(category), places
-    if category is not None:
-        reader, names = unlabelled(dataset, tuple(category))
-    else:
-        known = [make for kind, make in KNOWN.items() if isinstance(dataset, kind)]
+        reader, names, inside = listed(base, named=named)
+        some = [int(index) for index in dataset.indices]
+        return reader, tuple(names[i] for i in some), tuple(inside[i] for i in some)
+    known = [make for kind, make in KNOWN.items() if isinstance(dataset, kind)]
+    if named:
         reader, names = (known or [labelled])[0](dataset)
+    else:
+        reader, names = unlabelled(dataset, ("",) * len(dataset))
     return reader, names, tuple(range(len(reader.names)))

@@ -87,6 +87,12 @@ def resample(
     return rows[:, None] @ images @ columns[:, None].mT
 
 
+def centred(images: Tensor, canvas: int, side: float, *, edge: bool = True) -> Tensor:
+    """Draw images (N, C, h, w) about the middle of a canvas, their longer side `side` pixels."""
+    middle = images.new_full((len(images), 2), canvas / 2)
+    return resample(images, canvas, middle, images.new_full((len(images),), side), edge=edge)
+
+
 def premultiplied(rgba: Tensor) -> Tensor:
     """Turn uint8 straight RGBA (N, 4, H, W) into float premultiplied RGBA in 0…1."""
     straight = rgba.float() / 255

@@ -13,11 +13,10 @@ from torch import Tensor
 
 from skviz.errors import SceneError
 from skviz.scenes.drawing import compose
-from skviz.scenes.ready import Ready, check_scale, rounded
+from skviz.scenes.ready import Ready, rounded
 
 VISIBLE = 0.02  # alpha below which a pixel is not part of the object
 SLACK = 1e-3  # pixels by which rounding may put an object off its canvas
-TENSORS = ("objects", "backgrounds", "reference", "centre")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +49,7 @@ class Layers(Ready):
 
     draw: Callable[[Layers, float], Tensor] | None = None
 
-    parts = (*TENSORS, "ids", "numbers")
+    parts = ("objects", "backgrounds", "reference", "centre", "ids", "numbers")
 
     @property
     def layers(self) -> Self:
@@ -110,33 +109,24 @@ class Layers(Ready):
         """How much of each pixel the object covers at `scale`: (N, S, S) in 0…1."""
         return self.white.render(scale)[:, 0]
 
-    def check(self, scale: float) -> None:
-        """Raise `SceneError` if the scenes cannot be rendered at `scale`.
-
-        That is so if it is not a positive number, makes an object smaller than a pixel, or puts it
-        off its canvas.
-        """
-        check_scale(scale)
-        if bool((scale * self.extent > self.room + SLACK).any()):
-            raise SceneError(
-                f"at scale {scale:g} an object would leave its canvas; the largest scale of these "
-                f"scenes is {rounded(self.largest_scale, math.floor):.3g}"
-            )
-        if scale < self.smallest_scale * (1 - 1e-6):
-            raise SceneError(
-                f"at scale {scale:g} an object would be smaller than a pixel; the smallest scale "
-                f"of these scenes is {rounded(self.smallest_scale, math.ceil):.3g}"
-            )
-
     def render(self, scale: float) -> Tensor:
         """Render every scene with its object at `scale`: (N, 3, S, S) in 0…1.
 
         Raises
         ------
         SceneError
-            If that cannot be, see `check`.
+            If that makes an object smaller than a pixel, or puts it off its canvas.
         """
         if self.draw is not None:
             return self.draw(self, scale)
-        self.check(scale)
+        if bool((scale * self.extent > self.room + SLACK).any()):
+            raise SceneError(
+                f"at scale {scale:g} an object would leave its canvas; the largest scale of these "
+                f"scenes is {rounded(self.largest_scale, math.floor):.3g}"
+            )
+        if not scale >= self.smallest_scale * (1 - 1e-6):  # NaN too
+            raise SceneError(
+                f"at scale {scale:g} an object would be smaller than a pixel; the smallest scale "
+                f"of these scenes is {rounded(self.smallest_scale, math.ceil):.3g}"
+            )
         return compose(self.objects, self.backgrounds, self.centre, scale * self.reference)

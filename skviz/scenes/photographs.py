@@ -139,22 +139,20 @@ def photographs(
     >>> skviz.photographs().where(category="coffee").zoom()
     <Scenes: 1, coffee>
     """
-    if category is not None and not isinstance(category, str):
-        category = tuple(category)
-    found = listed(source, masks, category)
+    found = listed(source, masks, named=category is None)
     if not len(found):
         raise DataError("there is no picture; give at least one")
     if len(set(found.ids)) != len(found.ids):
         raise DataError("a name is there twice; give each picture a name of its own")
     if category is None:
         return found
-    labels = (category,) * len(found) if isinstance(category, str) else category
+    labels = (category,) * len(found) if isinstance(category, str) else tuple(category)
     if len(labels) != len(found):
         raise DataError(f"{len(found)} pictures need as many categories, got {len(labels)}")
     return replace(found, category=labels)
 
 
-def listed(source: Any, masks: Any, category: str | tuple[str, ...] | None) -> Photographs:
+def listed(source: Any, masks: Any, *, named: bool) -> Photographs:
     """List pictures, wherever they are."""
     if isinstance(source, Photographs) or source is None:
         if masks is not None:
@@ -172,15 +170,13 @@ def listed(source: Any, masks: Any, category: str | tuple[str, ...] | None) -> P
         if isinstance(source, str | os.PathLike):
             path = Path(source)
             beside = (path.with_name(f"{path.stem}{sign}mask.png") for sign in "._-")
-            name, masks = (
-                path.stem,
-                next(filter(Path.is_file, beside), None) if masks is None else masks,
-            )
+            name = path.stem
+            masks = next(filter(Path.is_file, beside), None) if masks is None else masks
         return given({name: source}, {name: masks})
     if isinstance(source, list | tuple):
         return numbered(source, masks)
     if hasattr(source, "__getitem__") and hasattr(source, "__len__"):
-        return in_dataset(source, masks, category)
+        return in_dataset(source, masks, named=named)
     raise DataError(
         "expected a folder, a picture, several in a list or by name, or a data set, got "
         f"{type(source).__name__}"
@@ -233,16 +229,13 @@ def given(pictures: Mapping[str, Any], masks: Mapping[str, Any] | None) -> Photo
     return labelled(Reader(read, raw, names), names, call)
 
 
-def in_dataset(source: Any, masks: Any, category: str | tuple[str, ...] | None) -> Photographs:
+def in_dataset(source: Any, masks: Any, *, named: bool) -> Photographs:
     """Take the pictures of a data set."""
     from skviz.scenes import datasets  # torchvision's, which take a second to import
 
     if masks is not None:
         raise DataError("masks= is for pictures and folders; a data set brings its own")
-    labels = (category,) * len(source) if isinstance(category, str) else category
-    reader, names, places = datasets.listed(source, labels)
-    if len(names) != len(places):
-        raise DataError(f"{len(places)} pictures need as many categories, got {len(names)}")
+    reader, names, places = datasets.listed(source, named=named)
     call = step("skviz.photographs", source=type(source).__name__)
     return labelled(reader, names, call, places)
 

@@ -241,13 +241,3 @@ class Memory:
 
 
 MEMORY = Memory(4e8)
-
-
-def checked_images(images: Tensor, what: str = "images") -> Tensor:
-    """Return (N, C, H, W) if it holds floats in 0…1, or raise `DataError`."""
-    if not images.is_floating_point():
-        raise DataError(f"{what} must be floats in 0…1, got {images.dtype}")
-    low, high = float(images.min()), float(images.max())
-    if not 0 <= low <= high <= 1:  # NaN too
-        raise DataError(f"{what} must lie in 0…1, got {low:.4g} to {high:.4g}")
-    return images

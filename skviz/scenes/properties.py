@@ -5,13 +5,13 @@ from torch import Tensor
 
 LUMA = (0.299, 0.587, 0.114)
 EDGE = 0.1  # of the range from black to white, per pixel: where the gradient counts as an edge
-PROPERTIES = {
-    "spectral centroid": "mean frequency of the amplitude spectrum, cycles per pixel",
-    "edge density": "share of pixels with a gradient above 0.1 per pixel",
-    "contrast": "standard deviation of the luma",
-    "brightness": "mean of the luma",
-    "colourfulness": "Hasler and Süsstrunk's (2003)",
-}
+PROPERTIES = (
+    "spectral centroid",  # mean frequency of the amplitude spectrum, cycles per pixel
+    "edge density",  # share of pixels with a gradient above EDGE
+    "contrast",  # standard deviation of the luma
+    "brightness",  # mean of the luma
+    "colourfulness",  # Hasler and Süsstrunk's (2003)
+)
 
 
 def properties(images: Tensor) -> Tensor:

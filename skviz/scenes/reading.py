@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ import numpy as np
 from skviz.errors import DataError, SceneError
 from skviz.scenes.cutting import cut_out, joined
 from skviz.scenes.layers import Layers
+from skviz.scenes.made import sha256_of
 from skviz.scenes.pictures import MEMORY, as_mask, as_picture, opened
 from skviz.scenes.ready import Enlarged
 
@@ -114,11 +114,8 @@ class Reader:
 
     def contents(self, places: Sequence[int]) -> np.ndarray:
         """Return the first 64 bits of the sha256 of what makes each of these what it is."""
-
-        def content(place: int) -> int:
-            return int.from_bytes(hashlib.sha256(self.raw(place)).digest()[:8], "big")
-
-        return np.array(self.all(content, places), np.uint64)
+        found = self.all(lambda place: sha256_of([self.raw(place)]), places)
+        return np.array([int(one[:16], 16) for one in found], np.uint64)
 
 
 @dataclass(frozen=True, eq=False)

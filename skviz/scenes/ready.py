@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from skviz.errors import SceneError
-from skviz.scenes.drawing import resample
+from skviz.scenes.drawing import centred
 from skviz.scenes.made import content_of
 
 if TYPE_CHECKING:
@@ -107,12 +107,6 @@ def moved(held: Any, device: torch.device | str) -> Any:
     return held.to(device) if isinstance(held, Tensor) else held
 
 
-def check_scale(scale: float) -> None:
-    """Raise `SceneError` unless the scale is a positive, finite number."""
-    if not math.isfinite(scale) or scale <= 0:
-        raise SceneError(f"a scale must be a positive number, got {scale}")
-
-
 def rounded(scale: float, towards: Callable[[float], int]) -> float:
     """Round to three digits with `math.floor` or `math.ceil`, so that a bound shown is kept."""
     unit = 10.0 ** (math.floor(math.log10(scale)) - 2)
@@ -149,17 +143,14 @@ class Enlarged(Ready):
         SceneError
             If the scale is not a number of at least 1.
         """
-        check_scale(scale)
-        if scale < 1:
+        if not scale >= 1:  # NaN too
             raise SceneError(
                 f"zoom enlarges the centre of a photograph, so its scale is at least 1, got {scale}"
             )
         made = []
         for picture in self.pictures:
             short, long = sorted(picture.shape[-2:])
-            middle = picture.new_full((1, 2), self.canvas / 2)
-            side = picture.new_tensor([self.canvas * scale * long / short])
-            made.append(resample(picture, self.canvas, middle, side, edge=True))
+            made.append(centred(picture, self.canvas, self.canvas * scale * long / short))
         return torch.cat(made).clamp(0, 1)
 
 

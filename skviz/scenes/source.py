@@ -13,7 +13,7 @@ from torch import Tensor
 
 from skviz.errors import SceneError, Side, entrance
 from skviz.scenes import changes
-from skviz.scenes.backgrounds import named as named_background
+from skviz.scenes.backgrounds import fitted, named
 from skviz.scenes.chosen import Listed
 from skviz.scenes.layers import Layers
 from skviz.scenes.made import step
@@ -132,13 +132,7 @@ class Scenes(Listed):
         SceneError
             If these are not known apart.
         """
-        found = self.ready().layers
-        if found is None:
-            raise SceneError(
-                "where the object is in these scenes is not known; use skviz.place, or "
-                "skviz.photographs(…, masks=…).cut_out()"
-            )
-        return found
+        return changes.layers_of(self.source, self.places)
 
     @entrance
     def moved(self, y: float, x: float) -> Self:
@@ -165,13 +159,12 @@ class Scenes(Listed):
         """
         call, made = step("against", backgrounds=backgrounds), self.layers.backgrounds
         if isinstance(backgrounds, str):
-            backgrounds = named_background(backgrounds, self.canvas)
-        if backgrounds.shape[1:] != made.shape[1:] or len(backgrounds) not in (1, len(self)):
-            raise SceneError(f"backgrounds must be {tuple(made.shape)}, got {backgrounds.shape}")
-        return self._in_memory(replace(self.layers, backgrounds=backgrounds.expand_as(made)), call)
+            backgrounds = named(backgrounds, self.canvas)
+        behind = fitted(backgrounds, len(self), self.canvas).to(made)
+        return self._in_memory(replace(self.layers, backgrounds=behind), call)
 
     @entrance
-    def changed(self, control: str, scales: Sequence[float]) -> Self:
+    def changed(self, control: str, scales: Sequence[float]) -> Scenes:
         """Return the scenes of a control, for the same sweep.
 
         Parameters
@@ -186,7 +179,7 @@ class Scenes(Listed):
         SceneError
             If there is no such control, or these scenes have no object that could be changed.
         """
-        return self.on(*changes.changed(self, control, scales))
+        return changes.changed(self, control, scales)
 
     @entrance
     def zoom(self, *, canvas: Side = CANVAS) -> Self:

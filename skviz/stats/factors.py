@@ -10,10 +10,11 @@ import xarray as xr
 
 from skviz.errors import SkvizError
 from skviz.stats.intervals import clusters, estimate
-from skviz.stats.measures import LEVEL, MARGIN, PART, cluster_means, corrected, paired, tost
+from skviz.stats.measures import cluster_means, corrected, judged, paired
 
 # Factors, and whether their effect is that of a doubling.
 EFFECTS = {"size": True, "coverage": True, "blur": True, "background": True, "position": False}
+WORDS = {"same": "none", "apart": "moves"}  # of effects
 GROWN = ("size", "coverage")  # what changes as one object grows
 
 
@@ -68,7 +69,11 @@ def main_effects(
         coords={k: values[k] for k in ("network", "image", "unit")} | {"term": terms},
     )
     growth, change = grown(ds, names, columns)
-    found = judged(each, growth, labels).assign(whole(growth, labels))
+    whole = estimate(growth, cluster=labels)
+    found = paired(each, cluster=labels)
+    found = judged(found, cluster_means(each, labels), whole["estimate"], **WORDS).assign(
+        growth=whole["estimate"], growth_low=whole["low"], growth_high=whole["high"]
+    )
     said = {"function": "main_effects", "cluster": told(cluster)}
     found.attrs = ds.attrs | found.attrs | {"statistic": said}
     if not set(GROWN) <= set(names):
@@ -124,31 +129,6 @@ def grown(
     return growth, xr.DataArray(change, dims=("image", "part"), coords={"part": parts})
 
 
-def judged(each: xr.DataArray, growth: xr.DataArray, labels: Any) -> xr.Dataset:
-    """Say of every effect what `paired` says, and whether it is none within the margin."""
-    found = paired(each, cluster=labels)
-    margin = (PART * abs(estimate(growth, cluster=labels)["estimate"])).clip(max=MARGIN)
-    p_same = tost(cluster_means(each, labels), margin, found["estimate"])
-    return decided(found.assign(margin=margin, p_same=p_same))
-
-
-def decided(found: xr.Dataset) -> xr.Dataset:
-    """Correct p values over units, and give the verdict."""
-    p_same = corrected(found["p_same"], "unit")
-    apart = xr.where(found["p_holm"] < LEVEL, "moves", "undecided")
-    return found.assign(p_same_holm=p_same, verdict=xr.where(p_same < LEVEL, "none", apart))
-
-
-def whole(growth: xr.DataArray, labels: Any) -> dict[str, xr.DataArray]:
-    """Return the change when a single object grows, with its interval."""
-    bounds = estimate(growth, cluster=labels)
-    return {
-        "growth": bounds["estimate"],
-        "growth_low": bounds["low"],
-        "growth_high": bounds["high"],
-    }
-
-
 def over_networks(found: xr.Dataset, *, confidence: float = 0.95) -> xr.Dataset:
     """Say what holds of trainings, not of one network: the networks are the sample.
 
@@ -179,13 +159,11 @@ def over_networks(found: xr.Dataset, *, confidence: float = 0.95) -> xr.Dataset:
     mean = values.mean("network")
     test = scipy.stats.ttest_1samp(values.values, 0, axis=0)
     low, high = test.confidence_interval(confidence)
-    margin = (PART * abs(found["growth"].mean("network"))).clip(max=MARGIN)
     p = mean.copy(data=test.pvalue)
     made = xr.Dataset(
         {"estimate": mean, "low": mean.copy(data=low), "high": mean.copy(data=high), "p": p}
-    )
-    p_same = tost(values.rename(network="image"), margin, mean)
-    made = made.assign(p_holm=corrected(p, "unit"), margin=margin, p_same=p_same)
+    ).assign(p_holm=corrected(p))
+    growth, sample = found["growth"].mean("network"), values.rename(network="image")
     count = values.sizes["network"]
     how = f"mean and {100 * confidence:g} % interval (Student's t) over {count} networks"
-    return decided(made).assign_attrs(method=how)
+    return judged(made, sample, growth, **WORDS).assign_attrs(method=how)

@@ -137,7 +137,6 @@ def channels(ds: xr.Dataset, unit: str) -> xr.DataArray:
 def paired(
     change: xr.DataArray,
     *,
-    family: str = "unit",
     cluster: str | Sequence[Any] | np.ndarray | None = None,
 ) -> xr.Dataset:
     """Say how large a paired change is, how sure, and whether it could be chance.
@@ -146,8 +145,6 @@ def paired(
     ----------
     change
         One value per image; any other dimensions. An image that is NaN throughout does not count.
-    family
-        The dimension over which p values are corrected.
     cluster
         As `interval` takes it; p values compare the means of clusters.
 
@@ -156,7 +153,7 @@ def paired(
     xarray.Dataset
         Without the dimension image: what `estimate` gives, ``share`` (fraction of images above 0),
         ``d_z`` (mean ÷ standard deviation, Cohen's), ``p`` (Wilcoxon's signed-rank test against
-        0, two-sided) and ``p_holm`` (Holm's correction over the family).
+        0, two-sided) and ``p_holm`` (Holm's correction over units).
     """
     labels = clusters(change, "image", cluster)
     found = estimate(change, cluster=labels)
@@ -170,7 +167,7 @@ def paired(
         d_z=(change.mean("image") / change.std("image", ddof=1)).where(~still, 0),
         p=like.copy(data=ranked).where(~still, 1.0),
     )
-    return found.assign(p_holm=corrected(found["p"], family))
+    return found.assign(p_holm=corrected(found["p"]))
 
 
 def cluster_means(change: xr.DataArray, labels: Sequence[Any] | np.ndarray) -> xr.DataArray:
@@ -184,11 +181,11 @@ def cluster_means(change: xr.DataArray, labels: Sequence[Any] | np.ndarray) -> x
     return xr.DataArray(total / counts, dims=change.dims)
 
 
-def corrected(p: xr.DataArray, family: str) -> xr.DataArray:
-    """Correct p values over a dimension, if they have it."""
-    if family not in p.dims:
+def corrected(p: xr.DataArray) -> xr.DataArray:
+    """Correct p values over units, if they are of several."""
+    if "unit" not in p.dims:
         return p
-    core = [[family]]
+    core = [["unit"]]
     found: xr.DataArray = xr.apply_ufunc(holm, p, input_core_dims=core, output_core_dims=core)
     return found.transpose(*p.dims)
 
@@ -273,18 +270,26 @@ def compare(
     labels = clusters(ds["shift"], "image", cluster)
     own = paired(ds["shift"], cluster=labels)
     excess = ds["shift"].isel(control=0, drop=True) - ds["shift"]
-    found = paired(excess, cluster=labels)
-    margin = (PART * abs(own["estimate"].isel(control=0, drop=True))).clip(max=MARGIN)
-    p_same = tost(cluster_means(excess, labels), margin, found["estimate"])
-    renamed = {name: f"excess_{name}" for name in found.data_vars}
+    paired_excess = paired(excess, cluster=labels)
+    claimed, means = own["estimate"].isel(control=0, drop=True), cluster_means(excess, labels)
+    found = judged(paired_excess, means, claimed, same="same", apart="differs")
+    renamed = {name: f"excess_{name}" for name in paired_excess.data_vars}
     found = own.merge(found.rename(renamed).rename(excess_estimate="excess"))
-    found = found.assign(margin=margin, p_same=p_same, p_same_holm=corrected(p_same, "unit"))
-    apart = xr.where(found["excess_p_holm"] < LEVEL, "differs", "undecided")
-    verdict = xr.where(found["p_same_holm"] < LEVEL, "same", apart)
-    claim = xr.zeros_like(found["p"], bool)
-    claim[{"control": 0}] = True
-    found = found.assign(verdict=xr.where(claim, "claim", verdict)).assign_attrs(own.attrs)
-    return found.transpose("control", ...)
+    first = xr.DataArray(np.arange(found.sizes["control"]) == 0, dims="control")
+    found["verdict"] = xr.where(first, "claim", found["verdict"])
+    return found.assign_attrs(own.attrs).transpose("control", ...)
+
+
+def judged(
+    found: xr.Dataset, means: xr.DataArray, whole: xr.DataArray, *, same: str, apart: str
+) -> xr.Dataset:
+    """Give the verdict on what `paired` says of means (image, …), of a part of something whole."""
+    margin = (PART * abs(whole)).clip(max=MARGIN)
+    p_same = tost(means, margin, found["estimate"])
+    corrected_same = corrected(p_same)
+    verdict = xr.where(found["p_holm"] < LEVEL, apart, "undecided")
+    verdict = xr.where(corrected_same < LEVEL, same, verdict)
+    return found.assign(margin=margin, p_same=p_same, p_same_holm=corrected_same, verdict=verdict)
 
 
 def tost(means: xr.DataArray, margin: xr.DataArray, like: xr.DataArray) -> xr.DataArray:

@@ -117,15 +117,13 @@ def controls(
     >>> found["control"].values.tolist()
     ['object', 'blur', 'untrained 1', 'untrained 2', 'untrained 3']
     """
-    unknown = [name for name in names if name not in CONTROL_SCENES]
-    if unknown:
-        raise SkvizError(f"no control {unknown[0]!r}; there are {', '.join(CONTROL_SCENES)}")
     shown = as_scenes(model, scenes)
     options = Options(units, batch, device, False, None, chunk, on_error, client)
     measure = Weights(channels=False, coverage=True, pictures=False)
     claim = Study(model, shown, checked(scales, shown), measure, options)
     if len(claim.grid) < 2:
         raise SkvizError("controls compare scales; give at least two")
+    others = {name: shown.changed(name, claim.grid) for name in names}
     measured: dict[str, xr.Dataset] = {}
     folder = None if store is None else Path(store)
 
@@ -149,8 +147,8 @@ def controls(
             folder.mkdir(parents=True, exist_ok=True)
         own = [1.0] * sum(unit.calls for unit in claim.units)
         keep(CLAIM, model, shown, own)
-        for name in names:
-            keep(name, model, shown.changed(name, claim.grid), own)
+        for name, changed in others.items():
+            keep(name, model, changed, own)
         few = list(batches(claim, shown[:SAMPLE]))
         for seed in range(1, seeds + 1):
             network = untrained(model, batches(claim, shown), seed=seed)
@@ -213,9 +211,9 @@ def variation(
         for batch in images:
             model(batch)
     found: dict[str, float] = {}
-    recorded = iter(recording.weights.values())
+    kept = recording.weights
     for unit in units:
-        calls = [logits(next(recorded).double()) for _ in range(unit.calls)]
+        calls = [logits(kept[name].double()) for name in unit.call_names]
         centred = torch.cat([each - each.mean(1, keepdim=True) for each in calls], 2)
         found[unit.name] = float(centred.var(0).mean().sqrt())
     return found

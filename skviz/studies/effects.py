@@ -119,9 +119,9 @@ def said(what: Any) -> Any:
         return step(f"skviz.{type(what).__name__.lower()}", **vars(what))
     if callable(what):
         return f"function {getattr(what, '__qualname__', type(what).__name__)}"
-    return f"tensor {sha256_of([what.cpu().numpy().tobytes()])}" if isinstance(what, Tensor) else (
-        what if isinstance(what, str | int) else repr(what)
-    )  # fmt: skip
+    if isinstance(what, Tensor):
+        return f"tensor {sha256_of([what.cpu().numpy().tobytes()])}"
+    return what if isinstance(what, str | int) else repr(what)
 
 
 @entrance
@@ -222,8 +222,8 @@ def weights(model: nn.Module, images: Tensor, units: Sequence[Unit]) -> dict[str
     """Record the weights of each call of each unit, (image, branch, channel[, spatial…])."""
     with record(model, units) as recording:
         model(images)
-    recorded = iter(recording.weights.values())
-    return {unit.name: [next(recorded) for _ in range(unit.calls)] for unit in units}
+    kept = recording.weights
+    return {unit.name: [kept[name] for name in unit.call_names] for unit in units}
 
 
 def resolved(what: Any, unit: str, given: dict[Swap, dict[str, list[Tensor]]]) -> Any:

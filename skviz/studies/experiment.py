@@ -124,25 +124,17 @@ def factorial(
                 row.append(flat.values.reshape(len(there), len(part), -1).swapaxes(0, 1))
                 bar.update()
             rows.append(np.stack(row))  # (network, image, cell, unit)
-    made = xr.Dataset(
-        {
-            "attention_difference": (("network", "image", "cell", "unit"), np.concatenate(rows, 1)),
-            "coverage": (("image", "cell"), np.concatenate(covered)),
-        },
-        coords={"unit": ds["unit"].values},
-    )
-    names = [field.name for field in fields(Cell)]
     table = np.array([astuple(cell) for cell in there], float)
-    made = made.assign_coords(
-        {name: ("cell", table[:, index]) for index, name in enumerate(names)}
-        | {
-            "network": list(models),
-            "image": list(shown.ids),
-            "category": ("image", list(shown.category)),
-        }
-    )
-    made["attention_difference"].attrs = {"long_name": "attention difference", "units": "1"}
-    made["coverage"].attrs = {"long_name": "share of the picture that is object", "units": "1"}
+    coords: dict[str, Any] = {
+        "network": list(models),
+        "image": list(shown.ids),
+        "category": ("image", list(shown.category)),
+        "unit": ds["unit"].values,
+    }
+    coords |= {field.name: ("cell", table[:, at]) for at, field in enumerate(fields(Cell))}
+    of_all, of_cell = ("network", "image", "cell", "unit"), ("image", "cell")
+    said = {"long_name": "attention difference", "units": "1"}
+    share = {"long_name": "share of the picture that is object", "units": "1"}
     grid = sorted({float(size) for size in crossed["size"]})
     each = [witnessed(network, shown, grid) for network in models.values()]
     told = {"copies": copies, "blurs": blurs, "backgrounds": backgrounds, "scattered": scattered}
@@ -157,7 +149,11 @@ def factorial(
     attrs |= {} if branches is None else {"branches": list(branches)}
     if len(models) > 1:
         attrs |= {key: [one[key] for one in each] for key in ("model", "model_sha256")}
-    return made.assign_attrs(attrs)
+    made = {
+        "attention_difference": (of_all, np.concatenate(rows, 1), said),
+        "coverage": (of_cell, np.concatenate(covered), share),
+    }
+    return xr.Dataset(made, coords, attrs)
 
 
 def possible(scenes: Scenes, wanted: list[Cell]) -> tuple[list[Cell], list[Cell]]:

@@ -17,10 +17,7 @@ from skviz.studies.setting import as_scenes
 from skviz.studies.sweeps import sweep
 
 PART = 128  # scenes that are in memory at once
-OF_MASK = {
-    "coverage": "share of the picture that is object",
-    "size": "longer side of what is object, of the canvas",
-}
+OF_MASK = ("coverage", "size")  # of what is object: share of the picture, longer side
 
 
 @entrance

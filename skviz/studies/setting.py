@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
@@ -15,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL.Image import Image
 from torch import Tensor, nn
 
 from skviz.capture import Unit, Units
@@ -24,19 +21,12 @@ from skviz.errors import SkvizError, UnitError, shown
 from skviz.models import zoo
 from skviz.scenes.cutouts import Objects, place
 from skviz.scenes.made import images_hash, sha256_of, step
-from skviz.scenes.photographs import Photographs, photographs
+from skviz.scenes.photographs import photographs
 from skviz.scenes.ready import Still
 from skviz.scenes.source import CANVAS, Scenes
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
-PICTURES = (
-    str,
-    os.PathLike,
-    Image,
-    np.ndarray,
-    Mapping,
-    Photographs,
-)  # as `photographs` takes them
+PIXELS = 2**17  # of a batch on a CPU: 64 of 32², 8 of 96², 2 of 224²
 PART = 32  # scenes that are read at once
 SOME = 200  # images whose names are said one by one
 RUN_THROUGH = ("models", "capture", "scenes", "studies")  # rooms that a measure runs through
@@ -96,6 +86,14 @@ def canvas_of(model: nn.Module) -> int:
     return card.canvas if card else CANVAS
 
 
+def batch_size(scenes: Scenes, device: torch.device) -> int:
+    """Return how many scenes go through a model at once, a power of two."""
+    if device.type != "cpu":
+        return 32
+    fit = PIXELS // scenes.canvas**2
+    return 2 ** int(np.log2(np.clip(fit, 1, 64)))
+
+
 def as_scenes(model: nn.Module, given: Any) -> Scenes:
     """Place cut-outs on the model's canvas, take images as they are; scenes are scenes already.
 
@@ -110,26 +108,26 @@ def as_scenes(model: nn.Module, given: Any) -> Scenes:
         return given
     if isinstance(given, Objects):
         return place(given, canvas=canvas_of(model))
-    if isinstance(given, Tensor) and given.ndim == 4 and given.is_floating_point() and len(given):
-        if not bool(given.isfinite().all()):
-            raise SkvizError("images hold numbers that are not finite; look for 0 / 0 before them")
-        none = ("",) * len(given)
-        return Scenes(
-            source=Still(given.detach()),
-            ids=tuple(f"{number:06d}" for number in range(len(given))),
-            category=none,
-            family=none,
-            protocol="as they are",
-            canvas=given.shape[-1],
-            made=(step("images", shape=tuple(given.shape)),),
-            places=tuple(range(len(given))),
-        )
-    if isinstance(given, PICTURES):
+    if not isinstance(given, Tensor) and given is not None:
         return photographs(given).shown(canvas=canvas_of(model))
-    got = f"a tensor {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
-    raise SkvizError(
-        "expected scenes (skviz.place, skviz.photographs(…).zoom() or .cut_out()), cut-outs, "
-        f"photographs or a folder of them, or images as floats (N, 3, H, W), got {got}"
+    if given is None or given.ndim != 4 or not given.is_floating_point() or not len(given):
+        got = "None" if given is None else f"a tensor {tuple(given.shape)} of {given.dtype}"
+        raise SkvizError(
+            "expected scenes (skviz.place, skviz.photographs(…).zoom() or .cut_out()), cut-outs, "
+            f"photographs or a folder of them, or images as floats (N, 3, H, W), got {got}"
+        )
+    if not bool(given.isfinite().all()):
+        raise SkvizError("images hold numbers that are not finite; look for 0 / 0 before them")
+    none = ("",) * len(given)
+    return Scenes(
+        source=Still(given.detach()),
+        ids=tuple(f"{number:06d}" for number in range(len(given))),
+        category=none,
+        family=none,
+        protocol="as they are",
+        canvas=given.shape[-1],
+        made=(step("images", shape=tuple(given.shape)),),
+        places=tuple(range(len(given))),
     )
 
 
@@ -209,9 +207,9 @@ def choose(found: Units, units: str | Unit | Iterable[str | Unit] | None) -> lis
 def labels(units: Sequence[Unit]) -> dict[str, tuple[float, ...]]:
     """Name every call of every unit, with its `sizes`."""
     return {
-        f"{unit.name or 'model'}{f'@{call}' if unit.calls > 1 else ''}": unit.sizes
+        name if unit.name else f"model{name}": unit.sizes
         for unit in units
-        for call in range(unit.calls)
+        for name in unit.call_names
     }
 
 
@@ -250,8 +248,8 @@ def provenance(model: nn.Module) -> dict[str, Any]:
 def code_hash() -> str:
     """Return the sha256 of the code that a measure runs through: not of plots, not of pages."""
     package = Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    for room in RUN_THROUGH:
-        for path in sorted((package / room).rglob("*.py")):
-            digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()
+    return sha256_of(
+        path.relative_to(package).as_posix().encode() + path.read_bytes()
+        for room in RUN_THROUGH
+        for path in sorted((package / room).rglob("*.py"))
+    )

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -36,12 +38,12 @@ from skviz.studies import setting
 from skviz.studies.disk import Disk
 from skviz.studies.keeping import Memory, Variable
 from skviz.studies.store import folder
-from skviz.studies.tasks import ahead, batch_size
 
 if TYPE_CHECKING:
     from distributed import Client
 
 
+AHEAD = 2  # batches of scenes that wait, ready, for the model
 OWN = {
     "area": Variable("image", (), (), "f4", "share of the scene that is object at scale 1", "1"),
     "content": Variable("image", (), (), "u8", "64 bits of the sha256 of the image", "1", 0),
@@ -159,7 +161,7 @@ class Study:
     def __post_init__(self) -> None:
         batch, self.chunk = self.options.batch, self.options.chunk
         self.where = devices.resolve(self.options.device)
-        self.batch = batch_size(self.scenes, self.where) if batch is None else batch
+        self.batch = setting.batch_size(self.scenes, self.where) if batch is None else batch
         if not len(self.scenes):
             raise DataError("a study needs an image")
         self.options = replace(self.options, batch=self.batch, device=str(self.where))
@@ -259,18 +261,13 @@ class Study:
                         yield len(part)
                 kept.write(task, arrays)
 
-    def renderings(self, tasks: Sequence[int]) -> Iterator[Callable[[], Any]]:
-        """List what is to be read and rendered, batch by batch, scale by scale."""
-
-        def render(load: Callable[[], Ready], scale: float) -> tuple[Ready, Tensor | None]:
-            here = load()
-            return here, here.render(scale) if len(here) else None
-
+    def renderings(self, tasks: Sequence[int]) -> Iterator[tuple[Ready, Tensor | None]]:
+        """Read and render, batch by batch, scale by scale; None where nothing could be read."""
         for task in tasks:
             for part in self.parts(task):
-                load = cache(partial(self.ready, self.scenes[part.start : part.stop]))
+                here = self.ready(self.scenes[part.start : part.stop])
                 for scale in self.grid:
-                    yield partial(render, load, scale)
+                    yield here, here.render(scale) if len(here) else None
 
     def fill(
         self, arrays: dict[str, np.ndarray], part: range, at: int, here: Ready, images: Tensor
@@ -335,3 +332,15 @@ def run(
             for scenes_done in done:
                 bar.update(scenes_done)
         return kept.finish()
+
+
+def ahead(made: Iterator[Any]) -> Generator[Any]:
+    """Make the next few of what an iterator gives in a thread, before they are asked for."""
+    pool = ThreadPoolExecutor(1)
+    try:
+        waiting = deque(pool.submit(next, made, None) for _ in range(AHEAD))
+        while (found := waiting.popleft().result()) is not None:
+            waiting.append(pool.submit(next, made, None))
+            yield found
+    finally:
+        pool.shutdown(cancel_futures=True)

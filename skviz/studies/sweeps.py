@@ -298,10 +298,10 @@ def sweep(
     >>> dict(ds["weight"].sizes)
     {'image': 6, 'scale': 2, 'unit': 6, 'branch': 2}
     """
-    if engine == "onnx" and devices.resolve(device).type != "cpu":
-        raise SkvizError("the engine 'onnx' runs on the CPU; give device='cpu'")
-    if engine == "onnx" and precision != "float32":
-        raise SkvizError(f"the engine 'onnx' computes in float32, not {precision}; take 'torch'")
+    if engine == "onnx" and (precision, devices.resolve(device).type) != ("float32", "cpu"):
+        raise SkvizError(
+            "the engine 'onnx' computes in float32, on the CPU: give device='cpu', or take 'torch'"
+        )
     return run(
         model,
         scenes,

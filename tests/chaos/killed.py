@@ -19,7 +19,7 @@ from skviz.scenes.source import Scenes
 from skviz.studies.disk import Disk
 from skviz.studies.sweeps import sweep
 
-PUT = Disk.put
+WRITE = Disk.write
 
 
 def material() -> tuple[SKNet, Scenes]:
@@ -37,9 +37,9 @@ def work(path: Path, log: Path) -> None:
         with log.open("a") as file:
             file.write(f"{task}\n")
         time.sleep(0.02)  # so that moments between computing and writing are hit too
-        PUT(disk, task, *arrays)
+        WRITE(disk, task, *arrays)
 
-    Disk.put = noted
+    Disk.write = noted
     sweep(
         model, source, scales=[0.5, 1.0, 2.0], batch=2, chunk=3, channels=True, store=path,
         progress=False, device="cpu",

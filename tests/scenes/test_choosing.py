@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import skviz
-from skviz.errors import DataError
+from skviz.errors import DataError, SkvizError
 from skviz.scenes.changes import CONTROL_SCENES
 
 
@@ -114,3 +114,9 @@ def test_a_tensor_or_list_or_single_picture_is_taken(folder: Path) -> None:
         skviz.photographs(3)
     with pytest.raises(DataError, match="2 pictures need as many masks, got 1"):
         skviz.photographs(tensors, masks=[mask])
+
+
+@pytest.mark.parametrize("part", [1.5, None, [True], [1.5], {}, np.zeros((2, 2)), 10**6, "nobody"])
+def test_what_chooses_nothing_is_refused(part: Any) -> None:
+    with pytest.raises(SkvizError, match=r"part must be|there are|there is none"):
+        skviz.objects()[part]

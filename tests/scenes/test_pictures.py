@@ -136,7 +136,7 @@ def test_a_black_picture_is_black() -> None:
 
 @pytest.mark.parametrize("wrong", [torch.full((1, 3, 32, 32), 255.0), torch.nan * torch.ones(1)])
 def test_backgrounds_beyond_their_range_are_refused(few: Any, wrong: torch.Tensor) -> None:
-    with pytest.raises(SkvizError, match="backgrounds must lie in 0…1"):
+    with pytest.raises(SkvizError, match="backgrounds must be floats in 0…1"):
         skviz.place(few, canvas=32, backgrounds=wrong.expand(1, 3, 32, 32))
 
 

@@ -229,9 +229,7 @@ def test_the_largest_scale_is_that_of_the_object_with_least_room() -> None:
 @pytest.mark.parametrize("scale", NO_NUMBERS)
 def test_a_scale_that_is_no_size_is_refused(scale: float, few: cutouts.Objects) -> None:
     scenes = place(few, canvas=32)
-    with pytest.raises(
-        SceneError, match=rf"(positive|finite) number[,;] got {re.escape(str(scale))}"
-    ):
+    with pytest.raises(SceneError, match=r"finite number; got|smaller than a pixel"):
         scenes.render(scale)
 
 

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import skviz
@@ -63,7 +64,7 @@ def test_every_entrance_takes_what_photographs_takes(small_net, folder, kind):
     assert explorer.protocol == ds.attrs["protocol"]
     assert explorer.problem == ""
     explorer.close()
-    with pytest.raises(SkvizError, match="photographs or a folder of them"):
+    with pytest.raises(SkvizError, match="expected a folder, a picture, several"):
         shown(small_net, 3.0)
 
 
@@ -94,3 +95,11 @@ def test_the_figure_of_the_article_takes_the_scales_that_there_are(small_net, fo
     paper = shown(small_net, folder / "bus.png", scales=[0.5, 1.0, 1.5, 2.0])
     held = skviz.plot.three_scales(paper).tables.values()
     assert all(table["scale"].values.tolist() == [1.0, 1.5, 2.0] for table in held)
+
+
+def test_a_list_of_pictures_is_taken_and_nothing_is_not(small_net, folder):
+    files = [folder / "bus.png", folder / "cat.png"]
+    assert shown(small_net, files, scales=[1.0])["image"].values.tolist() == ["000000", "000001"]
+    for wrong in (None, torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.rand(3, 8, 8)):
+        with pytest.raises(SkvizError, match=r"images as floats \(N, 3, H, W\), got"):
+            shown(small_net, wrong)

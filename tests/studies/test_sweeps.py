@@ -7,7 +7,7 @@ import torch
 import skviz
 from skviz.errors import DataError, SceneError, SkvizError
 from skviz.models.nn import SKNet
-from skviz.studies import tasks
+from skviz.studies import setting
 
 
 def test_layout(ds):
@@ -64,8 +64,8 @@ def test_thumbnails_are_the_scenes_shown(few, ds):
 @pytest.mark.parametrize(("canvas", "size"), [(32, 64), (96, 8), (224, 2), (2000, 1)])
 def test_a_cpu_gets_batches_that_fit_its_caches(few, canvas, size):
     scenes = replace(skviz.place(few, canvas=32), canvas=canvas)
-    assert tasks.batch_size(scenes, torch.device("cpu")) == size
-    assert tasks.batch_size(scenes, torch.device("meta")) == 32
+    assert setting.batch_size(scenes, torch.device("cpu")) == size
+    assert setting.batch_size(scenes, torch.device("meta")) == 32
 
 
 def test_batch_size_changes_nothing(small_net, few, ds):
