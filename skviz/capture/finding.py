@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -14,11 +14,9 @@ from torch import nn
 from skviz.capture.kinds import KINDS, ONLY_ASKED_FOR, USUAL
 from skviz.capture.probe import probe
 from skviz.capture.select import Found, selections
+from skviz.capture.tape import Place
 from skviz.capture.units import Rejected, Unit, Units
 from skviz.errors import UnitError, entrance
-
-if TYPE_CHECKING:
-    from skviz.capture.tape import Place
 
 
 @entrance

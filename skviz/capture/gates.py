@@ -5,18 +5,14 @@ And what is nearly one: a sigmoid for each branch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 from skviz.capture.graph import Node
 from skviz.capture.kernels import ancestors
 from skviz.capture.labels import Origins, carrier, replayable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from skviz.capture.roles import Meetings
-    from skviz.capture.tape import Frame
+from skviz.capture.roles import Meetings
+from skviz.capture.tape import Frame
 
 # For each interpolation: weight, end, start.
 Mixes = dict[Node, tuple[Node, Node, Node]]

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from skviz.capture.tape import Listener
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from torch import nn
-
-    from skviz.capture.tape import Frame, Made
+from skviz.capture.tape import Frame, Listener, Made
 
 # Operations that move elements without changing them: labels can be pushed through.
 RESHAPING = {"view", "_unsafe_view", "reshape", "_reshape_alias"}

@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from skviz.capture import Unit
+from skviz.capture import Unit, Units
 from skviz.capture.graph import tolerance
 from skviz.capture.kernels import Kernel
-from skviz.capture.tape import in_backward
+from skviz.capture.tape import Made, in_backward
 from skviz.capture.watching import Watch, Watching
 from skviz.errors import InterventionError, UnitError, entrance
-
-if TYPE_CHECKING:
-    from skviz.capture import Units
-    from skviz.capture.tape import Made
 
 Change = Callable[[Tensor], Tensor]
 

@@ -8,19 +8,16 @@ where they do not, or where an operation has no kernel, the kernel is `Unknown` 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from skviz.capture.graph import Node
 from skviz.capture.labels import Origins, carrier, replayable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from skviz.capture.graph import Node
-    from skviz.capture.tape import Frame
+from skviz.capture.tape import Frame
 
 CONVOLUTIONS = {"convolution", "_convolution"}  # the latter in traced models
 Kernel = int | tuple[int, ...]  # (h, w) where they differ

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.utils._pytree import tree_map
 
 from skviz.capture.graph import Node
 from skviz.capture.kernels import CONVOLUTIONS, ancestors
-from skviz.capture.labels import carrier
-
-if TYPE_CHECKING:
-    from skviz.capture.labels import Origins
-    from skviz.capture.layout import Layout
-    from skviz.capture.tape import Frame
+from skviz.capture.labels import Origins, carrier
+from skviz.capture.layout import Layout
+from skviz.capture.tape import Frame
 
 SOFTMAX, SPLIT, GATE, PIXEL = "softmax", "split attention", "gate", "per pixel"
 STATE, MIXTURE = "state", "mixture"

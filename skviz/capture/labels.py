@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from skviz.capture.graph import COPYING, RESHAPING, Node, View
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 NOWHERE = -1
 _SUMS = 3  # how many element-wise sums a stack of maps is followed through

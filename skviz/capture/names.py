@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-__all__ = ["branch_names", "kernel_name"]
-
 
 def kernel_name(kernel: float | tuple[int, ...], axes: int = 2) -> str:
     """Name an effective kernel, such as ``5×5``; of several numbers, height first.

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from skviz.capture.tape import Listener, in_backward
+from skviz.capture.tape import Listener, Made, in_backward
+from skviz.capture.units import Unit
 from skviz.errors import UnitError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from torch import nn
-
-    from skviz.capture.tape import Made
-    from skviz.capture.units import Unit
 
 
 class _Outputs(Listener):

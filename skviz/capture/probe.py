@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +13,6 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from skviz.capture.graph import Graph
 from skviz.errors import UnitError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _probing = threading.Lock()  # a probe switches the model to evaluation mode for a moment
 

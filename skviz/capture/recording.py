@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from skviz.capture import Unit
+from skviz.capture import Unit, Units
 from skviz.capture.graph import tolerance
+from skviz.capture.tape import Made
 from skviz.capture.watching import Watch, Watching
 from skviz.errors import RecordingError, UnitError, entrance
-
-if TYPE_CHECKING:
-    from skviz.capture import Units
-    from skviz.capture.tape import Made
 
 
 def spatial_mean(weights: Tensor) -> Tensor:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from torch import Tensor
+
+from skviz.capture.graph import Node
 from skviz.capture.layout import Layout
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from skviz.capture.graph import Node
 
 KEYS = ["source", "image", "channel", "place"]
 _Roles = dict[int, str]

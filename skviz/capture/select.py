@@ -7,10 +7,11 @@ its slices, from that to the verdict: each step is a function of what the one be
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from skviz.capture.gates import Heads, Mixes, find_gates, interpolations, note_head, separate_heads
@@ -18,17 +19,10 @@ from skviz.capture.graph import Graph, Node, tolerance
 from skviz.capture.kernels import CONVOLUTIONS, branch_kernels
 from skviz.capture.kinds import kind_of, made_by_one_of, same_logits
 from skviz.capture.labels import NOWHERE, Origins, weight_labels
+from skviz.capture.layout import Layout
 from skviz.capture.roles import KEYS, Meetings, describe, layout_of, roles_of
-from skviz.capture.tape import Place
+from skviz.capture.tape import Frame, Place
 from skviz.capture.units import Rejected, Unit
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from torch import Tensor
-
-    from skviz.capture.layout import Layout
-    from skviz.capture.tape import Frame
 
 DELAY = 2  # seconds until a bar says how far it is
 LAYERS = {*CONVOLUTIONS, "addmm", "mm"}  # whose channels may be the branches

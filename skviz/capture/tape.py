@@ -10,10 +10,11 @@ from __future__ import annotations
 import sys
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 from weakref import ref
 
 import torch
@@ -24,9 +25,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from skviz.capture.eager import eager
 from skviz.errors import RecordingError, SkvizError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @dataclass(eq=False, slots=True)

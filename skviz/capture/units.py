@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, SupportsIndex, overload
+from typing import SupportsIndex, overload
 
+from skviz.capture.kernels import Kernel
+from skviz.capture.layout import Layout
 from skviz.capture.names import branch_names, kernel_name
+from skviz.capture.tape import Place
 from skviz.errors import UnitError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from skviz.capture.kernels import Kernel
-    from skviz.capture.layout import Layout
-    from skviz.capture.tape import Place
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterable
+from typing import Any, Self
 
 from torch import Tensor, nn
 
 from skviz.capture.finding import forget_units, units_of
-from skviz.capture.tape import Listener
+from skviz.capture.tape import Frame, Listener, Made
 from skviz.capture.units import Unit, Units
 from skviz.errors import RecordingError, UnitError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from skviz.capture.tape import Frame, Made
 
 
 class Watch:

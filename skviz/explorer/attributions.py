@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from skviz.attribution import attribute
 from skviz.attribution.maps import MOST_ERROR
 from skviz.attribution.methods import COMPLETE
 from skviz.attribution.target import difference
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    import xarray as xr
-
-    from skviz.explorer.grid import Payload, Subject
-    from skviz.scenes.source import Scenes
-
-__all__ = ["TARGETS", "UNIT", "explained"]
+from skviz.explorer.grid import Payload, Subject
+from skviz.scenes.source import Scenes
 
 UNIT = "unit"  # the attention difference of the unit that is looked at
 TARGETS = ("predicted", "category", UNIT)

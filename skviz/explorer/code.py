@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from inspect import signature
-from typing import TYPE_CHECKING
 
+from torch import nn
+
+from skviz.capture.interventions import Force
 from skviz.models import zoo
 from skviz.scenes.cutouts import place
-from skviz.scenes.made import plain
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import nn
-
-    from skviz.capture.interventions import Force
-    from skviz.scenes.made import Made
-
-__all__ = ["SCALES", "attributed", "chain", "measured", "picked"]
+from skviz.scenes.made import Made, plain
 
 SCALES = tuple(step / 100 for step in range(50, 201, 5))
 

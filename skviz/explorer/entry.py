@@ -18,8 +18,6 @@ from skviz.scenes import cutouts
 from skviz.scenes.photographs import Photographs, photographs
 from skviz.scenes.source import Scenes
 
-__all__ = ["explore"]
-
 PATIENCE = 2.0  # seconds to wait for the first grid
 # By cell of a notebook: which of its runs made which explorers.
 _made: dict[str, tuple[str, WeakSet[Explorer]]] = {}

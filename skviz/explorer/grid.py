@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
-from skviz.capture import units_of
-from skviz.capture.interventions import force, intervene
+from skviz.capture import Unit, units_of
+from skviz.capture.interventions import Force, force, intervene
 from skviz.capture.names import kernel_name
 from skviz.errors import SkvizError
 from skviz.explorer.items import NATURAL
+from skviz.scenes.source import Scenes
 from skviz.studies.keeping import Variable
 from skviz.studies.setting import are_logits, at_rest, choose, labels, probabilities
+from skviz.studies.study import Batch, Study
 from skviz.studies.sweeps import WHITE, Weights
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import numpy as np
-    from torch import Tensor, nn
-
-    from skviz.capture import Unit
-    from skviz.capture.interventions import Force
-    from skviz.scenes.source import Scenes
-    from skviz.studies.study import Batch, Study
-
-__all__ = ["CLASSES", "OUTPUT", "UNIFORM", "Looked", "Payload", "Subject", "frame", "renderable"]
 
 Payload = dict[str, Any]
 

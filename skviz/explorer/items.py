@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -15,23 +16,7 @@ from skviz.scenes.backgrounds import real_backgrounds
 from skviz.scenes.changes import CONTROL_SCENES
 from skviz.scenes.cutouts import Objects, objects, place
 from skviz.scenes.photographs import Photographs, photographs
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from skviz.scenes.source import Scenes
-
-__all__ = [
-    "NATURAL",
-    "OWN",
-    "SETTING",
-    "YOURS",
-    "Item",
-    "Setting",
-    "backgrounds",
-    "items",
-    "photograph",
-]
+from skviz.scenes.source import Scenes
 
 OWN = "its own"
 NATURAL = "natural"

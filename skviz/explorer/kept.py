@@ -5,16 +5,12 @@ from __future__ import annotations
 import base64
 import html
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import anywidget
 import traitlets as t
 from IPython.display import HTML, DisplayHandle, display
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-__all__ = ["Kept"]
 
 
 class Kept(anywidget.AnyWidget):

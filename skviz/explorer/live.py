@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from skviz.assets import read_bytes
 from skviz.errors import SkvizError
 from skviz.explorer.code import SCALES, chain, measured
+from skviz.explorer.grid import Subject
 from skviz.explorer.items import OWN, Item, Setting, backgrounds
+from skviz.explorer.model import Model, View
 from skviz.scenes.drawing import compose
+from skviz.scenes.layers import Layers
 from skviz.studies.exported import to_onnx
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import Tensor
-
-    from skviz.explorer.grid import Subject
-    from skviz.explorer.model import Model, View
-    from skviz.scenes.layers import Layers
-
-__all__ = ["chosen", "packed"]
 
 PROTOCOL = "rescale"
 # What a page can draw.

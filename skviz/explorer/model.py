@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+import xarray as xr
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from skviz.attribution.methods import METHODS
 from skviz.errors import SkvizError
 from skviz.explorer.attributions import TARGETS, explained
 from skviz.explorer.code import attributed, measured
-from skviz.explorer.grid import CLASSES, OUTPUT, Looked, Subject, frame, renderable
+from skviz.explorer.grid import CLASSES, OUTPUT, Looked, Payload, Subject, frame, renderable
 from skviz.explorer.items import YOURS, Item, Setting, backgrounds, items, photograph
 from skviz.explorer.verdicts import verdicts
+from skviz.scenes import cutouts
 from skviz.scenes.changes import CONTROL_SCENES
-from skviz.scenes.photographs import photographs
-from skviz.scenes.source import CANVAS
+from skviz.scenes.photographs import Photographs, photographs
+from skviz.scenes.source import CANVAS, Scenes
 from skviz.studies.keeping import Memory
 from skviz.studies.setting import canvas_of, increasing
 from skviz.studies.study import Batch, Options, Study
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-
-    import xarray as xr
-    from torch import Tensor, nn
-
-    from skviz.explorer.grid import Payload
-    from skviz.scenes import cutouts
-    from skviz.scenes.photographs import Photographs
-    from skviz.scenes.source import Scenes
-
-__all__ = ["Model", "View"]
 
 SMALL = 40  # pixels, of a thing among all others
 AT_ONCE = 8  # scales that are shown to a network together

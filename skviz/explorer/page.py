@@ -7,15 +7,11 @@ import gzip
 import html
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from skviz.errors import SkvizError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-__all__ = ["CSS", "JAVASCRIPT", "write"]
 
 HERE = Path(__file__).parent
 VIEW = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -14,11 +15,8 @@ from skviz.explorer.live import packed
 from skviz.explorer.worker import asking
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from skviz.explorer.widget import Explorer
 
-__all__ = ["file_of", "saved"]
 
 # What a page keeps of the state.
 STORED = (*SETTING, "scale", "unit", "method", "target", "choices", "maps", "controls")

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import xarray as xr
+from torch import nn
 
 from skviz import stats
 from skviz.errors import SkvizError
 from skviz.models.zoo import weights_hash
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import xarray as xr
-    from torch import nn
-
-__all__ = ["verdicts"]
 
 LEVEL = 0.05
 UNTRAINED = "untrained"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 import traitlets as t
+import xarray as xr
 
 from skviz.errors import SkvizError
 from skviz.explorer import page
@@ -15,21 +18,11 @@ from skviz.explorer.attributions import TARGETS, UNIT
 from skviz.explorer.code import picked
 from skviz.explorer.items import NATURAL, OWN, SETTING, Setting
 from skviz.explorer.kept import Kept
-from skviz.explorer.model import SMALL
+from skviz.explorer.model import SMALL, Model, View
 from skviz.explorer.saving import file_of, saved
 from skviz.explorer.worker import Worker
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterator, Mapping, Sequence
-
-    import xarray as xr
-
-    from skviz.explorer.model import Model, View
-    from skviz.plot.style import InlineFigure
-    from skviz.scenes.photographs import Photographs
-
-__all__ = ["Explorer"]
+from skviz.plot.style import InlineFigure
+from skviz.scenes.photographs import Photographs
 
 # Not echoed: the hand may have moved on by the time an echo is back.
 HELD = {"sync": True, "echo_update": False}

@@ -6,8 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["Worker", "asking"]
-
 # Models are asked by one thread at a time, also where two explorers show the same one.
 asking = threading.Lock()
 Asked = Mapping[str, Any]

@@ -6,14 +6,15 @@ import inspect
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import skviz
@@ -24,11 +25,6 @@ from skviz.figures.record import read
 from skviz.models import zoo
 from skviz.scenes.cutouts import objects, place
 from skviz.scenes.photographs import Photographs, photographs
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from matplotlib.figure import Figure
 
 CLOSE = 1e-5  # of numbers that are measured again: float32, written with six digits
 # Studies that can be run again; a figure's record says what they were told, by its name.

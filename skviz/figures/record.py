@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from skviz.errors import DataError
-
-if TYPE_CHECKING:
-    import os
 
 MARK = "%skviz: "  # begins each line of provenance in formats that have comments only
 DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"

@@ -37,7 +37,9 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+from matplotlib.figure import Figure
 
 import skviz
 from skviz import plot, stats
@@ -50,9 +52,6 @@ from skviz.scenes import cutouts
 from skviz.scenes.cutouts import place
 from skviz.studies import store
 from skviz.studies.setting import canvas_of
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 SAID: dict[str, Any] = {
     "factorial": stats.main_effects,

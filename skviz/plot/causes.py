@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 
 from skviz.errors import SkvizError
 from skviz.plot import labels, marks, style
 from skviz.stats.factors import EFFECTS
-
-if TYPE_CHECKING:
-    import xarray as xr
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 LIGHT = 0.55  # of the reach of the colours: text on what is darker is white
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from skviz import stats
 from skviz.errors import SkvizError
 from skviz.plot import labels, marks, style
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 NATURAL, ALL = "natural", "all"  # as `skviz.studies` calls them
 HOLLOW = {"markerfacecolor": "white"}

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
 
 from skviz import stats
 from skviz.errors import SkvizError
 from skviz.plot import labels, marks, style
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import xarray as xr
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
 
 SHOWN = 0.95  # the share of mass whose radius is drawn
 

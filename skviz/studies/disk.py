@@ -164,29 +164,24 @@ class Disk:
         DataError
             If it cannot be written; what is done is kept.
         """
+        there, mark = self.arrays, self.chunk(store.DONE, task, 1)
         try:
-            self.put(task, arrays)
+            mark.unlink(missing_ok=True)
+            for name, chunk in arrays.items():
+                array = there[name]
+                start = task * array.chunks[0]
+                if start < array.shape[0]:  # the examples are all of the first task
+                    file = self.chunk(name, task, array.ndim)
+                    file.unlink(missing_ok=True)  # a damaged one could not be read to be changed
+                    array[start : start + len(chunk)] = chunk
+                    sync(file)
+            there[store.DONE][task] = 1
+            sync(mark)
         except OSError as error:
             raise DataError(
                 f"{self.path} could not be written ({error}); what is done is kept: mend "
                 "that and run the same again"
             ) from error
-
-    def put(self, task: int, values: Mapping[str, np.ndarray]) -> None:
-        """Write the chunks, and then the mark."""
-        arrays = self.arrays
-        mark = self.chunk(store.DONE, task, 1)
-        mark.unlink(missing_ok=True)
-        for name, chunk in values.items():
-            array = arrays[name]
-            start = task * array.chunks[0]
-            if start < array.shape[0]:  # the examples are all of the first task
-                file = self.chunk(name, task, array.ndim)
-                file.unlink(missing_ok=True)  # a damaged one could not be read to be changed
-                array[start : start + len(chunk)] = chunk
-                sync(file)
-        arrays[store.DONE][task] = 1
-        sync(mark)
 
     def finish(self) -> xr.Dataset:
         """Return the result, read when it is used; only when nobody else writes."""
