@@ -164,6 +164,7 @@ def _session(file: bytes, threads: int = 0) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # it would advise against optional inputs
     options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # PyTorch's turn
     return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
 

@@ -24,6 +24,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
+import torch
 import xarray as xr
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -242,9 +243,12 @@ class Study:
     def compute(self, kept: Memory | Disk, tasks: Sequence[int]) -> Iterator[int]:
         """Measure task after task; yield after each batch at each scale how many scenes it had.
 
-        A task is written once it is whole, while scenes of the next are made beside the model.
+        A task is written once it is whole. Scenes are made beside the model, unless that takes all
+        of the processor itself: then the two would only hold each other up.
         """
-        with closing(ahead(self.renderings(tasks))) as stream:
+        made = self.renderings(tasks)
+        full = self.where.type == "cpu" and torch.get_num_threads() >= (os.cpu_count() or 1)
+        with closing(made if full else ahead(made)) as stream:
             for task in tasks:
                 numbers = self.images(task)
                 arrays = {
@@ -261,7 +265,7 @@ class Study:
                         yield len(part)
                 kept.write(task, arrays)
 
-    def renderings(self, tasks: Sequence[int]) -> Iterator[tuple[Ready, Tensor | None]]:
+    def renderings(self, tasks: Sequence[int]) -> Generator[tuple[Ready, Tensor | None]]:
         """Read and render, batch by batch, scale by scale; None where nothing could be read."""
         for task in tasks:
             for part in self.parts(task):
