@@ -129,17 +129,19 @@ def attribution_grid(
     shown = shown.assign(limit=limits.drop_vars("quantile"))
     rows, columns = 1 + shown.sizes["target"], shown.sizes["scale"]
     side = style.inches("text") / (columns + 1.1)
-    made = style.figure("text", rows * (side + 0.24) + 0.1)
+    narrow = side < 0.16 * style.small()  # than the line over a map
+    above = 0.36 if narrow else 0.24
+    made = style.figure("text", rows * (side + above) + 0.1)
     places = made.subplots(rows, columns + 1, width_ratios=[1] * columns + [0.07], squeeze=False)
     axes, bars = places[:, :-1], places[:, -1]
     bars[0].axis("off")
     marks.pictures(axes[0], shown["scene"].transpose("scale", ...).values)
     for ax, scale in zip(axes[0], shown["scale"].values, strict=True):
         ax.set_title(labels.scale(scale), pad=2)
-    high = min(side, made.get_figheight() / rows - 0.24)
+    high = min(side, made.get_figheight() / rows - above)
     labels.row(axes[0, 0], str(shown["image"].item()), high)
     for line, bar, target in zip(axes[1:], bars[1:], shown["target"].values, strict=True):
-        _maps(shown.sel(target=target), list(line), bar)
+        _maps(shown.sel(target=target), list(line), bar, "\n" if narrow else ", ")
         labels.row(line[0], labels.target(str(target)), high)
     error = shown["completeness_error"]
     holds = (
@@ -156,7 +158,7 @@ def attribution_grid(
     return made
 
 
-def _maps(shown: xr.Dataset, axes: list[Axes], beside: Axes) -> None:
+def _maps(shown: xr.Dataset, axes: list[Axes], beside: Axes, then: str) -> None:
     """Draw the maps of one target at all scales, and what their colours mean."""
     limit = float(shown["limit"])
     vmax = limit or 1e-12  # a map may be zero everywhere
@@ -164,7 +166,7 @@ def _maps(shown: xr.Dataset, axes: list[Axes], beside: Axes) -> None:
     marks.pictures(axes, maps, cmap="RdBu_r", vmin=-vmax, vmax=vmax, interpolation="nearest")
     for ax, scale in zip(axes, shown["scale"].values, strict=True):
         here = shown.sel(scale=scale)
-        inside = f", {here['inside'].item():.0%} inside" if here["inside"].notnull() else ""
+        inside = f"{then}{here['inside'].item():.0%} inside" if here["inside"].notnull() else ""
         ax.set_title(f"{here['value'].item():.3g}{inside}", pad=2, fontsize=style.small())
     bar = axes[0].figure.colorbar(axes[0].images[0], cax=beside, ticks=[-vmax, 0, vmax])
     bar.ax.set_yticklabels([f"{-limit:.1g}", "0", f"{limit:.1g}"])

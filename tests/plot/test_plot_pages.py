@@ -182,6 +182,14 @@ def test_ones_own_axes_are_drawn_into_and_the_rest_is_left_alone(kind, drawings)
     assert not textboxes.problems(own)
 
 
+@pytest.mark.parametrize("width", ["column", 2.7, 3.6])
+def test_what_stands_over_maps_fits_where_they_are_small(width, drawings):
+    with style.context(width=width):
+        figure = drawings["attribution_grid"]()
+    assert not textboxes.problems(figure)
+    assert any("% inside" in text.get_text() for text in textboxes.texts(figure))
+
+
 def test_a_thousand_classes_are_drawn():
     ds = figure_types.made_up(images=1000, categories=1000, units=3, channels=2)
     figure = plot.class_curves(ds)
