@@ -128,8 +128,10 @@ def example(ds: xr.Dataset, index: int) -> tuple[xr.DataArray, int]:
     Raises
     ------
     SkvizError
-        If there are fewer, or its image is no longer among the data.
+        If there are fewer or none, or its image is no longer among the data.
     """
+    if "thumbnail" not in ds:
+        raise SkvizError("the data hold no pictures of the scenes, which this figure shows")
     pictures = ds["thumbnail"]
     if not -pictures.sizes["example"] <= index < pictures.sizes["example"]:
         raise SkvizError(f"{pictures.sizes['example']} scenes were kept as pictures, not {index}")

@@ -194,10 +194,11 @@ def choose(found: Units, units: str | Unit | Iterable[str | Unit] | None) -> lis
         named = [units] if isinstance(units, str | Unit) else list(units)
         if not named:
             raise UnitError("no unit is asked for; leave units= out for all")
-        chosen = [found[unit if isinstance(unit, str) else unit.name] for unit in named]
-        if len({unit.name for unit in chosen}) < len(chosen):
+        names = [unit if isinstance(unit, str) else unit.name for unit in named]
+        if len(set(names)) < len(names):
             raise UnitError(f"a unit is there twice; name each once, got {shown(named)}")
-        return chosen
+        of = {call: unit.name for unit in found for call in labels([unit])}  # as results name them
+        return [found[name] for name in dict.fromkeys(of.get(name, name) for name in names)]
     kept = [unit for unit in found if unit.recordable and not unit.degenerate]
     if not kept:
         raise UnitError(f"the model has no unit whose weights can be shown:\n{found}")

@@ -91,6 +91,10 @@ class Weights:
         other = {name: getattr(self, name) for name in usual if getattr(self, name) != usual[name]}
         return {"channels": self.channels} | other
 
+    def pictured(self, study: Study) -> bool:
+        """Whether pictures are kept; a unit by itself is shown feature maps, which are none."""
+        return self.pictures and study.few.shape[1] in (1, 3)
+
     def variables(self, study: Study) -> dict[str, Variable]:
         """Say what is kept."""
         count, most = kernels_of(study.units).shape
@@ -103,7 +107,7 @@ class Weights:
             "spread": Variable(EACH, branches, size, "f4", "its standard deviation", "1"),
             **{name: Variable(EACH, (), (), "f4", *said) for name, said in numbers.items()},
         }
-        if self.pictures:
+        if self.pictured(study):
             dims, shape = ("y", "x", "rgb"), (study.scenes.canvas, study.scenes.canvas, 3)
             said = "the scene as it was shown"
             made["thumbnail"] = Variable("example scale", dims, shape, "u1", said, "", WHITE)
@@ -123,7 +127,7 @@ class Weights:
         axes = [unit.axes for unit in study.units for _ in range(unit.calls)]
         if set(axes) != {2}:
             made["axes"] = ("unit", axes, {"long_name": "axes of the kernels", "units": "1"})
-        if self.pictures:
+        if self.pictured(study):
             few = min(EXAMPLES, study.chunk, len(study.scenes))
             made["example"] = ("example", list(study.scenes.ids[:few]), {"long_name": "image"})
         if self.channels:
@@ -151,7 +155,7 @@ class Weights:
         row = self.of_units(weights) | self.of_answers(logits, batch)
         if self.coverage:
             row["coverage"] = share(batch)
-        if self.pictures:
+        if self.pictured(batch.study):
             shown = batch.images[: self.shown].clamp(0, 1)
             row["thumbnail"] = (shown * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         return row

@@ -167,6 +167,26 @@ def test_a_drawn_unit_is_made_again(model, small_net, scenes, tmp_path):
         skviz.reproduce(path, model=small_net, images=1 - images)
 
 
+def test_units_without_a_name_and_called_twice_are_found_by_what_results_call_them(tmp_path):
+    class Twice(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.sk = skviz.models.nn.SKConv(16, groups=2)
+
+        def forward(self, x):
+            return self.sk(self.sk(x))
+
+    torch.manual_seed(0)
+    images = torch.rand(6, 16, 9, 9)
+    for model, names in ((Twice().sk, ["model"]), (Twice(), ["sk@0", "sk@1"])):
+        ds = skviz.sweep(model, images, device="cpu", progress=False)
+        assert ds["unit"].values.tolist() == names
+        again = skviz.sweep(model, images, units=names, device="cpu", progress=False)
+        np.testing.assert_array_equal(again["weight"], ds["weight"])
+        path = skviz.save_figure(skviz.plot.expected_kernel(ds), tmp_path / "x.pdf")
+        assert skviz.reproduce(path, model=model, images=images)["same"]
+
+
 def test_numbers_that_come_from_something_else_are_told(model, scenes, tmp_path, capsys):
     with skviz.intervene(model, {"stage2.1.sk": 3}):  # which no attribute says
         ds = skviz.sweep(model, scenes, **GRID)

@@ -45,6 +45,14 @@ def test_crowded_scales_do_not_crowd_the_axis(ds):
     np.testing.assert_allclose(lines.lines[0].get_xdata(), [1.0, 1.02, 1.04, 2.0])
 
 
+def test_data_without_pictures_are_no_riddle(ds):
+    without = ds.drop_vars("thumbnail")
+    for kind in (plot.scale_response, plot.three_scales):
+        with pytest.raises(SkvizError, match="the data hold no pictures of the scenes"):
+            kind(without)
+    plot.branch_heatmap(without)
+
+
 def test_one_axes_has_room_for_one_unit(ds):
     ax = Figure().subplots()
     with pytest.raises(SkvizError, match="one axes has room for one unit"):
