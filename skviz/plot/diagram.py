@@ -25,14 +25,12 @@ STEP = 8.5  # from one branch to the next
 LANE = 4.0  # height of the descriptor's path, below the branches
 BOX = 4.6  # width of the descriptor's boxes
 # What aten calls the operations that are named in the drawing.
-POOLING = {"mean": "mean", "_adaptive_avg_pool2d": "mean", "avg_pool2d": "mean", "sum": "sum",
+POOLING = {"mean": "mean", "_adaptive_avg_pool2d": "mean", "avg_pool2d": "mean",
            "amax": "maximum", "max": "maximum", "adaptive_max_pool2d": "maximum"}  # fmt: skip
-WORDS = {
-    **dict.fromkeys(("addmm", "mm", "bmm", "convolution", "linear"), "dense"),
-    **{f"native_{kind}_norm": "norm" for kind in ("batch", "layer", "group")},
-    **{name: name for name in ("gelu", "silu", "hardswish", "sigmoid", "tanh", "leaky_relu")},
-    "relu": "ReLU",
-}
+LAYERS = {**dict.fromkeys(("addmm", "mm", "bmm", "linear"), "dense"), "convolution": "convolution"}
+WORDS = LAYERS | {f"native_{kind}_norm": "norm" for kind in ("batch", "layer", "group")}
+WORDS |= {name: name for name in ("gelu", "silu", "hardswish", "sigmoid", "tanh", "leaky_relu")}
+WORDS["relu"] = "ReLU"
 SPLIT, FUSE, SELECT = "#E8F1F8", "#EAF5EC", "#FBEEE3"
 
 
@@ -79,7 +77,7 @@ def unit_diagram(
     images = shown.render(scale)
     found = units_of(model, images)
     chosen = found[len(found) // 2] if unit is None else found[unit]
-    module = model.get_submodule(chosen.name)
+    module = model.get_submodule(chosen.place.module if chosen.place else chosen.name)
     weights, seen = _run(model, images, chosen, module)
     count = chosen.branches
     wide = style.inches("text") / UNIT / style.enlarged()
@@ -144,10 +142,11 @@ class _Seen(Listener):
         super().__init__({"the unit": module})
         self.shapes: list[tuple[int, int, int]] = []
         self.operations: list[tuple[str, int, int]] = []  # name, numbers it takes and makes
+        self.over = False  # after its first call
 
     def left(self, _frame: Frame, args: tuple[Any, ...], output: Any) -> None:
         """Look at a call."""
-        maps = (*args[:1], output)
+        maps, self.over = (*args[:1], output), True
         if not self.shapes and all(isinstance(t, Tensor) and t.ndim == 4 for t in maps):
             self.shapes.extend(tuple(t.shape[1:]) for t in maps)
 
@@ -155,30 +154,36 @@ class _Seen(Listener):
         """Look at an operation."""
         result = made.result[0] if isinstance(made.result, tuple) else made.result
         taken = next((t for t in made.args if isinstance(t, Tensor)), None)
-        if made.function and isinstance(result, Tensor) and taken is not None:
-            self.operations.append(
-                (str(made.function).split(".")[1], taken.numel(), result.numel())
-            )
+        if self.over or not (made.function and isinstance(result, Tensor) and taken is not None):
+            return
+        name = str(made.function).split(".")[1].rstrip("_")  # without "in place"
+        if name == "convolution" and made.args[1][0, 0].numel() == 1 == made.args[8]:
+            name = "linear"  # a kernel of one place, and no groups
+        if name in POOLING and result.ndim > 2 and result[0, 0].numel() > 1:
+            name = "part"  # of the places are left: it is no descriptor
+        self.operations.append((name, taken.numel(), result.numel()))
 
     def steps(self, images: int) -> tuple[list[tuple[str, int]], str, bool]:
         """Say how many numbers an image has at S and at Z, and by what these are made.
 
-        Then what makes scores of the last of them, and whether a softmax makes weights of those.
+        Then what makes scores of the last, and whether a softmax makes weights of those. Nothing is
+        said where there are several softmaxes, which may be those of other units.
         """
-        names = [name.rstrip("_") for name, _, _ in self.operations]  # without "in place"
-        soft = "_softmax" in names
-        end = len(names) - 1 - names[::-1].index("_softmax") if soft else len(names)
-        sizes = [made // images for _, _, made in self.operations[:end]]
-        pooled = [i for i, (_, taken, made) in enumerate(self.operations[:end])
-                  if names[i] in POOLING and taken > made > images]  # fmt: skip
-        if not pooled:
-            return [], "", soft
-        ways = [(POOLING[names[pooled[-1]]], sizes[pooled[-1]])]
-        words = [(WORDS[names[i]], sizes[i]) for i in range(pooled[-1], end) if names[i] in WORDS]
-        dense = [i for i, (word, _) in enumerate(words) if word == "dense"]
-        between = words[: dense[1]] if len(dense) > 1 else []
+        names = [name for name, _, _ in self.operations]
+        soft = names.count("_softmax")
+        end = names.index("_softmax") if soft else len(names)
+        pooled = [i for i, (name, taken, made) in enumerate(self.operations[:end])
+                  if name in POOLING and taken > made > images]  # fmt: skip
+        if soft > 1 or not pooled:
+            return [], "", soft == 1
+        way = self.operations[pooled[-1] : end]
+        words = [(WORDS[name], made // images) for name, _, made in way if name in WORDS]
+        layers = [i for i, (word, _) in enumerate(words) if word in LAYERS.values()]
+        between = words[: layers[1]] if len(layers) > 1 else []
+        ways = [(POOLING[way[0][0]], way[0][2] // images)]
         ways += [(", ".join(word for word, _ in between), between[-1][1])] if between else []
-        return ways, ", ".join(dict.fromkeys(word for word, _ in words[len(between) :])), soft
+        last = dict.fromkeys(word for word, _ in words[len(between) :])
+        return ways, ", ".join(last), soft == 1
 
 
 def _run(
@@ -227,13 +232,8 @@ def _taps(module: nn.Module, kernel: Kernel | None, branches: int) -> tuple[np.n
 
 
 def _kernel(
-    ax: Axes,
-    y: float,
-    kernel: Kernel | None,
-    axes: int,
-    taps: tuple[np.ndarray, str] | None,
-    colour: str,
-) -> None:
+    ax: Axes, y: float, kernel: Kernel | None, axes: int, taps: Any, colour: str
+) -> None:  # fmt: skip
     """Draw a branch's kernel in its box."""
     _box(ax, 10, y, 23, 7.2, colour)
     sides = kernel if isinstance(kernel, tuple) else (kernel or 1,) * axes

@@ -102,6 +102,60 @@ def test_the_operations_of_the_path_are_those_of_the_unit():
     assert not any("softmax" in word for word in words)
 
 
+class Narrow(nn.Module):
+    """Two branches; a descriptor that a convolution over its numbers, or none, makes scores of."""
+
+    def __init__(self, pooled=True):
+        super().__init__()
+        self.pooled = pooled
+        self.one = nn.Conv2d(8, 8, 3, padding=1)
+        self.two = nn.Conv2d(8, 8, 5, padding=2)
+        self.along = nn.Conv1d(1, 2, 3, padding=1)
+        self.each = nn.Conv2d(8, 2, 1)
+
+    def forward(self, x):
+        branches = torch.stack([self.one(x), self.two(x)], 1)
+        if self.pooled:
+            scores = self.along(branches.sum(1).mean((2, 3))[:, None])[..., None, None]
+        else:
+            scores = self.each(branches.sum(1))[:, :, None]  # for each place
+        return (branches * scores.softmax(1)).sum(1)
+
+
+class Pair(nn.Module):
+    """Two units whose operations are all those of one module, the second pooled otherwise."""
+
+    def __init__(self):
+        super().__init__()
+        layers = [nn.Conv2d(8, 8, k, padding=k // 2) for k in (3, 5, 3, 5)]
+        self.convs, self.fcs = nn.ModuleList(layers), nn.ModuleList([nn.Linear(8, 16)] * 2)
+
+    def forward(self, x):
+        for unit, pool in enumerate((torch.mean, torch.amax)):
+            convs = self.convs[2 * unit : 2 * unit + 2]
+            branches = torch.stack([conv(x) for conv in convs], 1)
+            scores = self.fcs[unit](pool(branches.sum(1), (2, 3))).unflatten(1, (2, 8))
+            x = (branches * scores.softmax(1)[..., None, None]).sum(1)
+        return x
+
+
+def test_operations_that_are_not_what_they_look_like_are_not_named_so():
+    def words(unit, images=None):
+        images = torch.rand(3, 8, 9, 9) if images is None else images
+        return {t.get_text() for t in texts(plot.unit_diagram(unit.eval(), images))}
+
+    torch.manual_seed(0)
+    along = words(Narrow())
+    assert {"S", "convolution"} <= along
+    assert not {"dense", "Z"} & along
+    assert "S" not in words(Narrow(pooled=False))  # a sum over branches is no descriptor
+    both = words(Pair())  # which of them is drawn cannot be told from its operations
+    assert not {"S", "Z", "mean", "maximum"} & both
+    assert "2 branches\nsum to 1" in both
+    again = nn.Sequential(*[SKConv(8, groups=2)] * 2)  # one unit that is called twice
+    assert {"S", "8", "Z", "mean", "softmax over\n2 branches"} <= words(again)
+
+
 def test_what_cannot_be_drawn_is_refused(small_net):
     images = torch.rand(2, 3, 32, 32)
     with pytest.raises(SkvizError, match="no unit is called 'nothing'"):
