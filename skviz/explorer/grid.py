@@ -161,9 +161,9 @@ class Looked(Weights):
         """Say what the model answers, and what else it thinks of; NaN where there is no more."""
         if self.output:
             shown = interpolate(logits.float(), (self.output, self.output), mode="area")
-            picture = (shown.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1)
-            beyond = (logits < 0) | (logits > 1)
-            clipped = beyond.flatten(1).float().mean(1)
+            picture = (shown.nan_to_num(0).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1)
+            inside = (logits >= 0) & (logits <= 1)  # which what is no number is not
+            clipped = (~inside).flatten(1).float().mean(1)
             return {"output": picture.cpu().numpy(), "clipped": clipped.cpu().numpy()}
         if not are_logits(logits):
             return {}

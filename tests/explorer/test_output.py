@@ -80,6 +80,20 @@ def test_the_output_is_shown_as_it_is(explored, few, times):
     assert not {"output", "clipped"} & set(explorer.ds.variables)
 
 
+def test_what_is_no_number_is_told_as_clipped(explored):
+    class Broken(Restoration):
+        def forward(self, x):
+            y = super().forward(x).clamp(0, 1)
+            y[:, :, : SIDE // 2] = torch.nan
+            return y
+
+    explorer = explored(Broken())
+    np.testing.assert_allclose(explorer.grid["clipped"], 0.5)
+    shown = np.frombuffer(explorer.grid["outputs"], np.uint8).reshape(-1, SIDE, SIDE, 3)
+    assert not shown[:, : SIDE // 2].any()
+    assert shown[:, SIDE // 2 :].any()
+
+
 def test_a_scale_off_the_grid_has_an_output_too(explored, monkeypatch):
     explorer, sent = explored(Restoration()), []
     monkeypatch.setattr(explorer, "send", lambda *what: sent.append(what))

@@ -121,7 +121,7 @@ function madeOf(data) {
   data.forEach((value, i) => {
     const [channel, y, x] = [Math.floor(i / side ** 2), Math.floor(i / side) % side, i % side].map((at, axis) => (axis ? Math.floor((at * shown) / side) : at));
     output[(channel * shown + y) * shown + x] += value * (shown / side) ** 2;
-    if (value < 0 || value > 1) beyond += 1;
+    if (!(value >= 0 && value <= 1)) beyond += 1;
   });
   return {output, clipped: beyond / data.length};
 }
