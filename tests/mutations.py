@@ -39,7 +39,7 @@ ASIDE = {
     "handletextpad", "borderaxespad",
     "width_ratios", "height_ratios", "wspace", "hspace", "linespacing",
 }  # fmt: skip
-SPEED = {"BUDGET", "MOST_ROWS", "PIXELS", "AHEAD", "KEPT_VALUES", "PATIENCE"}
+SPEED = {"BUDGET", "MOST_ROWS", "PIXELS", "WAITING", "MOST", "KEPT_VALUES", "PATIENCE"}
 # and places in a sequence: ``shape[-1]`` for ``shape[3]`` is no mistake, and another is an error.
 
 

@@ -14,10 +14,10 @@ from torch import Tensor
 
 def cubic(distance: Tensor) -> Tensor:
     """Keys' cubic convolution kernel with a = −0.5, zero beyond 2."""
-    d = distance.abs()
+    d = distance.abs().clamp(max=2)
     near = (1.5 * d - 2.5) * d * d + 1
     far = ((-0.5 * d + 2.5) * d - 4) * d + 2
-    return torch.where(d < 1, near, torch.where(d < 2, far, 0.0))
+    return torch.where(d < 1, near, far)
 
 
 def resampling_matrix(
@@ -84,7 +84,10 @@ def resample(
     step = max(height, width) / side
     rows = resampling_matrix(height, canvas, centre[:, 0], step, edge=edge)  # (N, canvas, h)
     columns = resampling_matrix(width, canvas, centre[:, 1], step, edge=edge)  # (N, canvas, w)
-    return rows[:, None] @ images @ columns[:, None].mT
+    # As two products for each image: broadcasting over colours would copy the matrices for each.
+    across = rows @ images.transpose(1, 2).flatten(2)  # (N, canvas, C · w)
+    drawn = across.view(*across.shape[:2], -1, width).flatten(1, 2) @ columns.mT
+    return drawn.view(*across.shape[:2], -1, canvas).transpose(1, 2).contiguous()
 
 
 def centred(images: Tensor, canvas: int, side: float, *, edge: bool = True) -> Tensor:

@@ -64,6 +64,11 @@ class Answers:
     name: ClassVar[str] = "effect"
 
     @property
+    def alone(self) -> bool:
+        """Functions of somebody's own may remember what they were asked before."""
+        return any(map(callable, asked(self.interventions)))
+
+    @property
     def options(self) -> dict[str, Any]:
         """What is done, in this order."""
         return {"interventions": [[name, said(what)] for name, what in self.interventions.items()]}
@@ -190,16 +195,20 @@ def effect(
     if NATURAL in interventions:
         raise InterventionError(f"{NATURAL!r} is the model as it is and always there; rename yours")
     shown = as_scenes(model, scenes)
-    asked = [
-        what
-        for each in interventions.values()
-        for what in (each.values() if isinstance(each, Mapping) else [each])
-    ]
-    swaps = {what for what in asked if isinstance(what, Swap)}
+    swaps = {what for what in asked(interventions) if isinstance(what, Swap)}
     measure = Answers(interventions, {what: donor(shown, what) for what in swaps})
     options = Options(units, batch, device, progress, store, chunk, on_error, client)
     ds = run(model, shown, scales, measure, options)
     return ds.transpose("intervention", "unit", "image", "scale")
+
+
+def asked(interventions: Mapping[str, Any]) -> list[Any]:
+    """List all that is to be done to some unit."""
+    return [
+        what
+        for each in interventions.values()
+        for what in (each.values() if isinstance(each, Mapping) else [each])
+    ]
 
 
 def plan(interventions: Mapping[str, Any], units: Sequence[Unit]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -101,9 +102,13 @@ def to_onnx(
         return _written(model, Path(path), images, chosen, shown)
 
 
-# By study, and by model with the units and weights that it had.
+# By study; and by model with the units and weights that it had, the graph, and its sessions by
+# their number of threads.
+_exporting = Lock()
 _asked: WeakKeyDictionary[Study, Any] = WeakKeyDictionary()
-_known: WeakKeyDictionary[nn.Module, tuple[list[Unit], str, Any]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[nn.Module, tuple[list[Unit], str, bytes, dict[int, Any]]] = (
+    WeakKeyDictionary()
+)
 
 
 def answer(study: Study, images: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -123,20 +128,28 @@ def answer(study: Study, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         The model's answer, and the weights of every call of every unit.
     """
     _check_unchanged()
-    session = _asked.get(study)
-    if session is None:
-        key = (study.units, zoo.weights_hash(study.model))
-        known = _known.get(study.model)
-        session = known[2] if known and known[:2] == key else None
-        # Weights alone do not say what a model does: it has hooks, and attributes.
-        if session is None or not _gives_the_same(session, study, images[:2]):
-            with TemporaryDirectory() as folder:
-                path = to_onnx(study.model, Path(folder, "x.onnx"), images, units=study.units)
-                session = _session(path.read_bytes(), torch.get_num_threads())
-            _known[study.model] = (*key, session)
-        _asked[study] = session
+    with _exporting:
+        session = _session_of(study, images)
     logits, *weights = session.run(None, {"images": images.float().numpy()})
     return torch.from_numpy(logits), [torch.from_numpy(each) for each in weights]
+
+
+def _session_of(study: Study, images: Tensor) -> Any:
+    if study not in _asked:
+        key, threads = (study.units, zoo.weights_hash(study.model)), torch.get_num_threads()
+        known = _known.get(study.model)
+        file, sessions = known[2:] if known and known[:2] == key else (b"", {})
+        if file and threads not in sessions:
+            sessions[threads] = _session(file, threads)
+        # Weights alone do not say what a model does: it has hooks, and attributes.
+        if not file or not _gives_the_same(sessions[threads], study, images[:2]):
+            with TemporaryDirectory() as folder:
+                path = to_onnx(study.model, Path(folder, "x.onnx"), images, units=study.units)
+                file = path.read_bytes()
+            sessions = {threads: _session(file, threads)}
+            _known[study.model] = (*key, file, sessions)
+        _asked[study] = sessions[threads]
+    return _asked[study]
 
 
 def _check_unchanged() -> None:

@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -35,7 +33,7 @@ from skviz.models import device as devices
 from skviz.scenes.made import sha256_of
 from skviz.scenes.ready import Ready
 from skviz.scenes.source import Scenes
-from skviz.studies import setting
+from skviz.studies import hands, setting
 from skviz.studies.disk import Disk
 from skviz.studies.keeping import Memory, Variable
 from skviz.studies.store import folder
@@ -44,7 +42,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
 
-AHEAD = 2  # batches of scenes that wait, ready, for the model
 OWN = {
     "area": Variable("image", (), (), "f4", "share of the scene that is object at scale 1", "1"),
     "content": Variable("image", (), (), "u8", "64 bits of the sha256 of the image", "1", 0),
@@ -126,6 +123,10 @@ class Measure(Protocol):
     """What is measured of a model that is shown scenes; ``name`` is that of the entry point."""
 
     name: ClassVar[str]
+
+    @property
+    def alone(self) -> bool:
+        """Whether batches have to be measured one after the other."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -241,14 +242,8 @@ class Study:
         return [numbers[at : at + self.batch] for at in range(0, len(numbers), self.batch)]
 
     def compute(self, kept: Memory | Disk, tasks: Sequence[int]) -> Iterator[int]:
-        """Measure task after task; yield after each batch at each scale how many scenes it had.
-
-        A task is written once it is whole. Scenes are made beside the model, unless that takes all
-        of the processor itself: then the two would only hold each other up.
-        """
-        made = self.renderings(tasks)
-        full = self.where.type == "cpu" and torch.get_num_threads() >= (os.cpu_count() or 1)
-        with closing(made if full else ahead(made)) as stream:
+        """Measure task after task; yield after each batch at each scale how many scenes it had."""
+        with closing(self.measured(tasks)) as stream:
             for task in tasks:
                 numbers = self.images(task)
                 arrays = {
@@ -257,32 +252,49 @@ class Study:
                 }
                 for part in self.parts(task):
                     for at in range(len(self.grid)):
-                        here, images = next(stream)
-                        for place, why in here.problems.items():
+                        batch, row = next(stream)
+                        for place, why in batch.ready.problems.items():
                             arrays["problem"][part[place] - numbers.start] = why
-                        if images is not None:
-                            self.fill(arrays, part, at, here, images)
+                        there = [number - numbers.start for number in batch.numbers]
+                        for name, values in row.items():
+                            self.variables[name].put(arrays[name], values, at, there)
                         yield len(part)
                 kept.write(task, arrays)
 
-    def renderings(self, tasks: Sequence[int]) -> Generator[tuple[Ready, Tensor | None]]:
-        """Read and render, batch by batch, scale by scale; None where nothing could be read."""
-        for task in tasks:
-            for part in self.parts(task):
-                here = self.ready(self.scenes[part.start : part.stop])
-                for scale in self.grid:
-                    yield here, here.render(scale) if len(here) else None
+    def measured(self, tasks: Sequence[int]) -> Generator[tuple[Batch, dict[str, np.ndarray]]]:
+        """Measure batch by batch, scale by scale; of a batch of which nothing was read, nothing."""
 
-    def fill(
-        self, arrays: dict[str, np.ndarray], part: range, at: int, here: Ready, images: Tensor
-    ) -> None:
-        """Measure a batch at the scale number `at`, and put it where it belongs in its task."""
-        numbers = [part[place] for place in range(len(part)) if place not in here.problems]
-        row = self.measure(self.model, Batch(images, self.grid[at], here, numbers, self))
-        row |= {"area": here.areas.float().cpu().numpy(), "content": here.content}
-        there = [number % self.chunk for number in numbers]
-        for name, values in row.items():
-            self.variables[name].put(arrays[name], values, at, there)
+        def measure(model: nn.Module, made: Batch | SkvizError) -> Any:
+            if isinstance(made, SkvizError):
+                raise made
+            if not made.numbers:
+                return made, {}
+            own = {"area": made.ready.areas.float().cpu().numpy(), "content": made.ready.content}
+            return made, self.measure(model, made) | own
+
+        if not self.models:
+            return (measure(self.model, made) for made in self.renderings(tasks))
+        return hands.side_by_side(measure, self.renderings(tasks), self.models)
+
+    @cached_property
+    def models(self) -> list[nn.Module]:
+        """The model, and copies of it, to measure batches side by side; none if that cannot be."""
+        if self.measure.alone:
+            return []
+        most = -(-len(self.scenes) // self.batch) * len(self.grid)
+        return hands.models(self.model, self.few, self.units, most)
+
+    def renderings(self, tasks: Sequence[int]) -> Iterator[Batch | SkvizError]:
+        """Read and render; last of all, when it is its turn, comes what stops the study."""
+        try:
+            for part in (part for task in tasks for part in self.parts(task)):
+                here = self.ready(self.scenes[part.start : part.stop])
+                read = [part[at] for at in range(len(part)) if at not in here.problems]
+                for scale in self.grid:
+                    images = here.render(scale) if read else torch.empty(0)
+                    yield Batch(images, scale, here, read, self)
+        except SkvizError as stops:
+            yield stops
 
 
 def run(
@@ -336,15 +348,3 @@ def run(
             for scenes_done in done:
                 bar.update(scenes_done)
         return kept.finish()
-
-
-def ahead(made: Iterator[Any]) -> Generator[Any]:
-    """Make the next few of what an iterator gives in a thread, before they are asked for."""
-    pool = ThreadPoolExecutor(1)
-    try:
-        waiting = deque(pool.submit(next, made, None) for _ in range(AHEAD))
-        while (found := waiting.popleft().result()) is not None:
-            waiting.append(pool.submit(next, made, None))
-            yield found
-    finally:
-        pool.shutdown(cancel_futures=True)

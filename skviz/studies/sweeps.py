@@ -81,6 +81,7 @@ class Weights:
     engine: str = "torch"
     precision: str = "float32"
     name: ClassVar[str] = "sweep"
+    alone: ClassVar[bool] = False
     shown: ClassVar[int | None] = EXAMPLES  # of a batch, as pictures
     always: ClassVar[bool] = False  # have places for answers, though there may be none
 

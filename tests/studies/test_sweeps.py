@@ -3,12 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-import xarray as xr
 
 import skviz
 from skviz.errors import DataError, SceneError, SkvizError
 from skviz.models.nn import SKNet
-from skviz.studies import setting, study
+from skviz.studies import setting
 
 
 def test_layout(ds):
@@ -165,20 +164,3 @@ def test_a_study_in_float32_leaves_the_users_own_autocast_alone(small_net, few):
     assert (
         float(abs(own["weight"] - skviz.sweep(small_net, scenes, **asked)["weight"]).max()) > 1e-5
     )
-
-
-@pytest.mark.parametrize("room", [0, 1])
-def test_scenes_are_made_beside_the_model_where_there_is_room(small_net, few, monkeypatch, room):
-    """With a thread for each core they are made in turn; numbers are the same."""
-    scenes, options = skviz.place(few, canvas=32), {"scales": [0.5, 1.0], "batch": 2}
-    usual = skviz.sweep(small_net, scenes, device="cpu", **options)
-    used: list[object] = []
-
-    def noted(made):
-        used.append(made)
-        return made
-
-    monkeypatch.setattr(study.os, "cpu_count", lambda: torch.get_num_threads() + room)
-    monkeypatch.setattr(study, "ahead", noted)
-    xr.testing.assert_identical(skviz.sweep(small_net, scenes, device="cpu", **options), usual)
-    assert len(used) == room
