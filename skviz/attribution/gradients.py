@@ -1,4 +1,7 @@
-"""Methods that are averages of gradients; each returns (T, image, 3, H, W)."""
+"""Methods that are averages of gradients; each returns (T, image, 3, H, W).
+
+Those at the image itself return the values of targets too, (T, image), which cost nothing there.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,15 @@ PARTS, MOST_HALVINGS, NODES = 8, 5, 4
 CLOSE, CANCELLED = 0.01 / 8, 0.1
 
 
-def saliency(job: Job) -> Tensor:
-    """Gradient at the image (Simonyan et al. 2014), with its sign."""
-    return job.average(1, lambda image, _: (job.images[image], 1.0))
+def saliency(job: Job) -> tuple[Tensor, Tensor]:
+    """Gradient at the image (Simonyan et al. 2014), with its sign; and the values there."""
+    return job.at_images()
 
 
-def input_x_gradient(job: Job) -> Tensor:
-    """Image times gradient (Shrikumar et al. 2016)."""
-    return job.average(1, lambda image, _: (job.images[image], job.images[image]))
+def input_x_gradient(job: Job) -> tuple[Tensor, Tensor]:
+    """Image times gradient (Shrikumar et al. 2016); and the values there."""
+    maps, values = job.at_images()
+    return job.images * maps, values
 
 
 @entrance

@@ -109,14 +109,21 @@ class Job:
         for some in everything.split(self.rows):
             image, sample = some // samples, some % samples  # (R,) each
             points, factor = draw(image, sample)
-            for index, gradient in _gradients(self.probe, points, image).items():
+            _, found = _gradients(self.probe, points, image)
+            for index, gradient in found.items():
                 total[index].index_add_(0, image, factor * gradient)
             self.bar.update(len(some))
         return total
 
+    def at_images(self) -> tuple[Tensor, Tensor]:
+        """Return the gradient of every target at every image, and its value, (T, image)."""
+        values, found = _gradients(self.probe, self.images, self.everyone)
+        self.bar.update(len(self.images))
+        return torch.stack([found[index] for index in range(len(values))]), values
 
-def _gradients(probe: Probe, points: Tensor, image: Tensor) -> dict[int, Tensor]:
-    """Return the gradient of every target at points (R, 3, H, W)."""
+
+def _gradients(probe: Probe, points: Tensor, image: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+    """Return every target's values at points (R, 3, H, W), (T, R), and their gradients."""
     points = points.detach().requires_grad_()
     with torch.enable_grad():
         # Not stacked: through a stack every target would go down the network of all others.
@@ -134,7 +141,7 @@ def _gradients(probe: Probe, points: Tensor, image: Tensor) -> dict[int, Tensor]
         )
     for index, others in implied.items():
         found[index] = -torch.stack([found[other] for other in others]).sum(0)
-    return found
+    return torch.stack([value.detach().double() for value in values]), found
 
 
 def completeness_error(maps: Tensor, change: Tensor) -> Tensor:

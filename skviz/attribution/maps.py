@@ -37,7 +37,7 @@ from tqdm import tqdm
 
 from skviz.attribution.baselines import Seen, checked_mask, make_baselines, seen
 from skviz.attribution.job import Job, completeness_error
-from skviz.attribution.methods import COMPLETE, METHODS, SEVERAL, check_options
+from skviz.attribution.methods import AT_IMAGE, COMPLETE, METHODS, SEVERAL, check_options
 from skviz.attribution.probe import Probe, rows_that_fit
 from skviz.attribution.target import find_targets, target_said
 from skviz.errors import AttributionError, Seed, entrance
@@ -134,7 +134,8 @@ def attribute(
     if mask is not None and not alone:
         raise AttributionError("scenes know where their objects are; leave mask= out")
     where, grid = devices.resolve(device), increasing((1.0,) if scales is None else scales)
-    with at_rest(model, where), torch.inference_mode(mode=False):  # gradients, come what may
+    gradients = torch.inference_mode(mode=False)  # come what may
+    with at_rest(model, where), devices.memory_kept(), gradients:
         scenes = as_scenes(model, images)
         run = partial(_maps, model, asked, method, baseline, options, seed, progress)
         shown = seen(model, scenes, grid, where)
@@ -186,8 +187,11 @@ def _maps(
     targets = find_targets(model, asked, images, here.truth)
     baselines = make_baselines(baseline, images, here.backgrounds, several=method in SEVERAL)
     probe = Probe(model, targets)
-    rows = rows_that_fit(probe, images[:1])
-    change = values = probe.evaluate(images, rows)
+    at_image = method in AT_IMAGE
+    rows = 1 if at_image and len(images) == 1 else rows_that_fit(probe, images[:1])
+    values = change = images.new_full((len(targets), len(images)), torch.nan)
+    if not at_image:
+        values = change = probe.evaluate(images, rows)
     if method in COMPLETE:
         reference = [probe.evaluate(one.expand_as(images), rows) for one in baselines]
         change = values - torch.stack(reference).mean(0)
@@ -199,7 +203,11 @@ def _maps(
             METHODS[method](job.only(torch.arange(len(targets)), part), **options)
             for part in job.everyone.split(rows)
         ]
-    return _labelled(torch.cat(parts, 1), job, values, complete=method in COMPLETE)
+    if at_image:
+        maps, values = (torch.cat(part, 1) for part in zip(*parts, strict=True))
+    else:
+        maps = torch.cat(parts, 1)
+    return _labelled(maps, job, values, complete=method in COMPLETE)
 
 
 def _labelled(maps: Tensor, job: Job, values: Tensor, *, complete: bool) -> xr.Dataset:

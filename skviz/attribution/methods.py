@@ -6,12 +6,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
-
 from skviz.attribution import gradients, layers, occlusion
 from skviz.errors import AttributionError
 
-METHODS: dict[str, Callable[..., Tensor]] = {
+METHODS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
         gradients.saliency, gradients.input_x_gradient, gradients.integrated_gradients,
@@ -22,6 +20,7 @@ METHODS: dict[str, Callable[..., Tensor]] = {
 # These promise that attributions sum to the change of the target between baseline and image;
 # gradient SHAP does so on average over its samples.
 COMPLETE = ("integrated_gradients", "gradient_shap", "deep_lift")
+AT_IMAGE = ("saliency", "input_x_gradient")  # give values with their maps
 SEVERAL = ("gradient_shap",)  # takes several baselines of each image: a distribution
 
 

@@ -1,5 +1,11 @@
 """Where computations run."""
 
+import ctypes
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
 
 from skviz.errors import ModelError
@@ -27,3 +33,24 @@ def resolve(device: str | torch.device = "auto") -> torch.device:
         first = str(error).splitlines()[0]
         raise ModelError(f"nothing can be computed on {found} ({first}); use 'auto'") from error
     return found
+
+
+@contextmanager
+def memory_kept() -> Iterator[None]:
+    """Have the C library keep what is freed, up to 1 GiB, to use it again, until this is left.
+
+    It would give back at once what a pass leaves, and get it again page by page in the next one,
+    for which a network on a CPU may wait as long as it computes.
+    """
+    library: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+    def threshold(trim: int, mmap: int) -> None:
+        if hasattr(library, "mallopt"):  # of glibc
+            library.mallopt(-1, trim)  # M_TRIM_THRESHOLD
+            library.mallopt(-3, mmap)  # M_MMAP_THRESHOLD
+
+    threshold(2**30, 2**30)
+    try:
+        yield
+    finally:
+        threshold(2**26, 2**25)  # the largest that it comes to by itself

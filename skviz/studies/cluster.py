@@ -6,8 +6,6 @@ A task that a dead worker left undone is done by another, with the same bytes.
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -41,7 +39,6 @@ class Workshop(WorkerPlugin):
 
     def setup(self, worker: Any) -> None:  # noqa: ARG002
         """Put the model on its device."""
-        keep_memory()
         if self.code != code_hash():
             raise DataError("a worker has another skviz; install the same")
         self.study.model.eval().to(self.study.where)
@@ -51,18 +48,6 @@ class Workshop(WorkerPlugin):
         """Do one task; return how many scenes it had."""
         with self.lock:
             return sum(self.study.compute(self.kept, [task]))
-
-
-def keep_memory() -> None:
-    """Have the C library keep what is freed, up to 1 GiB, to use it again.
-
-    Dask tells workers to give it back at once, and then a network on a CPU waits for memory about
-    three times as long as it computes.
-    """
-    library: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if hasattr(library, "mallopt"):  # of glibc
-        for threshold in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
-            library.mallopt(threshold, 2**30)
 
 
 def do(name: str, task: int) -> int:

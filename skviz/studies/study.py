@@ -243,7 +243,7 @@ class Study:
 
     def compute(self, kept: Memory | Disk, tasks: Sequence[int]) -> Iterator[int]:
         """Measure task after task; yield after each batch at each scale how many scenes it had."""
-        with closing(self.measured(tasks)) as stream:
+        with devices.memory_kept(), closing(self.measured(tasks)) as stream:
             for task in tasks:
                 numbers = self.images(task)
                 arrays = {

@@ -1,3 +1,7 @@
+import resource
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -29,3 +33,32 @@ def test_cuda_where_there_is_none_is_refused(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ModelError, match="torch finds no CUDA GPU; use 'auto'"):
         resolve(name)
+
+
+FAULTS = """
+import resource, torch
+from skviz.models.device import memory_kept
+
+def faults(count):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.ones(count)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+usual = faults(2**24)
+with memory_kept():
+    faults(2**24)
+    inside = faults(2**24)
+print(usual, inside, faults(2**27))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of the C library of Linux")
+def test_memory_is_kept_inside_only() -> None:
+    """Page faults say so; in a process of its own, as thresholds are of a whole process."""
+    run = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    usual, inside, after = map(int, run.stdout.split())
+    pages = 2**26 // resource.getpagesize()  # of 64 MiB
+    assert usual > 5 * pages / 512, "got from the system each time, in pages of up to 2 MiB"
+    assert inside < usual / 100, "used again"
+    assert after > 5 * pages / 512, "not kept any more"
