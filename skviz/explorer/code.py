@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from inspect import signature
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from skviz.capture.interventions import Force
 from skviz.models import zoo
@@ -94,14 +95,22 @@ def _indented(changes: Changes, line: str) -> str:
 def _model(model: nn.Module) -> str:
     card = getattr(model, "card", None)
     name = card.name if card else ""
-    if name in zoo.names() and _shipped(name) == zoo.weights_hash(model):
+    if name in zoo.names() and _is_shipped(model, name):
         return f"model = skviz.load({name!r})"
     return "# model: the one given to skviz.explore"
 
 
+def _is_shipped(model: nn.Module, name: str) -> bool:
+    """Whether a model has the weights of the shipped one of this name."""
+    own, shipped = model.state_dict(), _shipped(name)
+    return own.keys() == shipped.keys() and all(
+        torch.equal(value.cpu(), shipped[key]) for key, value in own.items()
+    )
+
+
 @cache
-def _shipped(name: str) -> str:
-    return zoo.weights_hash(zoo.load(name))
+def _shipped(name: str) -> dict[str, Tensor]:
+    return zoo.load(name).state_dict()
 
 
 def _change(what: Force | str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -178,14 +179,17 @@ def at_rest(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Put a model in evaluation mode on a device, and everything back as it was."""
     training = {module: module.training for module in model.modules()}
     home = next((parameter.device for parameter in model.parameters()), device)
+    away = any(each.device != device for each in chain(model.parameters(), model.buffers()))
     try:
         evaluate(model)
-        model.to(device)
+        if away:
+            model.to(device)
         yield
     finally:
         for module, mode in training.items():
             module.training = mode
-        model.to(home)
+        if away:
+            model.to(home)
 
 
 def choose(found: Units, units: str | Unit | Iterable[str | Unit] | None) -> list[Unit]:
