@@ -1,6 +1,6 @@
 """Throughput of a study beside the bare model and beside a loop with hooks, in one run.
 
-    python benchmarks/sweep.py [--images 512] [--rounds 5] [--threads 1] [--workers]
+    python benchmarks/sweep.py [--images 256] [--rounds 5] [--threads 2] [--sknet50] [--workers]
 
 In each round, in a new order:
 
@@ -11,6 +11,7 @@ In each round, in a new order:
 
 Ratios are formed within a round; medians and quartiles over rounds are printed. Finding the units
 and hashing model and data happen once per study and are timed apart, as a study of one image.
+--sknet50 takes that network, at 224² with random weights, in the place of `objects`.
 --workers compares one and two Dask workers of one thread each instead.
 """
 
@@ -26,11 +27,12 @@ from pathlib import Path
 import torch
 
 import skviz
-from skviz.models.nn import SKConv
+from skviz.models.nn import SKConv, sknet50
 from skviz.scenes.source import Scenes
+from skviz.studies.setting import batch_size
 
 SCALES = (0.5, 1.0, 1.5, 2.0)
-BATCH = 8
+CPU = torch.device("cpu")
 
 
 def bare(model: torch.nn.Module, ready: list[torch.Tensor]) -> None:
@@ -54,9 +56,7 @@ def loop(model: torch.nn.Module, scenes: Scenes) -> None:
 def study(model: torch.nn.Module, scenes: Scenes, **options: object) -> None:
     with tempfile.TemporaryDirectory() as folder:
         options = {"store": Path(folder) / "study.zarr"} | options
-        skviz.sweep(
-            model, scenes, scales=SCALES, batch=BATCH, device="cpu", progress=False, **options
-        )
+        skviz.sweep(model, scenes, scales=SCALES, device="cpu", progress=False, **options)
 
 
 def seconds(action: Callable[[], None]) -> float:
@@ -70,13 +70,20 @@ def shown(values: list[float]) -> str:
     return f"{middle:.3f} ({low:.3f}–{high:.3f})"
 
 
-def throughput(images: int, rounds: int) -> dict[str, list[float]]:
-    """Ratios by what is compared, one for each round."""
-    model = skviz.load("objects")
+def placed(images: int, canvas: int = 96) -> Scenes:
+    """So many scenes, each with a name of its own."""
     cut_outs = skviz.objects()
-    scenes = skviz.place(cut_outs[[i % len(cut_outs) for i in range(images)]])
-    scenes = replace(scenes, ids=tuple(f"{i}" for i in range(images)))
-    ready = [scenes[i : i + BATCH].render(s) for i in range(0, images, BATCH) for s in SCALES]
+    scenes = skviz.place(cut_outs[[i % len(cut_outs) for i in range(images)]], canvas=canvas)
+    return replace(scenes, ids=tuple(f"{i}" for i in range(images)))
+
+
+def throughput(
+    images: int, rounds: int, model: torch.nn.Module, canvas: int = 96
+) -> dict[str, list[float]]:
+    """Ratios by what is compared, one for each round."""
+    scenes = placed(images, canvas)
+    batch = batch_size(scenes, CPU)
+    ready = [scenes[i : i + batch].render(s) for i in range(0, images, batch) for s in SCALES]
     few, ways = scenes[: images // 8], {}
     ways["bare"] = lambda: bare(model, ready)
     ways["study"] = lambda: study(model, scenes)
@@ -109,33 +116,37 @@ def throughput(images: int, rounds: int) -> dict[str, list[float]]:
 def workers(images: int, rounds: int) -> None:
     from distributed import Client, LocalCluster
 
-    model = skviz.load("objects")
-    cut_outs = skviz.objects()
-    scenes = skviz.place(cut_outs[:images])
+    model, scenes = skviz.load("objects"), placed(images)
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
     taken: dict[int, list[float]] = {1: [], 2: []}
     with (
         LocalCluster(env={"OMP_NUM_THREADS": "1"}, **options) as cluster,
         Client(cluster) as client,
     ):
-        for _ in range(rounds + 1):  # the first round loads what workers need
+        for _ in range(rounds):
             for count in (1, 2):
                 cluster.scale(count)
                 client.wait_for_workers(count)
                 while len(client.scheduler_info()["workers"]) != count:
                     time.sleep(0.1)
-                study(model, scenes[:64], client=client, chunk=32)
+                study(model, scenes[:64], client=client, chunk=32)  # loads what workers need
                 taken[count].append(seconds(lambda: study(model, scenes, client=client, chunk=32)))
-    ratios = [one / two for one, two in zip(taken[1][1:], taken[2][1:], strict=True)]
-    print(f"two workers / one: {shown(ratios)}; one takes {shown(taken[1][1:])} s")
+    ratios = [one / two for one, two in zip(taken[1], taken[2], strict=True)]
+    print(f"two workers / one: {shown(ratios)}; one takes {shown(taken[1])} s")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--sknet50", action="store_true")
     parser.add_argument("--workers", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    (workers if arguments.workers else throughput)(arguments.images, arguments.rounds)
+    if arguments.workers:
+        workers(arguments.images, arguments.rounds)
+    elif arguments.sknet50:
+        throughput(arguments.images, arguments.rounds, sknet50().eval(), 224)
+    else:
+        throughput(arguments.images, arguments.rounds, skviz.load("objects"))
