@@ -5,17 +5,24 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: figures test check lab docs lint lock clean
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal \
+	--nbmake --nbmake-timeout 900 --durations 10 notebooks tests
+
+.PHONY: figures test long check lab docs lint lock clean
 
 figures: $(READY)
 	$(BIN)/skviz figures
 
+# One of each kind: of notebooks, of views in a browser, of networks with many units, of killed studies.
 test: $(READY) lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal \
-		--nbmake --nbmake-timeout 900 --durations 10 notebooks tests
+	$(PYTEST) -m "not long"
+
+# All the others of these kinds.
+long: $(READY)
+	$(PYTEST) -m long
 
 # What takes hours: the wheel alone, hostile input, other processors, and whether tests notice a wrong number.
-check: $(READY)
+check: $(READY) long
 	$(BIN)/python -m tests.release
 	$(BIN)/python -m tests.fuzz
 	HYPOTHESIS_PROFILE=wide $(BIN)/pytest tests/test_anything.py

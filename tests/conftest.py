@@ -12,6 +12,15 @@ import skviz
 from skviz.models.nn import SKNet
 from skviz.scenes import cutouts
 
+# Notebooks of whose kind there is another one, which takes less time.
+LONG = ("01_sk_unit.zh", "03_attributions", "04_population", "05_your_model", "07_what_moves")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.suffix == ".ipynb" and item.path.name.startswith(LONG):
+            item.add_marker("long")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden", action="store_true", help="rewrite tests/golden")

@@ -285,6 +285,7 @@ def test_a_shift_is_the_last_scale_minus_the_first(ds):
     assert bool(((found["p"] <= found["p_holm"] + 1e-15) & (found["p_holm"] <= 1)).all())
 
 
+@pytest.mark.long
 @given(p=arrays(np.float64, st.integers(1, 9), elements=st.floats(0, 1)), data=st.data())
 def test_holm_keeps_the_order_and_is_that_of_statsmodels(p, data):
     from statsmodels.stats.multitest import multipletests

@@ -78,6 +78,7 @@ def built(site: Path) -> list[Path]:
     return [p for p in site.rglob("*.html") if p.name != "live.html" and "_static" not in p.parts]
 
 
+@pytest.mark.long
 def test_it_is_complete(site):
     """Every page and notebook, and of the notebooks' explorers the pictures."""
     names = {path.relative_to(site).with_suffix("").as_posix() for path in built(site)}
@@ -91,6 +92,7 @@ def test_it_is_complete(site):
     assert shown.count("skviz.Explorer of") == shown.count(picture) == 1  # and not its text too
 
 
+@pytest.mark.long
 def test_it_asks_no_other_host(site):
     for path in built(site):
         for address in page(path).fetched:
@@ -100,6 +102,7 @@ def test_it_asks_no_other_host(site):
         assert not re.search(r"(url\(|@import)\s*[\"']?(https?:)?//", path.read_text("utf-8")), path
 
 
+@pytest.mark.long
 def test_its_links_lead_somewhere(site):
     for path in built(site):
         for address in page(path).links + page(path).fetched:
@@ -112,6 +115,7 @@ def test_its_links_lead_somewhere(site):
                 assert unquote(parts.fragment) in page(to).anchors, f"{path.name}: {address}"
 
 
+@pytest.mark.long
 def test_everything_public_is_in_the_reference_with_an_example(site):
     pages_of = {path: path.read_text() for path in (site / "reference").glob("*.html")}
     for name in skviz.ENTRY_POINTS:
@@ -129,6 +133,7 @@ def test_everything_public_is_in_the_reference_with_an_example(site):
 @pytest.mark.skipif(
     not CHROMIUM and "SKVIZ_BROWSER" not in os.environ, reason="chromium is not installed"
 )
+@pytest.mark.long
 @pytest.mark.parametrize("width", [390, 1400])
 def test_the_network_answers_on_the_front_page_without_a_connection(site, browser, width):
     context = browser.new_context(
@@ -172,6 +177,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     skviz.scenes.changes.CONTROL_SCENES.update(before)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("photos")
 @pytest.mark.parametrize("name", HOWTO)
 def test_the_code_of_a_how_to_runs(name):

@@ -11,6 +11,7 @@ SHARE = 0.1
 SLOWER = {"toml": 0.05, "calls": 0.1, "names": 0.5}  # others than a tenth
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ENTRANCES)
 def test_hostile_input_is_answered_or_refused(name, capsys):
     found = tried(name, SLOWER.get(name, SHARE), 1)

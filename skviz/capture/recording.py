@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from itertools import islice
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +19,7 @@ def spatial_mean(weights: Tensor) -> Tensor:
     return weights.flatten(3).mean(3) if weights.dim() > 3 else weights
 
 
+MANY = 2**16  # sums that are not kept one by one until the end
 _REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "channel_mean": lambda weights: weights.flatten(2).mean(2),  # (image, branch)
     "spatial_mean": spatial_mean,
@@ -31,7 +31,7 @@ class _Recorder(Watch):
         super().__init__(unit)
         self.reduce, self.grad = reduce, grad
         self.kept: list[Tensor] = []  # as the model makes them, or reduced
-        self.errors: list[Tensor] = []  # how far sums over branches were from one, at most
+        self.sums: list[Tensor] = []  # over branches, flat; of many only the least and the most
         self.unchecked: list[Tensor] = []  # summed at the end, to cost little now
         self.close = 0.0
 
@@ -45,16 +45,17 @@ class _Recorder(Watch):
             return
         with torch.no_grad():
             self.kept.append(self.reduce(self.layout.normalise(tensor.detach())).clone())
-            self.errors += [] if made.changed else [self._error(tensor)]
+            self.sums += [] if made.changed else [self._sums(tensor)]
 
     def checked(self) -> list[Tensor]:
-        """How far sums over branches were from one, at most, in each call."""
-        self.errors += map(self._error, self.unchecked)
+        """Return the sums over branches of every call."""
+        self.sums += map(self._sums, self.unchecked)
         self.unchecked.clear()
-        return self.errors
+        return self.sums
 
-    def _error(self, tensor: Tensor) -> Tensor:
-        return (self.layout.sums(tensor.detach()) - 1).abs().amax()
+    def _sums(self, tensor: Tensor) -> Tensor:
+        sums = self.layout.sums(tensor.detach()).flatten()
+        return sums if len(sums) < MANY else torch.stack(sums.aminmax())
 
     def take(self, number: int) -> Tensor:
         """Weights of one call in every forward pass, (image, branch, channel[, spatial…])."""
@@ -135,24 +136,32 @@ class Recording(Watching):
                 "this thread, or what was called was not this very model (a copy, an exported or "
                 "CUDA-graph version of it)"
             )
-        found = [error for recorder in self._recorders for error in recorder.checked()]
-        together = torch.stack([error.to(found[0].device) for error in found]) if found else None
-        errors = iter([] if together is None else together.tolist())
         for recorder in self._recorders:
-            unit, own = recorder.unit, list(islice(errors, len(recorder.errors)))
+            unit = recorder.unit
             if not recorder.fired or recorder.fired % unit.calls:
                 raise RecordingError(
                     f"unit {unit.name!r} ran {recorder.fired} times, but {unit.calls} per forward "
                     "pass were expected; call the whole model, or record only the units of the "
                     "part that you call (units=[…])"
                 )
-            wrong = [error for error in own if not error <= recorder.close]  # NaN too
-            if wrong:
+        if _farthest(self._recorders) <= min(recorder.close for recorder in self._recorders):
+            return  # which asks a device once, not for each unit
+        for recorder in self._recorders:
+            off = _farthest([recorder])
+            if not off <= recorder.close:  # NaN too
                 raise RecordingError(
-                    f"the weights of unit {unit.name!r} do not sum to one over its {unit.branches} "
-                    f"branches: off by {wrong[0]:.2g}, tolerance {recorder.close:.0e}; not finite "
-                    "inputs, or the unit takes another path here"
+                    f"the weights of unit {recorder.unit.name!r} do not sum to one over its "
+                    f"{recorder.unit.branches} branches: off by {off:.2g}, tolerance "
+                    f"{recorder.close:.0e}; not finite inputs, or the unit takes another path here"
                 )
+
+
+def _farthest(recorders: Sequence[_Recorder]) -> float:
+    """How far sums over branches are from one, at most."""
+    sums = [each for recorder in recorders for each in recorder.checked()]
+    if not sums:
+        return 0.0
+    return float((torch.cat([each.to(sums[0].device) for each in sums]) - 1).abs().amax())
 
 
 @entrance

@@ -399,6 +399,7 @@ def moody(lab: Lab, browser: Browser) -> Iterator[Notebook]:
     opened.close()
 
 
+@pytest.mark.long
 def test_after_an_error_of_the_model_nothing_old_has_a_new_name(moody, model):
     view = moody.page.locator(".skviz")
     bus, penguin = (
@@ -476,7 +477,9 @@ RESTART = """async () => {
 }"""
 
 
-@pytest.mark.parametrize("end", [KILL, RESTART], ids=["killed", "restarted"])
+@pytest.mark.parametrize(
+    "end", [KILL, pytest.param(RESTART, marks=pytest.mark.long)], ids=["killed", "restarted"]
+)
 def test_without_a_kernel_what_was_measured_is_still_there(moody, model, end):
     view = moody.page.locator(".skviz")
     moody.page.evaluate(end)
@@ -500,6 +503,7 @@ def test_without_a_kernel_what_was_measured_is_still_there(moody, model, end):
     expect(moody.page.locator(".skviz .status")).to_have_text("live")
 
 
+@pytest.mark.long
 def test_two_views_move_together_and_survive_a_restart(lab, browser, model):
     name = lab.notebook(
         "two.ipynb",
@@ -525,6 +529,7 @@ def test_two_views_move_together_and_survive_a_restart(lab, browser, model):
     two.close()
 
 
+@pytest.mark.long
 def test_a_cell_that_is_run_again_leaves_one_explorer_and_a_picture_for_later(lab, browser):
     slow = MOODY.replace("        if", "        __import__('time').sleep(0.5)\n        if")
     made = lab.open(browser, lab.notebook("again.ipynb", slow, "explorer"))
@@ -571,6 +576,7 @@ def test_names_are_text_and_nothing_else(browser, tmp_path):
     page.close()
 
 
+@pytest.mark.long
 def test_notebook_7_leaves_its_keys_to_the_explorer(lab, browser):
     """It has shortcuts on arrows, which it hears first."""
     code = (

@@ -163,7 +163,10 @@ def test_objects_are_found_by_their_pictures(page):
     assert abs(picture(page) - small).max() <= 1
 
 
-@pytest.mark.parametrize("control", PROTOCOLS[1:])
+@pytest.mark.parametrize(
+    "control",
+    [PROTOCOLS[1], *(pytest.param(one, marks=pytest.mark.long) for one in PROTOCOLS[2:])],
+)
 def test_controls_are_drawn_as_skviz_draws_them(page, control):
     page.get_by_label("Background").select_option("forest")
     page.get_by_role("application").focus()
@@ -178,8 +181,8 @@ def test_controls_are_drawn_as_skviz_draws_them(page, control):
     assert page.get_by_role("application").is_visible() == (control in ("scrambled", "silhouette"))
 
 
-@pytest.mark.parametrize("only", ["", "stage2.0.sk"])
-@pytest.mark.parametrize("weights", ["3×3", "uniform"])
+@pytest.mark.parametrize("only", [pytest.param("", marks=pytest.mark.long), "stage2.0.sk"])
+@pytest.mark.parametrize("weights", ["3×3", pytest.param("uniform", marks=pytest.mark.long)])
 def test_weights_can_be_forced(page, weights, only):
     page.get_by_label("Weights").select_option(weights)
     numbers(page)
@@ -238,6 +241,7 @@ def test_a_picture_of_ones_own_stays_and_is_cut_out_as_skviz_does(page, tmp_path
     assert numbers(page)[0] == seen[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("marked", "said", "refused"),
     [
@@ -264,6 +268,7 @@ def test_a_picture_that_shows_no_object_is_refused_in_words(page, tmp_path, mark
         skviz.photographs({"red": (np.zeros((60, 160, 3), np.uint8), mask)}).cut_out().render(1.0)
 
 
+@pytest.mark.long
 def test_an_address_that_shows_nothing_is_answered_in_words(path, browser):
     with opened(browser, f"{path.as_uri()}#position=0.5,0.5") as page:
         expect(page.locator(".problem")).to_contain_text(
@@ -317,6 +322,7 @@ class Twice(nn.Module):
         return self.head(x.mean((2, 3)))
 
 
+@pytest.mark.long
 def test_a_unit_that_runs_twice_and_objects_that_were_turned(browser, tmp_path):
     torch.manual_seed(1)
     model = skviz.wrap(Twice().eval(), canvas=64)
@@ -370,7 +376,7 @@ def test_a_network_that_gives_other_numbers_than_torch_is_not_shown(path, browse
         expect(page.get_by_label("Object", exact=True)).to_be_disabled()
 
 
-@pytest.mark.parametrize("times", [1, 4])
+@pytest.mark.parametrize("times", [1, pytest.param(4, marks=pytest.mark.long)])
 def test_what_a_restoration_network_makes_is_torchs(tmp_path, browser, times):
     class Restoration(nn.Module):
         def __init__(self) -> None:

@@ -33,6 +33,7 @@ def client():
     torch.set_num_threads(threads)
 
 
+@pytest.mark.long
 def test_a_worker_that_dies_changes_nothing(client, tmp_path):
     model = skviz.load("objects")
     scenes = skviz.place(skviz.objects(family="fxemoji")[:60])

@@ -91,6 +91,7 @@ def same_bytes(one: Path, two: Path, pattern: str) -> bool:
     return all((one / name).read_bytes() == (two / name).read_bytes() for name in names)
 
 
+@pytest.mark.long
 def test_the_same_data_give_the_same_bytes_on_every_processor(ds, tmp_path):
     study = store.save(ds, tmp_path / "study.zarr")
     one, two, endings = tmp_path / "one", tmp_path / "two", " ".join(FORMATS)

@@ -66,6 +66,7 @@ def test_the_parts_of_a_panel_and_studies_of_controls(small_net, few, tmp_path):
     assert not skviz.reproduce(path, model=small_net)["same"]
 
 
+@pytest.mark.long
 def test_effects_and_attributions_are_made_again(model, scenes, tmp_path, capsys):
     asked = {
         "3×3": 3,

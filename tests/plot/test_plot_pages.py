@@ -118,7 +118,9 @@ MANY = {  # units, branches, names; the hardest at every venue, others on the na
 }
 
 
-@pytest.fixture(scope="module", params=MANY)
+@pytest.fixture(
+    scope="module", params=["timm", "few", pytest.param("many", marks=pytest.mark.long)]
+)
 def of_many(request, studies):
     units, branches, name, pages = MANY[request.param]
     blocks = max(1, units // 4)
@@ -135,6 +137,7 @@ def test_many_units_and_long_names_fit(kind, of_many):
             assert not textboxes.problems(drawings[kind]()), page
 
 
+@pytest.mark.long
 def test_controls_of_more_units_than_fit_say_which_part_they_show(studies):
     ds = figure_types.made_up(units=33)
     found = figure_types.of_other_units(studies, ds)["controls"]

@@ -73,6 +73,7 @@ def parameters(run: Path) -> dict[str, torch.Tensor]:
     return torch.load(run / "checkpoint.pt", weights_only=True)["network"]
 
 
+@pytest.mark.long
 def test_two_processes_average_the_gradients_of_their_shares(tmp_path):
     """Against the same done by hand: two copies, their gradients averaged, one optimizer."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

@@ -12,7 +12,7 @@ import skviz
 from skviz.errors import DataError
 from skviz.studies import hands, sweeps
 
-TWO = {"scales": [0.5, 0.75, 1.0], "batch": 2, "device": "cpu", "progress": False}
+TWO = {"scales": [0.5, 1.0], "batch": 1, "device": "cpu", "progress": False}
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def two_threads():
 
 @pytest.fixture
 def scenes(few):
-    return skviz.place(few, canvas=32)
+    return skviz.place(few[:2], canvas=32)
 
 
 def in_turn(model, scenes, **options):
@@ -66,7 +66,7 @@ def test_batches_are_measured_side_by_side_with_the_same_numbers(small_net, scen
 
 
 def test_one_batch_needs_no_copy_and_keeps_all_threads(small_net, scenes, ran):
-    skviz.sweep(small_net, scenes[:2], **TWO | {"scales": [1.0]})
+    skviz.sweep(small_net, scenes[:1], **TWO | {"scales": [1.0]})
     ((model, _, threads),) = ran
     assert model is small_net
     assert threads == 2
@@ -161,7 +161,7 @@ def test_what_is_around_this_thread_is_not_lost(small_net, scenes, around):
         before = getattr(entered, "forwards", None)
         found = skviz.sweep(small_net, scenes, **TWO)
     if around == "record":
-        assert entered.forwards > before + 5, "the passes of the study are heard"
+        assert entered.forwards >= before + 4, "the passes of the study are heard"
     else:
         assert float(abs(found["weight"] - usual["weight"]).max()) > 1e-4
     xr.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

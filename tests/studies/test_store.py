@@ -191,6 +191,7 @@ def process(path, begin, told):
         told.put(str(error))
 
 
+@pytest.mark.long
 def test_of_processes_that_make_one_store_each_is_done_or_says_so(tmp_path):
     context = get_context("spawn")
     begin, told = context.Event(), context.Queue()

@@ -252,6 +252,7 @@ def test_wrong_options(small_net, scenes, tmp_path):
 def test_a_model_whose_move_fails_comes_back_as_it_was(small_net, scenes, monkeypatch):
     model = copy.deepcopy(small_net).train()
     model.stage1.eval()
+    model.register_buffer("elsewhere", torch.empty(1, device="meta"))
     before = [module.training for module in model.modules()]
     moved = []
 
