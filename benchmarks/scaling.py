@@ -20,8 +20,9 @@ import torch
 from PIL import Image
 
 import skviz
+from skviz.models.device import memory_kept
 from skviz.scenes.source import Scenes
-from skviz.studies import cluster, disk
+from skviz.studies import disk
 
 SCALES = [1.0, 1.25, 1.5, 2.0]
 NCHW = torch.contiguous_format
@@ -139,6 +140,11 @@ def memory(count: int, side: int) -> None:
     print(f"peak memory, {count} photographs of {side}²: {done.stdout.strip()}")
 
 
+def kept() -> float:
+    with memory_kept():
+        return bare()
+
+
 def dask() -> None:
     from distributed import Client, LocalCluster
 
@@ -146,11 +152,7 @@ def dask() -> None:
     with LocalCluster(**one) as workers, Client(workers) as client:
         empty = seconds(lambda: client.gather(client.map(abs, range(500), pure=False)), 3) / 500
         print(f"Dask, one empty task: {1000 * empty:.1f} ms")
-        rates = []
-        for prepare in (int, cluster.keep_memory):
-            client.run(prepare)
-            future = client.submit(bare, 128, 96, 8, "objects", pure=False)
-            rates.append(future.result())
+        rates = [client.submit(way, pure=False).result() for way in (bare, kept)]
         print("objects, scenes of 96² a second on a worker: {:.0f}, keeping its memory {:.0f}"
               .format(*rates))  # fmt: skip
 

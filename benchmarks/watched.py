@@ -57,8 +57,7 @@ def measured(rounds: int) -> dict[str, Quartiles]:
     for name, (method, count) in attribution.CASES.items():
         times, _ = attribution.compare(model, images[:count], method, max(3, rounds // 3))
         compared(f"attribution, {name}: Captum / skviz", times["captum"], times["skviz"])
-    torch.set_num_threads(1)
-    for name, ratios in sweep.throughput(128, max(3, rounds // 2)).items():
+    for name, ratios in sweep.throughput(128, max(3, rounds // 2), model).items():
         found[f"study: {name}"] = ratios
     return {name: statistics.quantiles(ratios, n=4) for name, ratios in found.items()}
 
