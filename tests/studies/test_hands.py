@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 import skviz
 from skviz.errors import DataError
 from skviz.studies import hands, sweeps
+from tests import zoo
 
 TWO = {"scales": [0.5, 1.0], "batch": 1, "device": "cpu", "progress": False}
 
@@ -215,3 +216,38 @@ def test_what_fails_ends_it_and_all_threads_are_given_back(small_net):
     assert next(stream) == 0
     stream.close()
     assert torch.get_num_threads() == 2
+
+
+@pytest.mark.long
+def test_every_way_of_writing_a_unit_is_measured_side_by_side():
+    """All that can be swept: the bits of two threads are those of one, and copies were used."""
+    used = []
+    inner = hands.models
+
+    def noted(*arguments):
+        used.append(len(inner(*arguments)))
+        return inner(*arguments)
+
+    count = 0
+    for case in [*zoo.positives(), *zoo.wrapped(), *zoo.literature()]:
+        (first, *more) = case.args
+        if more or case.kwargs or not isinstance(first, torch.Tensor) or first.dim() != 4:
+            continue
+        images = torch.rand(4, *first.shape[1:])
+        options = {"batch": 2, "device": "cpu", "progress": False}
+        found = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(hands, "models", noted)
+                try:
+                    found.append(skviz.sweep(case.model.eval(), images, **options))
+                except skviz.SkvizError as refused:
+                    found.append(str(refused))
+        if isinstance(found[0], str):
+            assert found[0] == found[1], case.name
+        else:
+            assert used[-1] == 2, case.name
+            xr.testing.assert_identical(*found)
+            count += 1
+    assert count > 80
