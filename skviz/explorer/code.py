@@ -104,7 +104,8 @@ def _is_shipped(model: nn.Module, name: str) -> bool:
     """Whether a model has the weights of the shipped one of this name."""
     own, shipped = model.state_dict(), _shipped(name)
     return own.keys() == shipped.keys() and all(
-        torch.equal(value.cpu(), shipped[key]) for key, value in own.items()
+        value.dtype == shipped[key].dtype and torch.equal(value.cpu(), shipped[key])
+        for key, value in own.items()
     )
 
 

@@ -64,7 +64,7 @@ class Answers:
     name: ClassVar[str] = "effect"
 
     @property
-    def alone(self) -> bool:
+    def in_turn(self) -> bool:
         """Functions of somebody's own may remember what they were asked before."""
         return any(map(callable, asked(self.interventions)))
 

@@ -58,7 +58,7 @@ class Fields:
     draws: Count
     seed: Seed
     name: ClassVar[str] = "receptive_field"
-    alone: ClassVar[bool] = False
+    in_turn: ClassVar[bool] = False
 
     @property
     def options(self) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from skviz.models import device as devices
 from skviz.scenes.made import sha256_of
 from skviz.scenes.ready import Ready
 from skviz.scenes.source import Scenes
-from skviz.studies import hands, setting
+from skviz.studies import replicas, setting
 from skviz.studies.disk import Disk
 from skviz.studies.keeping import Memory, Variable
 from skviz.studies.store import folder
@@ -58,8 +58,8 @@ class Options:
     units
         Names, units, or one of them; by default all that can be shown.
     batch
-        Scenes per forward pass. By default 32; on a CPU, which is quickest while what it works on
-        fits its caches, as many as have 2¹⁷ pixels together, at most 64.
+        Scenes per forward pass. By default 32; on a CPU as many as have 2¹⁷ pixels together, at
+        most 64, which fit its caches; there up to 4 batches, one a thread, are measured at once.
     device
         See `skviz.models.device.resolve`.
     progress
@@ -125,7 +125,7 @@ class Measure(Protocol):
     name: ClassVar[str]
 
     @property
-    def alone(self) -> bool:
+    def in_turn(self) -> bool:
         """Whether batches have to be measured one after the other."""
 
     @property
@@ -272,17 +272,17 @@ class Study:
             own = {"area": made.ready.areas.float().cpu().numpy(), "content": made.ready.content}
             return made, self.measure(model, made) | own
 
-        if not self.models:
+        if not self.replicas:
             return (measure(self.model, made) for made in self.renderings(tasks))
-        return hands.side_by_side(measure, self.renderings(tasks), self.models)
+        return replicas.side_by_side(measure, self.renderings(tasks), self.replicas)
 
     @cached_property
-    def models(self) -> list[nn.Module]:
+    def replicas(self) -> list[nn.Module]:
         """The model, and copies of it, to measure batches side by side; none if that cannot be."""
-        if self.measure.alone:
+        if self.measure.in_turn:
             return []
-        most = -(-len(self.scenes) // self.batch) * len(self.grid)
-        return hands.models(self.model, self.few, self.units, most)
+        batches = -(-len(self.scenes) // self.batch) * len(self.grid)
+        return replicas.replicate(self.model, self.few, self.units, batches)
 
     def renderings(self, tasks: Sequence[int]) -> Iterator[Batch | SkvizError]:
         """Read and render; last of all, when it is its turn, comes what stops the study."""

@@ -81,7 +81,7 @@ class Weights:
     engine: str = "torch"
     precision: str = "float32"
     name: ClassVar[str] = "sweep"
-    alone: ClassVar[bool] = False
+    in_turn: ClassVar[bool] = False
     shown: ClassVar[int | None] = EXAMPLES  # of a batch, as pictures
     always: ClassVar[bool] = False  # have places for answers, though there may be none
 
@@ -276,9 +276,9 @@ def sweep(
         tried at first.
     precision
         ``"bfloat16"`` has PyTorch's autocast compute in it where that is thought safe: a study is
-        1.6 times as fast on a CPU that has it. What it changes a weight of each unit by, at most,
-        in a few of the scenes is the coordinate ``precision_error``; smaller differences mean
-        nothing.
+        1.1 to 1.6 times as fast on a CPU that has it. What it changes a weight of each unit by, at
+        most, in a few of the scenes is the coordinate ``precision_error``; smaller differences
+        mean nothing.
 
     Returns
     -------

@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 import skviz
 from skviz.errors import DataError
-from skviz.studies import hands, sweeps
+from skviz.studies import replicas, sweeps
 from tests import zoo
 
 TWO = {"scales": [0.5, 1.0], "batch": 1, "device": "cpu", "progress": False}
@@ -124,8 +124,21 @@ class Remembers(Around):
         return self.inner(self.kept)
 
 
+class Outside(Around):
+    """Keeps it where all copies do, though copied well."""
+
+    kept = None
+
+    def forward(self, images):
+        Outside.kept = images
+        for _ in range(3):
+            torch.linalg.eigvals(torch.rand(40, 40))
+        return self.inner(Outside.kept)
+
+
 @pytest.mark.parametrize(
-    ("kind", "count"), [(NotCopied, 1), (CopiedWrongly, 1), (Enclosed, 1), (Remembers, 2)]
+    ("kind", "count"),
+    [(NotCopied, 1), (CopiedWrongly, 1), (Enclosed, 1), (Outside, 1), (Remembers, 2)],
 )
 def test_a_model_that_no_copy_is_like_goes_on_alone(small_net, scenes, ran, kind, count):
     model = kind(deepcopy(small_net))
@@ -196,8 +209,6 @@ def test_receptive_fields_are_the_same_side_by_side(small_net, scenes):
 
 
 def test_what_fails_ends_it_and_all_threads_are_given_back(small_net):
-    models = hands.models(small_net, torch.rand(2, 3, 32, 32), [], 2)
-    assert not models, "no unit, so nothing says that a copy is the same"
     done = []
 
     def do(_model, item):
@@ -206,13 +217,13 @@ def test_what_fails_ends_it_and_all_threads_are_given_back(small_net):
         done.append(item)
         return item
 
-    stream = hands.side_by_side(do, range(10), [small_net, small_net])
+    stream = replicas.side_by_side(do, range(10), [small_net, small_net])
     assert [next(stream) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(DataError, match="the third"):
         next(stream)
     assert torch.get_num_threads() == 2
     assert len(done) < 9, "what was not begun is left"
-    stream = hands.side_by_side(do, range(3), [small_net])
+    stream = replicas.side_by_side(do, range(3), [small_net])
     assert next(stream) == 0
     stream.close()
     assert torch.get_num_threads() == 2
@@ -222,7 +233,7 @@ def test_what_fails_ends_it_and_all_threads_are_given_back(small_net):
 def test_every_way_of_writing_a_unit_is_measured_side_by_side():
     """All that can be swept: the bits of two threads are those of one, and copies were used."""
     used = []
-    inner = hands.models
+    inner = replicas.replicate
 
     def noted(*arguments):
         used.append(len(inner(*arguments)))
@@ -239,7 +250,7 @@ def test_every_way_of_writing_a_unit_is_measured_side_by_side():
         for threads in (1, 2):
             torch.set_num_threads(threads)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(hands, "models", noted)
+                patch.setattr(replicas, "replicate", noted)
                 try:
                     found.append(skviz.sweep(case.model.eval(), images, **options))
                 except skviz.SkvizError as refused:

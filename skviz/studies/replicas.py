@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from threading import Barrier
 from typing import Any
 
 import torch
@@ -25,15 +26,20 @@ WAITING = 2  # batches that wait, ready, for a model
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-def models(model: nn.Module, images: Tensor, units: Sequence[Unit], most: int) -> list[nn.Module]:
+def replicate(
+    model: nn.Module, images: Tensor, units: Sequence[Unit], most: int
+) -> list[nn.Module]:
     """Return a model, and copies of it, for as many threads as PyTorch would take; none for none.
+
+    Copies have to give what the model gives, bit by bit, while others run on other images: what is
+    kept outside of a model, or shared with its copies, would be mixed up then.
 
     Parameters
     ----------
     model
         At rest, on its device.
     images
-        On which copies have to give the same, bit by bit.
+        On which copies are tried.
     units
         Whose weights have to be the same.
     most
@@ -41,19 +47,42 @@ def models(model: nn.Module, images: Tensor, units: Sequence[Unit], most: int) -
     """
     if _depends_on_this_thread(model):
         return []
-    found = [model]
     most = min(most, MOST, torch.get_num_threads()) if images.device.type == "cpu" else 1
+    if most < 2:
+        return [model]
+    start = Barrier(most, timeout=60)
+
+    def given(own: nn.Module, shown: Tensor) -> list[Tensor]:
+        with torch.inference_mode(), record(own, units) as recording:
+            output = own(shown)
+        every = (*tree_leaves(output), *recording.weights.values())
+        return [each for each in every if isinstance(each, Tensor)]
+
+    def at_once(own: nn.Module, shown: Tensor) -> list[Tensor]:
+        try:
+            start.wait()
+            return given(own, shown)
+        except BaseException:
+            start.abort()  # nobody is to wait for this one
+            raise
+
+    shown = [images if turn % 2 else images.flip(-1) for turn in range(2 * most)]
+    threads = torch.get_num_threads()
     try:
-        expected = _given(model, images, units)
-        while len(found) < most:
-            own = deepcopy(model, {id(each): each for each in model.parameters()})
-            given = _given(own, images, units)
-            if len(given) != len(expected) or not all(map(torch.equal, given, expected)):
-                return []
-            found.append(own)
+        parameters = {id(each): each for each in model.parameters()}
+        found = [model, *(deepcopy(model, dict(parameters)) for _ in range(most - 1))]
+        torch.set_num_threads(1)
+        expected = [given(model, each) for each in shown[:2]] * most
+        together = [*side_by_side(at_once, shown, found)]
+        same = all(
+            len(one) == len(other) and all(map(torch.equal, one, other))
+            for one, other in zip(expected, together, strict=True)
+        )
     except Exception:  # whatever a model does that will not be copied
         return []
-    return found
+    finally:
+        torch.set_num_threads(threads)
+    return found if same else []
 
 
 def _depends_on_this_thread(model: nn.Module) -> bool:
@@ -61,14 +90,8 @@ def _depends_on_this_thread(model: nn.Module) -> bool:
     hooked = any(getattr(each, kind, None) for each in model.modules() for kind in HOOKS)
     modes = torch._C._len_torch_function_stack() + torch._C._len_torch_dispatch_stack()
     device = next((each.device.type for each in model.parameters()), "cpu")
-    return hooked or modes > 0 or torch.is_autocast_enabled(device)
-
-
-def _given(model: nn.Module, images: Tensor, units: Sequence[Unit]) -> list[Tensor]:
-    with torch.inference_mode(), record(model, units) as recording:
-        output = model(images)
-    given = [*tree_leaves(output), *recording.weights.values()]
-    return [each for each in given if isinstance(each, Tensor)]
+    stream = device == "cuda" and torch.cuda.current_stream() != torch.cuda.default_stream()
+    return hooked or modes > 0 or stream or torch.is_autocast_enabled(device)
 
 
 def side_by_side(
