@@ -5,6 +5,7 @@
 In each round, in a new order:
 
 - bare: the model on ready tensors, batch after batch, in inference mode; nothing is recorded;
+- copies: the same tensors by copies of the model, side by side, as a study runs them;
 - study: `skviz.sweep` into a new Zarr store, from cut-outs to chunks on the disk; `memory` is the
   same without a store; `onnx` and `bfloat16` are `study` with that engine or precision;
 - loop: image by image, scale by scale, forward hooks on the softmaxes, as scripts do it.
@@ -29,6 +30,7 @@ import torch
 import skviz
 from skviz.models.nn import SKConv, sknet50
 from skviz.scenes.source import Scenes
+from skviz.studies.replicas import replicate, side_by_side
 from skviz.studies.setting import batch_size
 
 SCALES = (0.5, 1.0, 1.5, 2.0)
@@ -39,6 +41,11 @@ def bare(model: torch.nn.Module, ready: list[torch.Tensor]) -> None:
     with torch.inference_mode():
         for images in ready:
             model(images)
+
+
+def run(model: torch.nn.Module, images: torch.Tensor) -> None:
+    with torch.inference_mode():
+        model(images)
 
 
 def loop(model: torch.nn.Module, scenes: Scenes) -> None:
@@ -86,6 +93,8 @@ def throughput(
     ready = [scenes[i : i + batch].render(s) for i in range(0, images, batch) for s in SCALES]
     few, ways = scenes[: images // 8], {}
     ways["bare"] = lambda: bare(model, ready)
+    copies = replicate(model, ready[0], [*skviz.find_units(model, ready[0])], len(ready))
+    ways["copies"] = lambda: [*side_by_side(run, ready, copies)]
     ways["study"] = lambda: study(model, scenes)
     ways["memory"] = lambda: study(model, scenes, store=None)
     ways["onnx"] = lambda: study(model, scenes, engine="onnx")
@@ -102,7 +111,7 @@ def throughput(
             rate[name].append(count * len(SCALES) / seconds(ways[name]))
         fixed.append(seconds(once))
     print(f"bare model: {shown(rate['bare'])} images/s; once per study: {shown(fixed)} s")
-    pairs = [(name, "bare") for name in ("study", "memory", "onnx", "bfloat16", "loop")]
+    pairs = [(name, "bare") for name in ("copies", "study", "memory", "onnx", "bfloat16", "loop")]
     pairs += [(name, "loop") for name in ("study", "onnx", "bfloat16")]
     ratios = {
         f"{one} / {other}": [a / b for a, b in zip(rate[one], rate[other], strict=True)]

@@ -40,7 +40,8 @@ def memory_kept() -> Iterator[None]:
     """Have the C library keep what is freed, up to 1 GiB, to use it again, until this is left.
 
     It would give back at once what a pass leaves, and get it again page by page in the next one,
-    for which a network on a CPU may wait as long as it computes.
+    for which a network on a CPU may wait as long as it computes. What is kept at the end goes back
+    with what is freed next.
     """
     library: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
 

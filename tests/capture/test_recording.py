@@ -11,7 +11,8 @@ from zoo import Case, degenerates, negatives, positives, wrapped
 from zoo.models import Body, Modules, Select, conv
 from zoo.positives import mix
 
-from skviz.capture import find_units
+from skviz.capture import find_units, recording
+from skviz.capture.layout import Layout
 from skviz.capture.recording import record
 from skviz.errors import RecordingError, UnitError
 from skviz.models.nn import SKAttention, SKConv
@@ -333,9 +334,40 @@ def test_changed_control_flow_is_an_error(model):
     model.sk[1].forward = skipped
 
 
-def test_weights_that_are_none_are_an_error(model):
-    with pytest.raises(RecordingError, match="do not sum to one"), torch.no_grad(), record(model):
-        model(X * float("nan"))
+@pytest.mark.parametrize("many", [1, 2**16])
+@pytest.mark.parametrize("reduce", [None, "channel_mean"])
+def test_weights_that_are_none_are_an_error(model, reduce, many, monkeypatch):
+    """However many sums there are: of many only the least and the most are kept."""
+    monkeypatch.setattr(recording, "MANY", many)
+    for wrong in (float("nan"), float("inf")):
+        with pytest.raises(RecordingError, match=r"'sk\.0' do not sum to one"), torch.no_grad():
+            with record(model, reduce=reduce):
+                model(X * wrong)
+
+
+@pytest.mark.parametrize("many", [1, 2**16])
+@pytest.mark.parametrize("off", [-0.01, 0.01])
+def test_one_sum_that_is_off_is_found_and_its_unit_named(model, many, off, monkeypatch):
+    """Of the second unit, in one channel of one image, too small or too large."""
+    monkeypatch.setattr(recording, "MANY", many)
+    units = find_units(model, X)
+    before = Layout.sums
+
+    def sums(self, tensor):
+        found = before(self, tensor)
+        calls.append(self)
+        if len(calls) % 2 == 0:
+            found.flatten()[-1] += off
+        return found
+
+    calls = []
+    monkeypatch.setattr(Layout, "sums", sums)
+    with torch.no_grad(), record(model, units[:1], reduce="channel_mean"):
+        model(X)
+    calls.clear()
+    with pytest.raises(RecordingError, match=r"'sk\.1' do not sum to one.*off by 0\.01"):
+        with torch.no_grad(), record(model, units, reduce="channel_mean"):
+            model(X)
 
 
 def test_units_of_another_model(model):

@@ -20,6 +20,7 @@ from PIL import Image
 import skviz
 from skviz.capture import Unit
 from skviz.errors import SkvizError, UnitError
+from skviz.explorer import code
 from skviz.explorer.attributions import QUICK
 from skviz.explorer.grid import Subject, frame, renderable
 from skviz.explorer.items import Setting, items
@@ -613,3 +614,16 @@ def test_controls_can_be_looked_at_and_their_python_measures_the_same(small_net,
     assert (found["ds"]["thumbnail"] != explorer.ds["thumbnail"]).any()
     assert (frame(found["scenes"]) is None) == (control not in ("scrambled", "silhouette"))
     explorer.close()
+
+
+@pytest.mark.parametrize("change", ["none", "double", "half", "weight"])
+def test_only_the_shipped_network_is_called_by_its_name(change):
+    """Other numbers, and the same ones in another precision, are somebody's own network."""
+    model = skviz.load("objects")
+    if change == "weight":
+        with torch.no_grad():
+            model.fc.bias[0] += 1e-6
+    elif change != "none":
+        model = getattr(model, change)()
+    line = code.measured(model, "scenes = …", [1.0], {})[2]
+    assert (line == "model = skviz.load('objects')") == (change == "none")
