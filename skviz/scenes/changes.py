@@ -23,6 +23,7 @@ from skviz.scenes.layers import VISIBLE, Layers
 from skviz.scenes.made import step
 
 if TYPE_CHECKING:
+    from skviz.scenes.ready import Ready
     from skviz.scenes.source import Scenes, Source
 
 
@@ -45,11 +46,11 @@ class Changed:
     change
         Reads some of its scenes, changed.
     name
-        Of the change.
+        Of the change; none if it leaves open how scenes are shown.
     """
 
     source: Source
-    change: Callable[[Source, Sequence[int]], Layers]
+    change: Callable[[Source, Sequence[int]], Ready]
     name: str
 
     @property
@@ -57,7 +58,7 @@ class Changed:
         """As many as of the source."""
         return self.source.threads
 
-    def ready(self, places: Sequence[int]) -> Layers:
+    def ready(self, places: Sequence[int]) -> Ready:
         """Read the scenes at these places, changed."""
         return self.change(self.source, places)
 

@@ -1,15 +1,26 @@
 """Scenes in which several things change at once: the cells of a factorial experiment."""
 
+from __future__ import annotations
+
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import product
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from skviz.scenes.changes import background, repeated
+from skviz.scenes.changes import Changed, background, repeated
 from skviz.scenes.drawing import centred
 from skviz.scenes.layers import SLACK, Layers
+from skviz.scenes.made import step
 from skviz.scenes.ready import Ready
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from skviz.scenes.source import Scenes, Source
 
 
 @dataclass(frozen=True)
@@ -42,11 +53,57 @@ def cells(**levels: list[float]) -> list[Cell]:
     return [Cell(**dict(zip(levels, each, strict=True))) for each in product(*levels.values())]  # type: ignore[arg-type]
 
 
-def fits(layers: Layers, cell: Cell) -> bool:
-    """Whether on a grid the copies of every object lie beside each other on the canvas."""
+def fits(longest: float, canvas: int, cell: Cell) -> bool:
+    """Whether copies of an object that is so long at scale 1 fit a canvas, in a grid."""
     rows = math.ceil(math.sqrt(cell.copies))
-    longest = cell.size * layers.extent.sum(2).amax()
-    return bool(rows * longest <= layers.backgrounds.shape[-1] + SLACK)
+    return rows * cell.size * longest <= canvas + SLACK
+
+
+@dataclass(frozen=True, eq=False)
+class Crossed(Ready):
+    """Scenes as every cell has them: scale 0 is the first cell, 1 the second, and so on."""
+
+    shown: Ready
+    cells: tuple[Cell, ...]
+    parts = ("shown",)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """From the first cell to the last."""
+        return 0.0, len(self.cells) - 1.0
+
+    @property
+    def content(self) -> np.ndarray:
+        """(N,) as of the scenes that are shown."""
+        return self.shown.content
+
+    @property
+    def areas(self) -> Tensor:
+        """(N,) as of the scenes that are shown."""
+        return self.shown.areas
+
+    def render(self, scale: float) -> Tensor:
+        """Render every scene as the cell of this number has it."""
+        return drawn(self.shown, self.cells[round(scale)])
+
+    def mask(self, scale: float) -> Tensor | None:
+        """How much of each pixel is object, whatever the blur; None if not known."""
+        if self.shown.layers is None:
+            return None
+        plain = replace(self.cells[round(scale)], blur=1.0, background=1.0)
+        return drawn(self.shown.layers.white, plain)[:, 0]
+
+
+def crossed(scenes: Scenes, wanted: Sequence[Cell]) -> Scenes:
+    """Return scenes whose scale is the number of a cell."""
+    change = partial(read, cells=tuple(wanted))
+    call = step("crossed", cells=[list(asdict(cell).values()) for cell in wanted])
+    return scenes.on(Changed(scenes.source, change, ""), call)
+
+
+def read(source: Source, places: Sequence[int], *, cells: tuple[Cell, ...]) -> Crossed:
+    """Read scenes, to be shown as cells have them."""
+    return Crossed(source.ready(places), cells)
 
 
 def drawn(scenes: Ready, cell: Cell) -> Tensor:

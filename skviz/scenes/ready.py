@@ -101,10 +101,10 @@ def cut(held: Any, places: Sequence[int]) -> Any:
 
 
 def moved(held: Any, device: torch.device | str) -> Any:
-    """Return tensors on a device, and anything else as it is."""
+    """Return tensors and scenes on a device, and anything else as it is."""
     if isinstance(held, tuple):
         return tuple(moved(each, device) for each in held)
-    return held.to(device) if isinstance(held, Tensor) else held
+    return held.to(device) if isinstance(held, Tensor | Ready) else held
 
 
 def rounded(scale: float, towards: Callable[[float], int]) -> float:

@@ -10,7 +10,7 @@ import xarray as xr
 
 from skviz.errors import SkvizError
 from skviz.stats.intervals import clusters, estimate
-from skviz.stats.measures import cluster_means, corrected, judged, paired
+from skviz.stats.measures import cluster_means, corrected, judged, paired, there
 
 # Factors, and whether their effect is that of a doubling.
 EFFECTS = {"size": True, "coverage": True, "blur": True, "background": True, "position": False}
@@ -52,6 +52,7 @@ def main_effects(
     SkvizError
         If nothing changes between the cells, or they cannot tell the factors apart.
     """
+    ds = there(ds, ds)
     names, columns = factors(ds)
     wide = columns - columns.mean(1, keepdims=True)  # (image, cell, factor)
     pairs = list(combinations(range(len(names)), 2))

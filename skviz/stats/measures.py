@@ -5,7 +5,7 @@ arrays. Intervals are over images, the unit that was sampled, or over clusters o
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy
@@ -14,8 +14,15 @@ import xarray as xr
 from skviz.errors import SkvizError, entrance
 from skviz.stats.intervals import clusters, estimate
 
+Values = TypeVar("Values", xr.Dataset, xr.DataArray)
+
 MARGIN, PART = 0.02, 0.25  # what is called the same: within the smaller of it and this part
 LEVEL = 0.05  # of tests
+
+
+def there(values: Values, study: xr.Dataset) -> Values:
+    """Return the images of `values`, which are those of a study, that were not skipped."""
+    return values.isel(image=(study["problem"] == "").values) if "problem" in study else values
 
 
 def kernels(ds: xr.Dataset) -> xr.DataArray:

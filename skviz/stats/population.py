@@ -9,14 +9,9 @@ import xarray as xr
 
 from skviz import stats
 from skviz.errors import SkvizError
+from skviz.stats.measures import there
 
 AGREED = 0.1  # log-likelihoods that differ by less are of one fit
-
-
-def measured(ds: xr.Dataset) -> xr.Dataset:
-    """Return the images of a study that were not skipped, in memory."""
-    ds = ds.drop_vars("thumbnail", errors="ignore").load()
-    return ds.isel(image=(ds["problem"] == "").values) if "problem" in ds else ds
 
 
 def by_category(ds: xr.Dataset) -> xr.Dataset:
@@ -34,7 +29,7 @@ def by_category(ds: xr.Dataset) -> xr.Dataset:
         scale (p values corrected over units), and ``rank``, 1 for the category that shifts most
         towards the larger kernel.
     """
-    moved = stats.ends(stats.attention_difference(measured(ds)))
+    moved = stats.ends(stats.attention_difference(there(ds, ds)))
     names, counts = np.unique(moved["category"].values, return_counts=True)
     if counts.min() < 2:
         few = ", ".join(map(str, names[counts < 2]))
@@ -64,7 +59,7 @@ def area_correlation(ds: xr.Dataset) -> xr.Dataset:
     SkvizError
         If no areas are known.
     """
-    ds = measured(ds)
+    ds = there(ds, ds)
     if "area" not in ds or bool(ds["area"].isnull().all()):
         raise SkvizError("the areas of the objects are unknown: sweep scenes with masks to a store")
     values = stats.attention_difference(ds)
@@ -120,7 +115,7 @@ def mixed_effects(ds: xr.Dataset, unit: str) -> dict[str, Any]:
         raise SkvizError(
             "mixed_effects needs statsmodels: pip install skviz[population]"
         ) from error
-    values = stats.attention_difference(measured(ds)).sel(unit=unit, drop=True)
+    values = stats.attention_difference(there(ds, ds)).sel(unit=unit, drop=True)
     values = values.assign_coords(scene=("image", np.arange(values.sizes["image"])))
     table = values.to_dataframe("difference").reset_index()
     table["doublings"] = np.log2(table["scale"])

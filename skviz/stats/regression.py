@@ -7,7 +7,7 @@ import xarray as xr
 
 from skviz.errors import SkvizError
 from skviz.stats.intervals import estimate
-from skviz.stats.measures import attention_difference
+from skviz.stats.measures import attention_difference, there
 
 FOLDS = 10
 RIDGE = 1.0  # images that a category's own level is held back by
@@ -48,7 +48,8 @@ def explained(ds: xr.Dataset, values: xr.DataArray | None = None, *, seed: int =
     """
     said = {"function": "explained", "seed": seed}
     said |= {} if values is None else {"values": "given values"}
-    values = attention_difference(ds) if values is None else values
+    values = there(attention_difference(ds) if values is None else values, ds)
+    ds = there(ds, ds)
     flat = values.stack(picture_=("image", "scale"), create_index=False)
     picture = ds["picture"].stack(picture_=("image", "scale"), create_index=False)
     y = flat.transpose("picture_", ...).values

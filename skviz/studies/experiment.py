@@ -6,6 +6,7 @@ The result is one `xarray.Dataset`:
 ``attention_difference``  network, image, cell, unit    the paper's measure, or that of `branches`
 ``coverage``              image, cell                   share of the picture that is object (NaN
                                                         where that is not known), measured
+``problem``               image                         why the image was skipped
 ========================  ============================  =========================================
 
 with the coordinates ``size``, ``copies``, ``blur``, ``background`` and ``scattered`` along ``cell``
@@ -15,25 +16,38 @@ and ``category`` along ``image``. Cells that cannot exist are left out, and name
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, fields
-from typing import Any
+from dataclasses import astuple, dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from urllib.parse import quote
 
 import numpy as np
-import torch
 import xarray as xr
 from torch import nn
-from tqdm import tqdm
 
 from skviz import stats
 from skviz.capture import Unit
-from skviz.errors import SceneError, SkvizError, entrance
-from skviz.scenes.crossed import Cell, cells, drawn, fits
+from skviz.errors import Count, SceneError, SkvizError, entrance
+from skviz.scenes.crossed import Cell, cells, crossed, fits
 from skviz.scenes.source import Scenes
-from skviz.studies.setting import as_scenes, witnessed
-from skviz.studies.sweeps import sweep
+from skviz.studies.setting import as_scenes, readable
+from skviz.studies.study import Options, run
+from skviz.studies.sweeps import Weights
 
-PART = 32  # scenes that are in memory at once, in all cells
+if TYPE_CHECKING:
+    from distributed import Client  # noqa: TC004 (optional)
+
+
+@dataclass(frozen=True)
+class Crossing(Weights):
+    """Branch weights, and how much of the picture is object."""
+
+    channels: bool = False
+    coverage: bool = True
+    pictures: bool = False
+    name: ClassVar[str] = "factorial"
 
 
 @entrance
@@ -48,8 +62,13 @@ def factorial(
     scattered: Sequence[bool] = (False, True),
     branches: tuple[int, int] | None = None,
     units: str | Unit | Iterable[str | Unit] | None = None,
+    batch: Count | None = None,
     device: str = "auto",
     progress: bool = True,
+    store: str | os.PathLike[str] | None = None,
+    chunk: Count = 128,
+    on_error: Literal["stop", "skip"] = "stop",
+    client: Client | None = None,
 ) -> xr.Dataset:
     """Cross the size of objects with coverage, blur, background and position.
 
@@ -74,7 +93,9 @@ def factorial(
     branches
         Measure the weight of the first of these minus that of the second. By default the largest
         kernel's minus the smallest's; a twin, whose kernels are equal, needs them said.
-    units, device, progress
+    store
+        A folder for one store of each network.
+    units, batch, device, progress, chunk, on_error, client
         As `skviz.sweep` takes them.
 
     Returns
@@ -85,7 +106,9 @@ def factorial(
     Raises
     ------
     SkvizError
-        If no cell can exist, or as `skviz.sweep` does.
+        If no cell can exist, networks have units of other names, or as `skviz.sweep` does.
+    SceneError
+        If an object covers nothing.
 
     Examples
     --------
@@ -102,58 +125,44 @@ def factorial(
     shown = as_scenes(next(iter(models.values())), scenes)
     known = shown.protocol == "rescale"
     default = (0.5, 1.0) if known else (1.0, 2.0)
-    crossed: dict[str, Any] = {"size": default if sizes is None else sizes, "blur": blurs}
+    levels: dict[str, Any] = {"size": default if sizes is None else sizes, "blur": blurs}
     if known:
-        crossed |= {"copies": copies, "background": backgrounds, "scattered": scattered}
-    there, missing = possible(shown, cells(**crossed))
-    parts = [shown[start : start + PART] for start in range(0, len(shown), PART)]
-    rows, covered = [], []
-    with tqdm(
-        total=len(parts) * len(models), desc="factorial", delay=2, disable=not progress
-    ) as bar:
-        for part in parts:
-            ready = part.ready() if known else part.ready("cpu", sorted(set(crossed["size"])))
-            covered.append(np.stack([coverage(ready, cell) for cell in there], 1))
-            images = torch.cat([drawn(ready, cell) for cell in there])  # cells of images
-            row = []
-            for network in models.values():
-                ds = sweep(
-                    network, images, units=units, channels=False, device=device, progress=False
-                )
-                flat = difference(ds, branches).isel(scale=0, drop=True).transpose("image", "unit")
-                row.append(flat.values.reshape(len(there), len(part), -1).swapaxes(0, 1))
-                bar.update()
-            rows.append(np.stack(row))  # (network, image, cell, unit)
+        levels |= {"copies": copies, "background": backgrounds, "scattered": scattered}
+    there, missing = possible(shown, cells(**levels))
+    options = Options(units, batch, device, progress, None, chunk, on_error, client)
+    differences, sweeps = {}, []
+    for name, network in models.items():
+        place = None if store is None else Path(store, f"{quote(name, safe='')}.zarr")
+        if place is not None:
+            place.parent.mkdir(parents=True, exist_ok=True)
+        here = replace(options, store=place)
+        ds = run(network, crossed(shown, there), range(len(there)), Crossing(), here)
+        differences[name] = difference(ds, branches).rename("attention_difference")
+        sweeps.append(ds)
+    if len({tuple(ds["unit"].values) for ds in sweeps}) > 1:
+        raise SkvizError("the networks have units of other names; choose some with units=[…]")
+    if bool((ds["coverage"] <= 0).any()):
+        raise SceneError("an object covers nothing; leave it out, or draw it larger")
     table = np.array([astuple(cell) for cell in there], float)
-    coords: dict[str, Any] = {
-        "network": list(models),
-        "image": list(shown.ids),
-        "category": ("image", list(shown.category)),
-        "unit": ds["unit"].values,
-    }
-    coords |= {field.name: ("cell", table[:, at]) for at, field in enumerate(fields(Cell))}
-    of_all, of_cell = ("network", "image", "cell", "unit"), ("image", "cell")
-    said = {"long_name": "attention difference", "units": "1"}
-    share = {"long_name": "share of the picture that is object", "units": "1"}
-    grid = sorted({float(size) for size in crossed["size"]})
-    each = [witnessed(network, shown, grid) for network in models.values()]
+    factors = {field.name: ("cell", table[:, at]) for at, field in enumerate(fields(Cell))}
+    found = xr.concat(list(differences.values()), xr.Variable("network", list(models))).to_dataset()
+    found = found.assign(coverage=ds["coverage"], problem=ds["problem"])
+    found = found.transpose("network", "image", "scale", "unit").drop_vars("scale")
+    found = found.rename(scale="cell").assign_coords(factors)
+    found["attention_difference"].attrs = {"long_name": "attention difference", "units": "1"}
     told = {"copies": copies, "blurs": blurs, "backgrounds": backgrounds, "scattered": scattered}
-    attrs = each[0] | {
-        "study": "factorial",
+    attrs = ds.attrs | shown.attrs | {
         "impossible": [repr(cell) for cell in missing],
         "networks": list(models),
-        "units": [str(name) for name in ds["unit"].values],
-        "sizes": list(crossed["size"]),
-        **{name: list(levels) for name, levels in told.items()},
-    }
+        "scales": sorted({float(size) for size in levels["size"]}),
+        "sizes": list(levels["size"]),
+        **{name: list(each) for name, each in told.items()},
+    }  # fmt: skip
     attrs |= {} if branches is None else {"branches": list(branches)}
-    if len(models) > 1:
-        attrs |= {key: [one[key] for one in each] for key in ("model", "model_sha256")}
-    made = {
-        "attention_difference": (of_all, np.concatenate(rows, 1), said),
-        "coverage": (of_cell, np.concatenate(covered), share),
-    }
-    return xr.Dataset(made, coords, attrs)
+    for key in ("model", "model_sha256"):
+        each = [ds.attrs[key] for ds in sweeps]
+        attrs[key] = each if len(each) > 1 else each[0]
+    return found.assign_attrs(attrs)
 
 
 def possible(scenes: Scenes, wanted: list[Cell]) -> tuple[list[Cell], list[Cell]]:
@@ -164,9 +173,9 @@ def possible(scenes: Scenes, wanted: list[Cell]) -> tuple[list[Cell], list[Cell]
     SkvizError
         If none can.
     """
-    if scenes.protocol != "rescale":
-        return wanted, []
-    there = [cell for cell in wanted if fits(scenes.layers, cell)]
+    parts = readable(scenes) if scenes.protocol == "rescale" else ()
+    lengths = [float(part.layers.extent.sum(2).amax()) for part in parts if part.layers]
+    there = [cell for cell in wanted if fits(max(lengths, default=0.0), scenes.canvas, cell)]
     if not there:
         raise SkvizError("no cell can exist: the objects would lie upon each other; give sizes=")
     return there, [cell for cell in wanted if cell not in there]
@@ -178,14 +187,3 @@ def difference(ds: xr.Dataset, branches: tuple[int, int] | None) -> xr.DataArray
         return stats.attention_difference(ds)
     first, second = (ds["weight"].isel(branch=branch) for branch in branches)
     return (first - second).drop_vars("kernel", errors="ignore")
-
-
-def coverage(ready: Any, cell: Cell) -> np.ndarray:
-    """How much of each picture is object, (image,); NaN if that is not known."""
-    if ready.layers is None:
-        return np.full(len(ready), np.nan)
-    plain = Cell(cell.size, cell.copies, scattered=cell.scattered)
-    covered: torch.Tensor = drawn(ready.layers.white, plain)[:, 0].mean((1, 2))
-    if not bool((covered > 0).all()):
-        raise SceneError("an object covers nothing; leave it out, or draw it larger")
-    return covered.cpu().numpy()

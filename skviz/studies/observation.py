@@ -2,22 +2,58 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
 import torch
 import xarray as xr
-from torch import Tensor, nn
+from torch import nn
 
 from skviz.capture import Unit
-from skviz.errors import entrance
+from skviz.errors import Count, entrance
 from skviz.scenes.properties import PROPERTIES, of_mask, properties
-from skviz.scenes.source import Scenes
-from skviz.studies.setting import as_scenes
-from skviz.studies.sweeps import sweep
+from skviz.studies.keeping import Variable
+from skviz.studies.study import Batch, Options, Study, run
+from skviz.studies.sweeps import EACH, Weights
 
-PART = 128  # scenes that are in memory at once
+if TYPE_CHECKING:
+    from distributed import Client  # noqa: TC004 (optional)
+
 OF_MASK = ("coverage", "size")  # of what is object: share of the picture, longer side
+
+
+@dataclass(frozen=True)
+class Readings(Weights):
+    """Branch weights, and properties of the pictures that made them."""
+
+    pictures: bool = False
+    name: ClassVar[str] = "readings"
+
+    def variables(self, study: Study) -> dict[str, Variable]:
+        """List what is kept of every image."""
+        said, count = "property of the picture", len(names(study))
+        picture = Variable(EACH, ("property",), (count,), "f8", said, "")
+        return super().variables(study) | {"picture": picture}
+
+    def coords(self, study: Study) -> dict[str, Any]:
+        """Name units, branches, kernels and properties."""
+        said = {"long_name": "property"}
+        return super().coords(study) | {"property": ("property", names(study), said)}
+
+    def __call__(self, model: nn.Module, batch: Batch) -> dict[str, np.ndarray]:
+        """Measure a batch, and what it looks like."""
+        mask = batch.ready.mask(batch.scale)
+        known = () if mask is None else of_mask(mask.cpu())
+        parts = [properties(batch.images.cpu()), *(each[:, None].double() for each in known)]
+        return super().__call__(model, batch) | {"picture": torch.cat(parts, 1).numpy()}
+
+
+def names(study: Study) -> list[str]:
+    """Name what can be measured of the scenes of a study."""
+    return [*PROPERTIES, *(OF_MASK if study.scenes.protocol == "rescale" else ())]
 
 
 @entrance
@@ -28,8 +64,13 @@ def readings(
     scales: Sequence[float] = (1.0,),
     units: str | Unit | Iterable[str | Unit] | None = None,
     channels: bool = False,
+    batch: Count | None = None,
     device: str = "auto",
     progress: bool = True,
+    store: str | os.PathLike[str] | None = None,
+    chunk: Count = 128,
+    on_error: Literal["stop", "skip"] = "stop",
+    client: Client | None = None,
 ) -> xr.Dataset:
     """Record weights, and measure the pictures that caused them: nothing is manipulated.
 
@@ -37,7 +78,7 @@ def readings(
 
     Parameters
     ----------
-    model, scenes, units, device, progress
+    model, scenes, units, batch, device, progress, store, chunk, on_error, client
         As `skviz.sweep` takes them.
     scales
         At which scenes are shown; each makes a picture of its own.
@@ -62,25 +103,5 @@ def readings(
     >>> ds.sizes["image"]
     6
     """
-    shown = as_scenes(model, scenes)
-    ds = sweep(
-        model, shown, scales=scales, units=units, channels=channels, device=device,
-        progress=progress,
-    ).drop_vars("thumbnail")  # fmt: skip
-    rows = [measured(shown[i : i + PART], scales) for i in range(0, len(shown), PART)]
-    values = torch.cat(rows)  # (image, scale, property)
-    names = [*PROPERTIES, *OF_MASK][: values.shape[-1]]
-    ds["picture"] = (("image", "scale", "property"), values.numpy())
-    ds["picture"].attrs = {"long_name": "property of the picture"}
-    return ds.assign_coords(property=names).assign_attrs(study="readings")
-
-
-def measured(scenes: Scenes, scales: Sequence[float]) -> Tensor:
-    """Measure scenes at scales, (image, scale, property)."""
-    here, found = scenes.ready("cpu", [float(scale) for scale in scales]), []
-    for scale in scales:
-        row = properties(here.render(float(scale)))
-        mask = here.mask(float(scale))
-        known = () if mask is None else of_mask(mask)
-        found.append(torch.cat([row, *(each[:, None].double() for each in known)], 1))
-    return torch.stack(found, 1)
+    options = Options(units, batch, device, progress, store, chunk, on_error, client)
+    return run(model, scenes, scales, Readings(channels=channels), options)

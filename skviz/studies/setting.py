@@ -23,7 +23,7 @@ from skviz.models import zoo
 from skviz.scenes.cutouts import Objects, place
 from skviz.scenes.made import images_hash, sha256_of, step
 from skviz.scenes.photographs import photographs
-from skviz.scenes.ready import Still
+from skviz.scenes.ready import Ready, Still
 from skviz.scenes.source import CANVAS, Scenes
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
@@ -61,16 +61,20 @@ def checked(scales: Sequence[float] | None, scenes: Scenes) -> list[float]:
 def bounds(scenes: Scenes) -> tuple[float, float]:
     """Return the smallest and the largest scale at which all scenes that can be read are shown."""
     low, high = 0.0, math.inf
+    for part in readable(scenes):
+        low, high = max(low, part.bounds[0]), min(high, part.bounds[1])
+    return low, high
+
+
+def readable(scenes: Scenes) -> Iterator[Ready]:
+    """Read scenes part by part, without those that cannot be: these are for the study to tell."""
     parts = [scenes[start : start + PART] for start in range(0, len(scenes), PART)]
     while parts:
         part = parts.pop()
         try:
-            ends = part.ready().bounds
-        except SkvizError:  # what cannot be read is for the study to tell, or to skip
+            yield part.ready()
+        except SkvizError:
             parts += list(part) if len(part) > 1 else []
-        else:
-            low, high = max(low, ends[0]), min(high, ends[1])
-    return low, high
 
 
 def increasing(scales: Sequence[float]) -> list[float]:

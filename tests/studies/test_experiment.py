@@ -5,11 +5,13 @@ import copy
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from PIL import Image
+from torch import nn
 
 import skviz
 from skviz import stats
-from skviz.errors import SkvizError
+from skviz.errors import DataError, SkvizError
 from skviz.scenes.crossed import Cell, drawn
 from skviz.scenes.source import Scenes
 
@@ -63,15 +65,66 @@ def test_several_networks_see_the_same_pictures(small_net, scenes):
     assert len(set(both.attrs["model_sha256"])) == 2
 
 
-def test_parts_of_the_scenes_are_put_together_in_order(small_net, scenes, monkeypatch):
+def test_batches_are_put_together_in_order(small_net, scenes):
     few = {"blurs": [1], "backgrounds": [1], "scattered": [False], "progress": False}
     whole = skviz.factorial(small_net, scenes, **few)
-    monkeypatch.setattr("skviz.studies.experiment.PART", 2)
-    parts = skviz.factorial(small_net, scenes, **few)
+    parts = skviz.factorial(small_net, scenes, batch=2, chunk=3, **few)
     np.testing.assert_allclose(
         whole["attention_difference"], parts["attention_difference"], atol=1e-6
     )
-    assert np.array_equal(whole["coverage"], parts["coverage"])
+    np.testing.assert_allclose(whole["coverage"], parts["coverage"], atol=1e-7)
+
+
+def test_it_goes_on_where_it_was_and_another_experiment_is_refused(small_net, scenes, tmp_path):
+    few = {"blurs": [1], "backgrounds": [1], "batch": 2, "chunk": 2, "progress": False}
+    networks = {"a/b": small_net, "..": copy.deepcopy(small_net)}
+    plain = skviz.factorial(networks, scenes, **few)
+    kept = skviz.factorial(networks, scenes, store=tmp_path / "f", **few)
+    xr.testing.assert_identical(plain.load(), kept.load())
+    stores = sorted((tmp_path / "f").iterdir())
+    assert [path.name for path in stores] == ["...zarr", "a%2Fb.zarr"]
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "f"]
+    files = {p: p.read_bytes() for path in stores for p in path.rglob("*") if p.is_file()}
+    (stores[1] / "done/c/1").unlink()
+    (stores[1] / "weight/c/2/0/0/0").write_bytes(b"")
+    again = skviz.factorial(networks, scenes, store=tmp_path / "f", **few)
+    xr.testing.assert_identical(again.load(), plain)
+    assert files == {p: p.read_bytes() for p in files}
+    for other in ({"copies": [1, 9]}, {"sizes": [0.25, 1.0]}, {"scattered": [False]}):
+        with pytest.raises(DataError, match="another study"):
+            skviz.factorial(networks, scenes, store=tmp_path / "f", **few | other)
+
+
+def test_objects_of_a_folder_are_crossed_and_broken_files_left_out(small_net, tmp_path):
+    """Effects are those of the files that can be read alone."""
+    generator = np.random.default_rng(0)
+    for name in "abcdef":
+        picture = generator.integers(0, 255, (48, 48, 3), np.uint8)
+        mask = np.zeros((48, 48), np.uint8)
+        mask[14:34, 16:32] = 255
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+        Image.fromarray(mask).save(tmp_path / f"{name}.mask.png")
+    whole = skviz.photographs(tmp_path).cut_out(canvas=32)
+    rest = whole[[0, 2, 3, 4, 5]]
+    few = {"scattered": [False], "progress": False, "batch": 4}
+    good = skviz.factorial(small_net, rest, **few)
+    assert bool((good["coverage"] > 0).all())
+    (tmp_path / "b.png").write_text("no picture")
+    with pytest.raises(DataError, match=r"b\.png"):
+        skviz.factorial(small_net, whole, **few)
+    ds = skviz.factorial(small_net, whole, on_error="skip", **few)
+    assert [bool(said) for said in ds["problem"].values] == [False, True, *[False] * 4]
+    assert ds["attention_difference"].isel(image=1).isnull().all()
+    effects, expected = (stats.main_effects(each) for each in (ds, good))
+    np.testing.assert_allclose(effects["estimate"], expected["estimate"], atol=1e-5)
+    assert effects.attrs["images"] == 5
+
+
+def test_units_of_other_names_are_not_put_beside_each_other(small_net, scenes):
+    other = nn.Sequential(copy.deepcopy(small_net))
+    few = {"blurs": [1], "backgrounds": [1], "scattered": [False], "progress": False}
+    with pytest.raises(SkvizError, match="other names"):
+        skviz.factorial({"one": small_net, "other": other}, scenes, **few)
 
 
 def test_cells_that_cannot_exist_are_named(small_net, scenes):

@@ -1,5 +1,6 @@
 import numpy as np
 import torch
+from PIL import Image
 
 import skviz
 from skviz.scenes.properties import PROPERTIES, properties
@@ -24,3 +25,20 @@ def test_where_no_object_is_known_the_picture_is_all(small_net):
     assert ds["property"].values.tolist() == list(PROPERTIES)
     tensor = skviz.readings(small_net, torch.rand(3, 3, 32, 32), progress=False)
     assert tensor["picture"].shape == (3, 1, 5)
+
+
+def test_what_was_skipped_explains_nothing(small_net, tmp_path):
+    generator = np.random.default_rng(0)
+    for number in range(12):
+        picture = generator.integers(0, 255 - 15 * number, (40, 40, 3), np.uint8)
+        Image.fromarray(picture).save(tmp_path / f"{number:02d}.png")
+    good = skviz.photographs(tmp_path).zoom(canvas=32)[1:]
+    expected = skviz.stats.explained(skviz.readings(small_net, good, progress=False))
+    (tmp_path / "00.png").write_text("no picture")
+    every = skviz.photographs(tmp_path).zoom(canvas=32)
+    ds = skviz.readings(small_net, every, on_error="skip", progress=False)
+    assert ds["picture"].isel(image=0).isnull().all()
+    found = skviz.stats.explained(ds)
+    np.testing.assert_allclose(found["estimate"], expected["estimate"], atol=1e-3)
+    given = skviz.stats.explained(ds, skviz.attention_difference(ds))
+    np.testing.assert_array_equal(found["estimate"], given["estimate"])

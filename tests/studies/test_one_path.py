@@ -28,6 +28,10 @@ STUDIES = {
     "controls": lambda model, scenes, **options: skviz.controls(
         model, scenes, names=(), seeds=1, **options
     ),
+    "readings": skviz.readings,
+    "factorial": lambda model, scenes, scales=(), **options: skviz.factorial(
+        model, scenes, sizes=scales, **options
+    ),
 }
 
 
@@ -59,7 +63,7 @@ def test_every_study_can_skip_and_every_variable_says_what_it_is(small_net, fold
             np.testing.assert_allclose(rest, good[name].values, rtol=1e-3, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("study", ["sweep", "effect", "receptive_field"])
+@pytest.mark.parametrize("study", ["sweep", "effect", "receptive_field", "readings"])
 def test_every_study_goes_on_where_it_was_and_is_the_same_in_memory(
     small_net, few, tmp_path, study
 ):
