@@ -141,12 +141,16 @@ def main() -> None:
     graph, modules = arrows(), files()
     rooms = between_rooms(graph)
     print(f"{'room':<14}{'files':>6}{'lines':>7}{'code':>7}  imports from")
+    stubs = sorted(PACKAGE.rglob("*.pyi"))
     for name in sorted(rooms):
         paths = [path for module, path in modules.items() if room(module) == name]
+        paths += [
+            path for path in stubs if name == (path.parent.relative_to(PACKAGE).name or "face")
+        ]
         lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths)
         code = sum(map(code_lines, paths))
         print(f"{name:<14}{len(paths):>6}{lines:>7}{code:>7}  {', '.join(sorted(rooms[name]))}")
-    code = sum(map(code_lines, modules.values()))
+    code = sum(map(code_lines, [*modules.values(), *stubs]))
     scripts = sorted(PACKAGE.rglob("*.js"))
     script = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in scripts)
     longest = max(modules.values(), key=lambda p: len(p.read_text(encoding="utf-8").splitlines()))

@@ -14,8 +14,7 @@ import pytest
 import scipy
 import torch
 import xarray as xr
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, assume, given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import nn
 

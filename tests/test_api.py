@@ -6,7 +6,3 @@ from tests import api
 
 def test_public_names_and_signatures_are_those_that_were_kept():
     assert api.listed() == api.KEPT.read_text(encoding="utf-8"), "python -m tests.api, on purpose"
-
-
-def test_what_is_imported_for_types_is_what_is_promised():
-    assert set(skviz.__all__) == {"__version__", "target", *skviz.ENTRY_POINTS, *skviz.ROOMS}

@@ -3,8 +3,7 @@
 from dataclasses import replace
 
 import skviz
-from recipes import __main__ as recipes_main
-from recipes import cards, train, train_objects
+from recipes import __main__ as recipes_main, cards, train, train_objects
 from tests.processes import TINY
 
 
