@@ -1,6 +1,5 @@
 """Nothing public is removed or renamed unseen."""
 
-import skviz
 from tests import api
 
 
