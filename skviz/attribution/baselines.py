@@ -37,9 +37,8 @@ def seen(
 ) -> Iterator[Seen]:
     """Render scenes, scale by scale."""
     here, truth = scenes.ready(device), category_index(model, scenes)
-    backgrounds = None if here.layers is None else here.layers.backgrounds
     for scale in scales:
-        yield Seen(here.render(scale), backgrounds, here.mask(scale), truth)
+        yield Seen(here.render(scale), here.behind, here.mask(scale), truth)
 
 
 def make_baselines(
@@ -63,18 +62,7 @@ def make_baselines(
         Whether a tensor (K, 3, H, W) is K baselines for every image, not one for each of them.
     """
     if isinstance(asked, Tensor):
-        given = asked.to(images)
-        if given.ndim == images.ndim + 1 and given.shape[2:] == images.shape[1:]:
-            return given
-        try:
-            if several and given.ndim == 4:
-                return given.expand(-1, *images.shape[1:])[:, None]
-            return given.expand_as(images)[None]
-        except RuntimeError:
-            raise AttributionError(
-                f"the baseline, {tuple(given.shape)}, does not fit the images, "
-                f"{tuple(images.shape)}"
-            ) from None
+        return of_each(asked.to(images), images.shape, several=several)
     if isinstance(asked, int | float) and not isinstance(asked, bool):
         return torch.full_like(images, asked)[None]
     if asked == "mean":
@@ -91,6 +79,20 @@ def make_baselines(
         "a baseline is 'mean', 'blur', a number, a tensor that fits the images, or for scenes "
         f"with objects 'background'; got {asked!r}"
     )
+
+
+def of_each(given: Tensor, shape: tuple[int, ...], *, several: bool) -> Tensor:
+    """Return baselines as (K, image or 1, 3, H, W), for images of this shape."""
+    if given.ndim == len(shape) + 1 and given.shape[2:] == shape[1:]:
+        return given
+    try:
+        if several and given.ndim == 4:
+            return given.expand(-1, *shape[1:])[:, None]
+        return given.expand(shape)[None]
+    except RuntimeError:
+        raise AttributionError(
+            f"the baseline, {tuple(given.shape)}, does not fit the images, {tuple(shape)}"
+        ) from None
 
 
 def checked_mask(mask: Tensor | None, images: Tensor) -> Tensor | None:

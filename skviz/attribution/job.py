@@ -10,11 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from skviz.attribution.probe import Probe
 from skviz.errors import AttributionError
@@ -44,8 +42,6 @@ class Job:
         How many fit in one pass.
     seeds
         One for each image, so that what is drawn does not depend on how images share passes.
-    bar
-        Progress, in gradients.
     """
 
     probe: Probe
@@ -55,7 +51,6 @@ class Job:
     mask: Tensor | None
     rows: int
     seeds: tuple[int, ...]
-    bar: tqdm[Any]
 
     @property
     def baseline(self) -> Tensor:
@@ -112,13 +107,11 @@ class Job:
             _, found = _gradients(self.probe, points, image)
             for index, gradient in found.items():
                 total[index].index_add_(0, image, factor * gradient)
-            self.bar.update(len(some))
         return total
 
     def at_images(self) -> tuple[Tensor, Tensor]:
         """Return the gradient of every target at every image, and its value, (T, image)."""
         values, found = _gradients(self.probe, self.images, self.everyone)
-        self.bar.update(len(self.images))
         return torch.stack([found[index] for index in range(len(values))]), values
 
 

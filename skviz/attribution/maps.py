@@ -11,6 +11,8 @@ The result is one `xarray.Dataset`. For scenes its variables also have the dimen
 ``inside``              target, image          share of ``Σ |attribution|`` that lies on the object
 ``area``                image                  share of the image that is the object
 ``scene``               image, y, x, rgb       what was attributed, uint8; of scenes only
+``content``             image                  64 bits of the sha256 of the image; of scenes only
+``problem``             image                  why the image was skipped; of scenes only
 ======================  =====================  ====================================================
 
 ``delta`` and ``completeness_error`` are NaN for methods that promise no sum, ``inside`` and
@@ -25,25 +27,31 @@ model and images in float64 (``model.double()``) give the same map in all digits
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Sequence
-from functools import partial
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from skviz.attribution.baselines import Seen, checked_mask, make_baselines, seen
+from skviz.attribution.baselines import checked_mask, make_baselines, of_each
 from skviz.attribution.job import Job, completeness_error
 from skviz.attribution.methods import AT_IMAGE, COMPLETE, METHODS, SEVERAL, check_options
 from skviz.attribution.probe import Probe, rows_that_fit
-from skviz.attribution.target import find_targets, target_said
-from skviz.errors import AttributionError, Seed, entrance
-from skviz.models import device as devices
-from skviz.scenes.source import Scenes
-from skviz.studies.setting import as_scenes, at_rest, increasing, witnessed
+from skviz.attribution.target import check_count, find_targets, target_labels, target_said
+from skviz.errors import AttributionError, Count, Seed, entrance
+from skviz.scenes.made import plain
+from skviz.studies.keeping import Variable
+from skviz.studies.setting import as_scenes, increasing
+from skviz.studies.study import Batch, Options, Study, run
+from skviz.studies.sweeps import EACH, WHITE
+
+if TYPE_CHECKING:
+    from distributed import Client  # noqa: TC004 (optional)
 
 MOST_ERROR = 0.05
 HALF = (torch.float16, torch.bfloat16)
@@ -52,7 +60,7 @@ HALF = (torch.float16, torch.bfloat16)
 @entrance
 def attribute(
     model: nn.Module,
-    images: Any,
+    scenes: Any,
     *,
     target: Any = "predicted",
     method: str = "integrated_gradients",
@@ -61,8 +69,13 @@ def attribute(
     mask: Tensor | None = None,
     check: Literal["raise", "warn"] = "raise",
     seed: Seed = 0,
+    batch: Count = 32,
     device: str = "auto",
     progress: bool = True,
+    store: str | os.PathLike[str] | None = None,
+    chunk: Count = 128,
+    on_error: Literal["stop", "skip"] = "stop",
+    client: Client | None = None,
     **options: Any,
 ) -> xr.Dataset:
     """Attribute classes or branch weights to the pixels of images.
@@ -71,8 +84,8 @@ def attribute(
     ----------
     model
         Any model; branch weights need units that `skviz.find_units` finds. It comes back as it was.
-    images
-        (image, 3, H, W) as the model takes them, or what `skviz.sweep` takes.
+    scenes
+        What `skviz.sweep` takes, or images (image, 3, H, W) as the model takes them.
     target
         One or a list of: ``"predicted"``, the class that the model predicts for each image;
         ``"category"``, the true one; a class by number or name; what `skviz.target` has:
@@ -98,10 +111,8 @@ def attribute(
         What to do where attributions miss their promised sum by more than 5 %.
     seed
         Of the methods that sample.
-    device
-        See `skviz.models.device.resolve`.
-    progress
-        Show a progress bar once it has taken two seconds.
+    batch, device, progress, store, chunk, on_error, client
+        As `skviz.sweep` takes them.
     **options
         Of the method.
 
@@ -128,90 +139,130 @@ def attribute(
     """
     check_options(method, options)
     asked = tuple(target) if isinstance(target, list) else (target,)
-    alone = isinstance(images, Tensor)
+    alone = isinstance(scenes, Tensor)
     if alone and scales is not None:
         raise AttributionError("scales are for scenes; these images are as they are")
     if mask is not None and not alone:
         raise AttributionError("scenes know where their objects are; leave mask= out")
-    where, grid = devices.resolve(device), increasing((1.0,) if scales is None else scales)
-    gradients = torch.inference_mode(mode=False)  # come what may
-    with at_rest(model, where), devices.memory_kept(), gradients:
-        scenes = as_scenes(model, images)
-        run = partial(_maps, model, asked, method, baseline, options, seed, progress)
-        shown = seen(model, scenes, grid, where)
-        parts = [run(here._replace(mask=mask) if alone else here) for here in shown]
-        ds = _over_scales(parts, scenes, grid)
-        if alone:
-            ds = ds.isel(scale=0, drop=True).drop_vars(["scene", "category"])
-            ds = ds.assign_coords(image=range(len(scenes)))
-        ds.attrs = witnessed(model, scenes, grid)
-    ds.attrs |= {
-        "study": "attribute",
-        "target": [target_said(one) for one in asked],
-        "method": method,
-        "baseline": "given" if isinstance(baseline, Tensor) else baseline,
-        "options": json.dumps(options, sort_keys=True),
-        "seed": seed,
-    }
+    grid, shown = increasing((1.0,) if scales is None else scales), as_scenes(model, scenes)
+    check_count(asked, len(shown))
+    measure = Maps(asked, method, baseline, checked_mask(mask, scenes), seed, options)
+    told = Options(None, batch, device, progress, store, chunk, on_error, client)
+    with torch.inference_mode(mode=False):  # gradients, come what may
+        ds = run(model, shown, grid, measure, told)
+    ds = ds.drop_vars("area").rename(coverage="area")
+    ds = ds.transpose("target", "image", "scale", "y", "x", "rgb")
+    if alone:
+        ds = ds.isel(scale=0, drop=True).drop_vars(["scene", "category", "content", "problem"])
+        ds = ds.assign_coords(image=range(len(shown)))
     _check(ds, check)
     return ds
 
 
-def _over_scales(parts: Sequence[xr.Dataset], scenes: Scenes, grid: Sequence[float]) -> xr.Dataset:
-    """Put the maps of scenes at every scale together."""
-    ds = xr.concat(parts, "scale").assign_coords(
-        scale=grid, image=list(scenes.ids), category=("image", list(scenes.category))
-    )
-    return ds.transpose("target", "image", "scale", "y", "x", "rgb")
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """Attributions of targets to pixels; see `attribute`."""
 
+    asked: tuple[Any, ...]
+    method: str
+    baseline: str | float | Tensor
+    mask: Tensor | None
+    seed: int
+    given: dict[str, Any]
 
-def _maps(
-    model: nn.Module,
-    asked: Sequence[Any],
-    method: str,
-    baseline: str | float | Tensor,
-    options: dict[str, Any],
-    seed: int,
-    progress: bool,
-    here: Seen,
-) -> xr.Dataset:
-    """Attribute images at one scale; other arguments as of `attribute`."""
-    kinds = (p.dtype for p in model.parameters() if p.is_floating_point())
-    dtype = next(kinds, here.images.dtype)
-    if dtype in HALF and method in COMPLETE:
-        raise AttributionError(
-            f"{method!r} promises a sum that {dtype} cannot hold; use model.float()"
-        )
-    images = here.images.detach().to(dtype, copy=True)
-    mask = checked_mask(here.mask, images)
-    targets = find_targets(model, asked, images, here.truth)
-    baselines = make_baselines(baseline, images, here.backgrounds, several=method in SEVERAL)
-    probe = Probe(model, targets)
-    at_image = method in AT_IMAGE
-    rows = 1 if at_image and len(images) == 1 else rows_that_fit(probe, images[:1])
-    values = change = images.new_full((len(targets), len(images)), torch.nan)
-    if not at_image:
-        values = change = probe.evaluate(images, rows)
-    if method in COMPLETE:
-        reference = [probe.evaluate(one.expand_as(images), rows) for one in baselines]
-        change = values - torch.stack(reference).mean(0)
-    # The same at every scale, and whatever number of rows fits.
-    seeds = torch.randint(2**31, (len(images),), generator=torch.Generator().manual_seed(seed))
-    with tqdm(desc=method, unit="row", delay=2, disable=not progress) as bar:
-        job = Job(probe, images, baselines, change, mask, rows, tuple(seeds.tolist()), bar)
+    name: ClassVar[str] = "attribute"
+    in_turn: ClassVar[bool] = True
+    needs_units: ClassVar[bool] = False
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the maps depend on."""
+        return {
+            "target": [target_said(one) for one in self.asked],
+            "method": self.method,
+            "baseline": told(self.baseline),
+            "options": json.dumps(self.given, sort_keys=True),
+            "seed": self.seed,
+        } | ({} if self.mask is None else {"mask": told(self.mask)})
+
+    def variables(self, study: Study) -> dict[str, Variable]:
+        """List what is kept of every image at every scale."""
+        shape, count = tuple(study.few.shape[-2:]), len(self.asked)
+        numbers = {
+            "value": "the target at the image",
+            "delta": "Σ attribution − change of the target from the baseline",
+            "completeness_error": "its size, as a share of that change",
+            "inside": "share of Σ |attribution| that lies on the object",
+        }
+        maps = ("target", "y", "x"), (count, *shape), "f4", "attribution, summed over colours", ""
+        scene = ("y", "x", "rgb"), (*shape, study.few.shape[1]), "u1", "the scene", "", WHITE
+        return {
+            "attribution": Variable(EACH, *maps),
+            **{n: Variable(EACH, ("target",), (count,), "f8", s, "") for n, s in numbers.items()},
+            "coverage": Variable(EACH, (), (), "f8", "share of the image that is the object", "1"),
+            "scene": Variable(EACH, *scene),
+        }
+
+    def coords(self, study: Study) -> dict[str, Any]:
+        """Name the targets."""
+        few = study.few.to(dtype_of(study.model, study.few))
+        labels = target_labels(study.model, self.asked, few)
+        return {"target": ("target", labels, {"long_name": "target"})}
+
+    def __call__(self, model: nn.Module, batch: Batch) -> dict[str, np.ndarray]:
+        """Attribute a batch."""
+        dtype, method = dtype_of(model, batch.images), self.method
+        if dtype in HALF and method in COMPLETE:
+            raise AttributionError(
+                f"{method!r} promises a sum that {dtype} cannot hold; use model.float()"
+            )
+        images = batch.images.detach().to(dtype, copy=True)
+        mask = batch.ready.mask(batch.scale) if self.mask is None else self.mask[batch.numbers]
+        targets = find_targets(model, self.asked, images, batch.truth, batch.numbers)
+        # The same at every scale, in any batch, and whatever number of rows fits.
+        every, several = len(batch.study.scenes), method in SEVERAL
+        seeds = torch.randint(2**31, (every,), generator=torch.Generator().manual_seed(self.seed))
+        asked = self.baseline
+        if isinstance(asked, Tensor):
+            asked = of_each(asked, (every, *images.shape[1:]), several=several)
+            asked = asked if asked.shape[1] == 1 else asked[:, batch.numbers]
+        baselines = make_baselines(asked, images, batch.ready.behind, several=several)
+        probe = Probe(model, targets)
+        at_image = method in AT_IMAGE
+        rows = 1 if at_image and len(images) == 1 else rows_that_fit(probe, images[:1])
+        values = change = images.new_full((len(targets), len(images)), torch.nan)
+        if not at_image:
+            values = change = probe.evaluate(images, rows)
+        if method in COMPLETE:
+            reference = [probe.evaluate(one.expand_as(images), rows) for one in baselines]
+            change = values - torch.stack(reference).mean(0)
+        own = tuple(seeds[batch.numbers].tolist())
+        job = Job(probe, images, baselines, change, checked_mask(mask, images), rows, own)
         parts = [
-            METHODS[method](job.only(torch.arange(len(targets)), part), **options)
+            METHODS[method](job.only(torch.arange(len(targets)), part), **self.given)
             for part in job.everyone.split(rows)
         ]
-    if at_image:
-        maps, values = (torch.cat(part, 1) for part in zip(*parts, strict=True))
-    else:
-        maps = torch.cat(parts, 1)
-    return _labelled(maps, job, values, complete=method in COMPLETE)
+        if at_image:
+            maps, values = (torch.cat(part, 1) for part in zip(*parts, strict=True))
+        else:
+            maps = torch.cat(parts, 1)
+        found = described(maps, job, values, complete=method in COMPLETE)
+        return {name: value.cpu().numpy() for name, value in found.items()}
 
 
-def _labelled(maps: Tensor, job: Job, values: Tensor, *, complete: bool) -> xr.Dataset:
-    """Label maps (T, image, 3, H, W), values (T, image), and what they say of each other."""
+def dtype_of(model: nn.Module, images: Tensor) -> torch.dtype:
+    """Return what a model computes in."""
+    kinds = (p.dtype for p in model.parameters() if p.is_floating_point())
+    return next(kinds, images.dtype)
+
+
+def told(given: str | float | Tensor) -> str | float:
+    """Say what baseline or mask was given."""
+    return f"given {plain(given)['sha256']}" if isinstance(given, Tensor) else given
+
+
+def described(maps: Tensor, job: Job, values: Tensor, *, complete: bool) -> dict[str, Tensor]:
+    """Say of maps (T, image, 3, H, W) and values (T, image) what is kept, image by image."""
     flat = maps.sum(2)  # (T, image, H, W)
     size = flat.abs().double()
     error = delta = inside = torch.full_like(values, torch.nan)
@@ -222,21 +273,11 @@ def _labelled(maps: Tensor, job: Job, values: Tensor, *, complete: bool) -> xr.D
     if job.mask is not None:
         inside = (size * job.mask).sum((2, 3)) / size.sum((2, 3)).clamp(min=1e-30)
         area = job.mask.double().mean((1, 2))
+    each = {"attribution": flat.float(), "value": values, "delta": delta}
+    each |= {"completeness_error": error, "inside": inside}
     shown = (job.images * 255).round().byte().permute(0, 2, 3, 1)
-    each = ("target", "image")
-    made = {
-        "attribution": ((*each, "y", "x"), flat.float()),
-        "value": (each, values),
-        "delta": (each, delta),
-        "completeness_error": (each, error),
-        "inside": (each, inside),
-        "area": ("image", area),
-        "scene": (("image", "y", "x", "rgb"), shown),
-    }
-    return xr.Dataset(
-        {name: (dims, found.cpu().numpy()) for name, (dims, found) in made.items()},
-        {"target": [target.label for target in job.probe.targets]},
-    )
+    swapped = {name: found.transpose(0, 1) for name, found in each.items()}
+    return swapped | {"coverage": area, "scene": shown}
 
 
 def _check(ds: xr.Dataset, check: str) -> None:

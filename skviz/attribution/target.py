@@ -7,7 +7,7 @@ others.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, Protocol
 
@@ -140,6 +140,15 @@ class WeightSum:
         return torch.stack([sign * means[:, branch] for branch, sign in self.signs]).sum(0)
 
 
+def check_count(asked: Sequence[Any], images: int) -> None:
+    """Raise `AttributionError` if nothing is asked for, or classes are not one for each image."""
+    if not asked:
+        raise AttributionError("expected a target, or a list of targets, got none")
+    for numbers in (one.numbers for one in asked if isinstance(one, Asked)):
+        if numbers is not None and len(numbers) != images:
+            raise AttributionError(f"expected {images} classes, one for each image, got {numbers}")
+
+
 def target_said(asked: Any) -> Any:
     """Describe what is asked for as JSON can hold it."""
     if isinstance(asked, Asked):
@@ -149,14 +158,17 @@ def target_said(asked: Any) -> Any:
 
 
 def find_targets(
-    model: nn.Module, asked: Sequence[Any], images: Tensor, truth: Tensor | None
+    model: nn.Module,
+    asked: Sequence[Any],
+    images: Tensor,
+    truth: Tensor | None,
+    numbers: Sequence[int] | None = None,
 ) -> list[Target]:
     """Find what was asked for, as `skviz.attribute` takes it, in a model and its images.
 
-    `truth` are the classes (image,) of the images, where known.
+    `truth` are the classes (image,) of the images, where known, and `numbers` their places among
+    those that it was asked for; by default all.
     """
-    if not asked:
-        raise AttributionError("expected a target, or a list of targets, got none")
     of_units = [getattr(one, "unit", None) is not None for one in asked]
     units = units_of(model, images[:3]) if any(of_units) else Units([])
     logits: Any = None
@@ -169,13 +181,31 @@ def find_targets(
                 f"the model cannot be run on images {tuple(images.shape)}: {error}"
             ) from error
         logits = torch.cat(parts) if isinstance(parts[0], Tensor) else parts[0]
-    categories = getattr(getattr(model, "card", None), "categories", None)
+    categories = categories_of(model)
+    numbers = range(len(images)) if numbers is None else numbers
     return [
-        one if isinstance(one, ClassLogit | WeightSum)
+        one if isinstance(one, WeightSum)
+        else replace(one, classes=one.classes[numbers]) if isinstance(one, ClassLogit)
         else weight_sum(one, units) if of_unit
-        else class_logit(one, logits, categories, truth)
+        else class_logit(one, logits, categories, truth, numbers)
         for one, of_unit in zip(asked, of_units, strict=True)
     ]  # fmt: skip
+
+
+def target_labels(model: nn.Module, asked: Sequence[Any], images: Tensor) -> list[str]:
+    """Name what was asked for, of a model whose units can be found on these images."""
+    return [
+        one.label if isinstance(one, ClassLogit | WeightSum)
+        else weight_sum(one, units_of(model, images)).label if getattr(one, "unit", None)
+        else class_label(one, categories_of(model))[0]
+        for one in asked
+    ]  # fmt: skip
+
+
+def categories_of(model: nn.Module) -> Sequence[str] | None:
+    """Return the names of a model's classes, where they are known."""
+    found: Sequence[str] | None = getattr(getattr(model, "card", None), "categories", None)
+    return found
 
 
 def weight_sum(asked: Any, units: Units) -> WeightSum:
@@ -211,7 +241,11 @@ def weight_sum(asked: Any, units: Units) -> WeightSum:
 
 
 def class_logit(
-    asked: Any, logits: Any, categories: Sequence[str] | None, truth: Tensor | None
+    asked: Any,
+    logits: Any,
+    categories: Sequence[str] | None,
+    truth: Tensor | None,
+    numbers: Sequence[int],
 ) -> ClassLogit:
     """Find the class that a target is about, or one for each image, by number or name."""
     if not isinstance(logits, Tensor) or logits.ndim != 2:
@@ -220,31 +254,38 @@ def class_logit(
             f"{tuple(getattr(logits, 'shape', ())) or type(logits).__name__}; target a branch "
             "weight, skviz.target.branch(unit, kernel=…)"
         )
-    images, count = logits.shape
+    label, number = class_label(asked, categories)
+    if asked == "predicted":
+        return ClassLogit(label, logits.argmax(1))
+    if asked == "category":
+        if truth is None:
+            raise AttributionError(
+                "the classes of these images are not known to the model; give the class, "
+                "target=3, or one for each image, target=skviz.target.classes([3, 7, …])"
+            )
+        return ClassLogit(label, truth)
+    of_each = [asked.numbers[place] if number is None else number for place in numbers]
+    if not set(of_each) <= set(range(logits.shape[1])):
+        raise AttributionError(f"the model has classes 0 to {logits.shape[1] - 1}, got {asked!r}")
+    return ClassLogit(label, torch.tensor(of_each))
+
+
+def class_label(asked: Any, categories: Sequence[str] | None) -> tuple[str, int | None]:
+    """Name a class target, and give its number if it is the same for all images."""
+    if isinstance(asked, str) and asked in ("predicted", "category"):
+        return {"predicted": "predicted class"}.get(asked, asked), None
     if isinstance(asked, str):
-        if asked == "predicted":
-            return ClassLogit("predicted class", logits.argmax(1))
-        if asked == "category":
-            if truth is None:
-                raise AttributionError(
-                    "the classes of these images are not known to the model; give the class, "
-                    "target=3, or one for each image, target=skviz.target.classes([3, 7, …])"
-                )
-            return ClassLogit("category", truth)
         if categories is None or asked not in categories:
             known = "has no class names" if categories is None else f"has {', '.join(categories)}"
             raise AttributionError(f"no class is called {asked!r}; the model {known}")
-        asked = categories.index(asked)
+        return asked, categories.index(asked)
     one = isinstance(asked, Integral) and not isinstance(asked, bool)
-    if not one and not isinstance(asked, Asked):
-        raise AttributionError(
-            "a target is 'predicted', 'category', a class (number or name) or one of skviz.target; "
-            f"got {asked!r}"
-        )
-    numbers = [int(asked)] * images if one else asked.numbers
-    if len(numbers) != images:
-        raise AttributionError(f"expected {images} classes, one for each image, got {numbers}")
-    if not set(numbers) <= set(range(count)):
-        raise AttributionError(f"the model has classes 0 to {count - 1}, got {asked!r}")
-    label = "given classes" if not one else categories[asked] if categories else f"class {asked}"
-    return ClassLogit(label, torch.tensor(numbers))
+    if one:
+        number, names = int(asked), categories or ()
+        return names[number] if 0 <= number < len(names) else f"class {number}", number
+    if isinstance(asked, Asked):
+        return "given classes", None
+    raise AttributionError(
+        "a target is 'predicted', 'category', a class (number or name) or one of skviz.target; "
+        f"got {asked!r}"
+    )

@@ -37,7 +37,7 @@ from torch import Tensor, nn
 
 from skviz.attribution.baselines import Seen, make_baselines, seen
 from skviz.attribution.maps import attribute
-from skviz.attribution.methods import SEVERAL
+from skviz.attribution.methods import SEVERAL, check_options
 from skviz.attribution.probe import Probe
 from skviz.attribution.target import ClassLogit, Target, find_targets
 from skviz.capture.tape import Frame, Listener
@@ -47,12 +47,13 @@ from skviz.studies.setting import as_scenes, at_rest
 from skviz.studies.untrained import calibrate, reinitialise
 
 ORDERS = ("attribution", "random")
+PASSED_ON = ("mask", "check", "batch", "progress")  # to `attribute`, beside options of the method
 
 
 @entrance
 def faithfulness(
     model: nn.Module,
-    images: Any,
+    scenes: Any,
     *,
     target: Any = "predicted",
     method: str = "integrated_gradients",
@@ -68,7 +69,7 @@ def faithfulness(
 
     Parameters
     ----------
-    model, images, target, method, scales, baseline, seed, device
+    model, scenes, target, method, scales, baseline, seed, device
         As `skviz.attribute` takes them.
     points
         Of the deletion and insertion curves, after the first.
@@ -90,14 +91,15 @@ def faithfulness(
     >>> tested.sizes["image"]
     2
     """
+    check_options(method, {name: options[name] for name in options if name not in PASSED_ON})
     where = devices.resolve(device)
     asked = target if isinstance(target, list) else [target]
     settings = {"method": method, "baseline": baseline, "seed": seed, "device": device, **options}
     with at_rest(model, where):
-        ds = attribute(model, images, target=asked, scales=scales, **settings)
-        alone = isinstance(images, Tensor)
+        ds = attribute(model, scenes, target=asked, scales=scales, **settings)
+        alone = isinstance(scenes, Tensor)
         maps = ds["attribution"].expand_dims(scale=[1.0]) if alone else ds["attribution"]
-        shown = seen(model, as_scenes(model, images), maps["scale"].values.tolist(), where)
+        shown = seen(model, as_scenes(model, scenes), maps["scale"].values.tolist(), where)
         parts = [
             tests(model, here, maps.isel(scale=place).values, asked, points, groups, settings)
             for place, here in enumerate(shown)

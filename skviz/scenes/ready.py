@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -46,6 +46,11 @@ class Ready:
     def layers(self) -> Layers | None:
         """Their objects and backgrounds are not known apart."""
         return None
+
+    @property
+    def behind(self) -> Tensor | None:
+        """(N, 3, S, S) the scenes without their objects; None if that is not known."""
+        return None if self.layers is None else self.layers.backgrounds
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -183,6 +188,7 @@ class Shown(NamedTuple):
 
     images: dict[float, Tensor]
     masks: dict[float, Tensor | None]
+    behind: Tensor | None
     areas: Tensor
     content: np.ndarray
 
@@ -214,11 +220,21 @@ class Rendered(Ready):
         """(N,) share of each scene that its object covers at scale 1; NaN if that is not known."""
         return torch.cat([torch.empty(0), *(one.areas.cpu() for one in self.shown)])
 
+    @property
+    def behind(self) -> Tensor | None:
+        """(N, 3, S, S) the scenes without their objects; None if that is not known."""
+        return together(one.behind for one in self.shown)
+
     def render(self, scale: float) -> Tensor:
         """Return the images at a scale."""
         return torch.cat([one.images[scale] for one in self.shown])
 
     def mask(self, scale: float) -> Tensor | None:
         """Return where the objects are at a scale."""
-        masks = [mask for one in self.shown if (mask := one.masks[scale]) is not None]
-        return torch.cat(masks) if masks else None
+        return together(one.masks[scale] for one in self.shown)
+
+
+def together(parts: Iterable[Tensor | None]) -> Tensor | None:
+    """Put together what is known of some scenes; None if it is of none."""
+    known = [part for part in parts if part is not None]
+    return torch.cat(known) if known else None

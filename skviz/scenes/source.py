@@ -98,7 +98,7 @@ class Scenes(Listed):
             one = self.source.ready([place]).to(device)
             images = {scale: one.render(scale) for scale in scales}
             masks = {scale: one.mask(scale) for scale in scales}
-            return Shown(images, masks, one.areas, self.source.contents([place]))
+            return Shown(images, masks, one.behind, one.areas, self.source.contents([place]))
 
         found = each(show, self.places, self.ids, self.source.threads)
         problems = {n: one.why for n, one in enumerate(found) if isinstance(one, UnusableError)}

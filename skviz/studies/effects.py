@@ -62,6 +62,7 @@ class Answers:
     interventions: Mapping[str, Any]
     donors: Mapping[Swap, Scenes]
     name: ClassVar[str] = "effect"
+    needs_units: ClassVar[bool] = True
 
     @property
     def in_turn(self) -> bool:

@@ -59,6 +59,7 @@ class Fields:
     seed: Seed
     name: ClassVar[str] = "receptive_field"
     in_turn: ClassVar[bool] = False
+    needs_units: ClassVar[bool] = True
 
     @property
     def options(self) -> dict[str, Any]:

@@ -65,8 +65,7 @@ class Options:
     progress
         Show a progress bar once it has taken two seconds.
     store
-        Keep the result in this Zarr store instead of in memory, and go on where a killed study
-        into it stopped.
+        Keep the result in this Zarr store, and go on where a killed study into it stopped.
     chunk
         Images per task, which is one chunk of every array.
     on_error
@@ -96,10 +95,8 @@ class Batch:
         (B, 3, S, S) in 0…1, on the device.
     scale, ready
         At which, and of what.
-    numbers
+    numbers, study
         Which of the study's images they are.
-    study
-        Whose they are.
     """
 
     images: Tensor
@@ -123,6 +120,7 @@ class Measure(Protocol):
     """What is measured of a model that is shown scenes; ``name`` is that of the entry point."""
 
     name: ClassVar[str]
+    needs_units: ClassVar[bool]  # whether it is about the units of the model that are asked for
 
     @property
     def in_turn(self) -> bool:
@@ -193,6 +191,8 @@ class Study:
     def units(self) -> list[Unit]:
         """The units that were asked for; those that were found before are not looked for again."""
         asked = self.options.units
+        if not self.measure.needs_units:
+            return []
         if asked and isinstance(asked, list) and all(isinstance(unit, Unit) for unit in asked):
             return asked
         return setting.choose(self.found, asked)

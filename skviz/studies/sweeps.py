@@ -82,6 +82,7 @@ class Weights:
     precision: str = "float32"
     name: ClassVar[str] = "sweep"
     in_turn: ClassVar[bool] = False
+    needs_units: ClassVar[bool] = True
     shown: ClassVar[int | None] = EXAMPLES  # of a batch, as pictures
     always: ClassVar[bool] = False  # have places for answers, though there may be none
 

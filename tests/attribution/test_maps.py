@@ -1,18 +1,24 @@
 """``attribute`` as a whole: completeness, where the object is, scales, and a model left alone."""
 
 import copy
+import warnings
 
 import numpy as np
 import pytest
 import scipy.ndimage
 import torch
+from PIL import Image
 from torch import nn
 
 import skviz
 from skviz.attribution.probe import rows_that_fit
-from skviz.errors import AttributionError, SkvizError
+from skviz.errors import AttributionError, DataError, SkvizError
+from skviz.models.nn import SKNet
 
 from .peer import mean_weight
+
+LARGER = skviz.target.branch("stage2.1.sk", kernel=5)
+LARGER_OF_SMALL = skviz.target.branch("stage1.0.sk", branch=1)
 
 
 @pytest.mark.parametrize(("name", "unit"), [("objects", "stage1.1.sk"), ("objects-3", None)])
@@ -331,3 +337,73 @@ def test_half_precision(small_net, scenes):
         for model in (half, small_net)
     )
     assert float(np.corrcoef(found.values.ravel(), expected.values.ravel())[0, 1]) > 0.9
+
+
+def test_what_is_given_for_each_image_stays_with_it_in_any_batch(shipped, scenes):
+    """Classes, masks, baselines and what is drawn are of images, not of places in a batch."""
+    model, images = copy.deepcopy(shipped.model).double(), scenes.render(1.0).double()
+    own = torch.rand(images.shape, generator=torch.Generator().manual_seed(0)).to(images)
+    classes = skviz.target.classes(range(3, 3 + len(images)))
+    asked = {"target": [classes, "predicted", LARGER], "check": "warn", "progress": False}
+    for baseline, options in (
+        (torch.stack([own, own.flip(0)]), {"method": "gradient_shap", "samples": 4, "noise": 0.1}),
+        (own[:2], {"method": "gradient_shap", "samples": 4}),  # a distribution
+        (own[0], {"method": "integrated_gradients", "steps": 3}),
+        (own, {"method": "integrated_gradients", "steps": 3}),
+    ):
+        options |= asked | {"baseline": baseline, "mask": scenes.mask(1.0)}
+        with warnings.catch_warnings(action="ignore"):
+            whole = skviz.attribute(model, images, **options)
+            parts = skviz.attribute(model, images, batch=2, chunk=3, **options)
+        for name in whole.data_vars:
+            np.testing.assert_allclose(parts[name], whole[name], atol=1e-7, err_msg=name)
+    with pytest.raises(AttributionError, match="one for each image"):
+        skviz.attribute(model, images, target=skviz.target.classes([3]), batch=1)
+
+
+def test_the_background_of_objects_in_files(small_net, tmp_path):
+    """What is behind them is known, though they are read one by one, and skipped if they must."""
+    generator = np.random.default_rng(0)
+    for name in "abc":
+        mask = np.zeros((48, 48), np.uint8)
+        mask[14:34, 16:32] = 255
+        picture = generator.integers(0, 255, (48, 48, 3), np.uint8)
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+        Image.fromarray(mask).save(tmp_path / f"{name}.mask.png")
+    shown = skviz.photographs(tmp_path).cut_out(canvas=32)
+    asked = {"method": "integrated_gradients", "steps": 4, "check": "warn", "progress": False}
+    asked |= {"target": LARGER_OF_SMALL, "scales": [0.5, 1.0]}
+    with warnings.catch_warnings(action="ignore"):
+        whole = skviz.attribute(small_net, shown, baseline="background", **asked)
+        behind = shown.layers.backgrounds
+        alone = skviz.attribute(small_net, shown, baseline=behind, **asked)
+        np.testing.assert_allclose(whole["attribution"], alone["attribution"], atol=1e-7)
+        (tmp_path / "b.png").write_text("no picture")
+        some = skviz.attribute(small_net, shown, baseline="background", on_error="skip", **asked)
+    assert [bool(why) for why in some["problem"].values] == [False, True, False]
+    assert some["attribution"].isel(image=1).isnull().all()
+    for image in (0, 2):
+        here, there = (ds["attribution"].isel(image=image) for ds in (some, whole))
+        np.testing.assert_allclose(here, there, atol=1e-6)
+
+
+def test_a_store_of_maps_is_of_its_baseline_and_mask(small_net, tmp_path):
+    images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    asked = {"method": "saliency", "target": LARGER_OF_SMALL, "store": tmp_path / "m.zarr"}
+    asked |= {"progress": False, "mask": torch.ones(3, 32, 32)}
+    skviz.attribute(small_net, images, baseline=torch.zeros(3, 32, 32), **asked)
+    skviz.attribute(small_net, images, baseline=torch.zeros(3, 32, 32), **asked)
+    with pytest.raises(DataError, match="another study"):
+        skviz.attribute(small_net, images, baseline=torch.ones(3, 32, 32), **asked)
+    with pytest.raises(DataError, match="another study"):
+        asked["mask"] = torch.zeros(3, 32, 32)
+        skviz.attribute(small_net, images, baseline=torch.zeros(3, 32, 32), **asked)
+    with pytest.raises(AttributionError, match="no option 'store'"):
+        skviz.faithfulness(small_net, images, store=tmp_path / "f.zarr")
+
+
+def test_a_network_that_was_never_looked_at_computes_in_its_own_precision(scenes):
+    model = SKNet((1,), (16,), num_classes=3, groups=1).double().eval()
+    target = skviz.target.difference("stage1.0.sk")
+    ds = skviz.attribute(model, scenes.render(1.0), target=target, method="saliency")
+    assert ds["target"].values.tolist() == ["stage1.0.sk attention difference"]

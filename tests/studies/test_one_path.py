@@ -17,6 +17,7 @@ from skviz.studies.disk import Disk
 
 SCALES = [1.0, 1.5]
 QUIET = {"device": "cpu", "progress": False, "scales": SCALES}
+LARGER = skviz.target.branch("stage1.0.sk", branch=1)
 STUDIES = {
     "sweep": skviz.sweep,
     "effect": lambda model, scenes, **options: skviz.effect(
@@ -27,6 +28,9 @@ STUDIES = {
     ),
     "controls": lambda model, scenes, **options: skviz.controls(
         model, scenes, names=(), seeds=1, **options
+    ),
+    "attribute": lambda model, scenes, **options: skviz.attribute(
+        model, scenes, target=["predicted", LARGER], method="saliency", **options
     ),
     "readings": skviz.readings,
     "factorial": lambda model, scenes, scales=(), **options: skviz.factorial(
@@ -63,7 +67,7 @@ def test_every_study_can_skip_and_every_variable_says_what_it_is(small_net, fold
             np.testing.assert_allclose(rest, good[name].values, rtol=1e-3, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("study", ["sweep", "effect", "receptive_field", "readings"])
+@pytest.mark.parametrize("study", ["sweep", "effect", "receptive_field", "readings", "attribute"])
 def test_every_study_goes_on_where_it_was_and_is_the_same_in_memory(
     small_net, few, tmp_path, study
 ):
