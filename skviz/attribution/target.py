@@ -170,7 +170,7 @@ def find_targets(
     those that it was asked for; by default all.
     """
     of_units = [getattr(one, "unit", None) is not None for one in asked]
-    units = units_of(model, images[:3]) if any(of_units) else Units([])
+    units = units_for(model, asked, images)
     logits: Any = None
     if not all(of_units):
         try:
@@ -194,12 +194,19 @@ def find_targets(
 
 def target_labels(model: nn.Module, asked: Sequence[Any], images: Tensor) -> list[str]:
     """Name what was asked for, of a model whose units can be found on these images."""
+    units, categories = units_for(model, asked, images), categories_of(model)
     return [
         one.label if isinstance(one, ClassLogit | WeightSum)
-        else weight_sum(one, units_of(model, images)).label if getattr(one, "unit", None)
-        else class_label(one, categories_of(model))[0]
+        else weight_sum(one, units).label if getattr(one, "unit", None) is not None
+        else class_label(one, categories)[0]
         for one in asked
     ]  # fmt: skip
+
+
+def units_for(model: nn.Module, asked: Sequence[Any], images: Tensor) -> Units:
+    """Find the units of a model, if any target is about one."""
+    about_units = any(getattr(one, "unit", None) is not None for one in asked)
+    return units_of(model, images[:3]) if about_units else Units([])
 
 
 def categories_of(model: nn.Module) -> Sequence[str] | None:
