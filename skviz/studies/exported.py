@@ -44,7 +44,7 @@ def to_onnx(
     path: str | os.PathLike[str],
     scenes: Any = None,
     *,
-    units: Iterable[str | Unit] | None = None,
+    units: str | Unit | Iterable[str | Unit] | None = None,
 ) -> Path:
     """Write a model as an ONNX graph whose outputs are its answer and its units' weights.
 

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 
+import numpy as np
 import pytest
 import torch
 
@@ -61,3 +62,20 @@ def test_a_worker_that_dies_changes_nothing(client, tmp_path):
     assert (path / "done/c/0").stat().st_mtime_ns == done
     known = client.run(lambda dask_worker: list(dask_worker.plugins))
     assert not any(name.startswith("skviz") for names in known.values() for name in names)
+
+
+def maps(model, scenes, **options):
+    targets = [skviz.target.difference("stage2.1.sk"), "category"]
+    return skviz.attribute(model, scenes, target=targets, method="saliency", **options)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("study", [maps, skviz.factorial, skviz.readings])
+def test_workers_measure_what_is_measured_here(client, tmp_path, study):
+    model, scenes = skviz.load("objects"), skviz.place(skviz.objects(family="fxemoji")[:8])
+    options = {"batch": 4, "chunk": 4, "progress": False, "device": "cpu"}
+    here = study(model, scenes, **options)
+    there = study(model, scenes, store=tmp_path / "s.zarr", client=client, **options)
+    assert there.attrs == here.attrs
+    for name in here.variables:
+        np.testing.assert_array_equal(there[name].values, here[name].values, err_msg=name)
