@@ -181,9 +181,8 @@ class Model:
 
     def choices(self) -> dict[str, Any]:
         """Return what can be chosen."""
-        shown = ("name", "category", "family", "protocols")
         return {
-            "items": [{key: getattr(i, key) for key in shown} for i in self.items.values()],
+            "items": [item.named for item in self.items.values()],
             "backgrounds": backgrounds(),
             "networks": list(self.networks),
             "methods": list(METHODS),
