@@ -33,13 +33,13 @@ def explained(
     target: str,
     unit: str,
     fine: bool = False,
-) -> Iterator[float | Payload]:
+) -> Iterator[tuple[float, Payload]]:
     """Attribute one scene at some scales.
 
     Parameters
     ----------
     subject, scenes, changes
-        See `skviz.explorer.grid.measure`.
+        A network, what it is shown, and what `Subject.changed` does to it.
     scales
         In the order in which they are wanted.
     method
@@ -54,10 +54,10 @@ def explained(
 
     Yields
     ------
-    float or Payload
+    tuple of float and Payload
         The share that is done; and after the first scale, the second, the fourth … and the last
-        ``maps``: the bytes of int8 (scale, y, x), 127 standing for ``limit``, which is the same for
-        all scales.
+        what is found so far, else nothing: ``maps``, the bytes of int8 (scale, y, x), 127 standing
+        for ``limit``, which is the same for all scales, and what is known of them.
     """
     wanted = difference(unit) if target == UNIT else target
     options = {} if fine else QUICK.get(method, {})
@@ -77,16 +77,11 @@ def explained(
                 **options,
             )
         parts.append(ds.isel(target=0, image=0))
-        if len(parts).bit_count() == 1 or len(parts) == len(scales):
-            yield (
-                _coded(parts)
-                | {"method": method, "target": target}
-                | {
-                    "unit": unit if target == UNIT else "",
-                    "refined": not options,
-                }
-            )
-        yield len(parts) / len(scales)
+        share, shown = len(parts) / len(scales), {}
+        if len(parts).bit_count() == 1 or share == 1:
+            asked = {"method": method, "target": target, "unit": unit if target == UNIT else ""}
+            shown = _coded(parts) | asked | {"refined": not options}
+        yield share, shown
 
 
 def _coded(parts: Sequence[xr.Dataset]) -> Payload:

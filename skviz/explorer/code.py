@@ -32,7 +32,7 @@ def chain(text: str, made: Made) -> str:
     }
     for call in made:
         words = [
-            f"{k}={_grid(v) if k == 'scales' else repr(v)}"
+            f"{k}={listed(v) if k == 'scales' else repr(v)}"
             for k, v in call.items()
             if k != "function" and v != usual.get(k)
         ]
@@ -54,9 +54,9 @@ def measured(
     return [
         "import skviz",
         "",
-        _model(model),
+        network(model),
         scenes,
-        f"scales = {_grid(scales)}",
+        f"scales = {listed(scales)}",
         *_changed(changes),
         _indented(changes, "ds = skviz.sweep(model, scenes, scales=scales)"),
     ]
@@ -78,7 +78,8 @@ def picked(scale: float, unit: str) -> str:
     return f'ds["weight"].sel(scale={float(scale)!r}, unit={json.dumps(unit, ensure_ascii=False)})'
 
 
-def _grid(scales: Sequence[float]) -> str:
+def listed(scales: Sequence[float]) -> str:
+    """Write scales, those that are usual by how they are made."""
     usual = "[step / 100 for step in range(50, 201, 5)]"
     return usual if tuple(scales) == SCALES else repr(list(scales))
 
@@ -92,7 +93,8 @@ def _indented(changes: Changes, line: str) -> str:
     return f"    {line}" if changes else line
 
 
-def _model(model: nn.Module) -> str:
+def network(model: nn.Module) -> str:
+    """Return the line that makes a network, or says which it is."""
     card = getattr(model, "card", None)
     name = card.name if card else ""
     if name in zoo.names() and _is_shipped(model, name):

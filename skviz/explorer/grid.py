@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -91,13 +91,12 @@ class Subject:
             raise SkvizError(f"no unit {only or 'of this network'} can be made {intervention!r}")
         return made
 
-    def changed(self, changes: Mapping[str, Any]) -> ExitStack:
-        """Return a context in which the model rests, and weights are as `changes` says."""
-        with ExitStack() as stack:
-            stack.enter_context(at_rest(self.model, self.device))
-            if changes:
-                stack.enter_context(intervene(self.model, changes, units=self.units))
-            return stack.pop_all()
+    @contextmanager
+    def changed(self, changes: Mapping[str, Any]) -> Iterator[None]:
+        """Have the model rest, and weights be as `changes` says."""
+        weights = intervene(self.model, changes, units=self.units) if changes else nullcontext()
+        with at_rest(self.model, self.device), weights:
+            yield
 
     def described(self) -> list[dict[str, Any]]:
         """Describe the units, one entry for each call of a unit, in the order of the weights.

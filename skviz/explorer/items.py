@@ -90,6 +90,12 @@ class Item:
         return self.source[self.index]
 
     @property
+    def named(self) -> dict[str, Any]:
+        """What travels to the browser."""
+        shown = ("name", "category", "family", "protocols")
+        return {name: getattr(self, name) for name in shown}
+
+    @property
     def origin(self) -> str:
         """The Python expression that gives it."""
         (name,), (category,), (family,) = self.thing.ids, self.thing.category, self.thing.family
@@ -138,9 +144,13 @@ class Item:
             scenes = scenes.against(background)
         return scenes.zoom(canvas=canvas) if zoomed else scenes
 
+    def expression(self, scenes: Scenes) -> str:
+        """Return the Python expression that makes the same scenes, from how they were made."""
+        return chain(self.origin, scenes.made[len(self.thing.made) :])
+
     def python(self, scenes: Scenes) -> str:
-        """Return the line of Python that makes the same scenes, from how they were made."""
-        line = f"scenes = {chain(self.origin, scenes.made[len(self.thing.made) :])}"
+        """Return the line of Python that makes the same scenes, and says whose they are."""
+        line = f"scenes = {self.expression(scenes)}"
         root = self.origin.partition("[")[0]
         return line if "." in root else f"{line}  # {root}: those given to skviz.explore"
 

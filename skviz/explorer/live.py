@@ -14,7 +14,7 @@ from torch import Tensor
 
 from skviz.assets import read_bytes
 from skviz.errors import SkvizError
-from skviz.explorer.code import SCALES, chain, measured
+from skviz.explorer.code import SCALES, listed, network
 from skviz.explorer.grid import Subject
 from skviz.explorer.items import OWN, Item, Setting, backgrounds
 from skviz.explorer.model import Model, View
@@ -30,7 +30,6 @@ PROTOCOLS = (
 CLOSE = 5e-4  # by which a page's weights may differ from torch's; three digits are shown
 DRAWN = 0.5 / 255  # by which its pictures may differ
 FIXED = 2**13  # what stands for 1 in pictures that bytes cannot hold
-ITEM = ("name", "category", "family", "protocols")
 FEWEST, MIDDLE = 5, (0.1, 0.5, 0.9)  # objects of which quantiles are drawn, and which
 STEPS = 4095  # of a background that is stored
 
@@ -64,7 +63,7 @@ def packed(
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Return what the page is told, and what is stored in it, zipped."""
     subject, setting = view.subject, view.setting
-    canvas, items = subject.canvas, chosen(model, view, objects)
+    items, canvas = chosen(model, view, objects), subject.canvas
     if canvas % 2:
         raise SkvizError(f"a live page needs a canvas of even side, not {canvas}")
     stored: dict[str, Tensor] = {}
@@ -72,8 +71,8 @@ def packed(
     views = [
         model.view(Setting(PROTOCOL, network=setting.network, item=item.name)) for item in items
     ]
-    for item, one in zip(items, views, strict=True):
-        layers, truth = one.scenes.ready().layers, one.study.truth
+    for one in views:
+        item, layers, truth = one.item, one.scenes.ready().layers, one.study.truth
         if layers is None:
             raise SkvizError(f"{item.name} has no object that can be moved; leave it out")
         coded, fixed = _stored(layers, one.scales)
@@ -81,24 +80,24 @@ def packed(
         # Not every name of a background is that of an item.
         name = item.background or f"of {item.name}"
         stored[name] = layers.backgrounds[0]
-        plain = chain(item.origin, item.placed(canvas).made[len(item.thing.made) :])
         against = f".against(backgrounds={item.background!r})" if item.background else ""
         told.append(
             {
-                "name": item.name, "category": item.category, "family": item.family,
-                "protocols": PROTOCOLS, "background": name,
+                **item.named, "protocols": PROTOCOLS, "background": name,
                 "height": coded.shape[1], "width": coded.shape[2], "fixed": FIXED * fixed,
                 "centre": layers.centre[0].tolist(), "reference": float(layers.reference[0]),
                 "number": layers.numbers[0], "extent": layers.extent[0].T.tolist(),
                 "truth": None if truth is None else int(truth[0]),
-                "code": {"scenes": f"scenes = {plain}", "background": against},
+                "code": {
+                    "scenes": f"scenes = {item.expression(item.placed(canvas))}",
+                    "background": against,
+                },
             }
         )  # fmt: skip
     named = backgrounds()
     for name in named:
         if name != OWN and name not in stored:
             stored[name] = views[0].scenes.against(name).layers.backgrounds[0]
-    code = measured(subject.model, "", SCALES, {})
     live = {
         "canvas": canvas,
         "output": subject.output,
@@ -109,11 +108,11 @@ def packed(
         "backgrounds": list(stored),
         "own": OWN,
         "close": CLOSE,
-        "code": {"model": code[2], "scales": SCALES, "grid": code[4].removeprefix("scales = ")},
+        "code": {"model": network(subject.model), "scales": SCALES, "grid": listed(SCALES)},
     }
-    listed = [{key: one[key] for key in ITEM} for one in told]
     choices = model.choices() | {
-        "items": listed, "backgrounds": named, "networks": [setting.network], "methods": [],
+        "items": [item.named | {"protocols": PROTOCOLS} for item in items],
+        "backgrounds": named, "networks": [setting.network], "methods": [],
     }  # fmt: skip
     pictures += [_in_12_bits(picture) for picture in stored.values()]
     files = {

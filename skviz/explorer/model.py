@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from skviz.attribution.methods import METHODS
+from skviz.capture.interventions import Force
 from skviz.errors import SkvizError
 from skviz.explorer.attributions import TARGETS, explained
 from skviz.explorer.code import attributed, measured
@@ -30,10 +33,11 @@ SMALL = 40  # pixels, of a thing among all others
 AT_ONCE = 8  # scales that are shown to a network together
 
 
+@dataclass(eq=False)
 class View:
     """One setting at some scales: a network, what it is shown, and what is done to it.
 
-    Parameters
+    Attributes
     ----------
     setting, item, subject
         What is asked for.
@@ -41,14 +45,21 @@ class View:
         One scene.
     scales
         At which it can be rendered.
+    found
+        What was measured: arrays by name, whose first dimension is the scene.
     """
 
-    def __init__(
-        self, setting: Setting, item: Item, subject: Subject, scenes: Scenes, scales: list[float]
-    ) -> None:
-        self.setting, self.item, self.subject = setting, item, subject
-        self.scenes, self.scales, self.kept = scenes, scales, Memory()
-        self.changes = subject.changes(setting.intervention, setting.only)
+    setting: Setting
+    item: Item
+    subject: Subject
+    scenes: Scenes
+    scales: list[float]
+    found: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @cached_property
+    def changes(self) -> dict[str, Force | str]:
+        """What is done to the network."""
+        return self.subject.changes(self.setting.intervention, self.setting.only)
 
     @cached_property
     def study(self) -> Study:
@@ -64,34 +75,32 @@ class View:
     def measure(self) -> Iterator[float]:
         """Measure; yield the share that is done: after the first scale, and after some more each.
 
-        As `Study.compute` does it, but several scales at once: here is one scene, not many.
+        As `Study.compute` does it, but several scales at once: here is one scene, not many. Between
+        them the model is left alone, so that it can be asked for something else.
         """
-        study, count = self.study, len(self.scales)
-        self.kept.prepare(study)
+        study, changes, count = self.study, self.changes, len(self.scales)
         here = study.ready(self.scenes)
-        kept = {name: variable.blank(count, 1) for name, variable in study.variables.items()}
+        found = {name: variable.blank(count, 1) for name, variable in study.variables.items()}
+        found |= {"area": here.areas.float().cpu().numpy(), "content": here.content}
         for start in (0, *range(1, count, AT_ONCE)):
-            places = range(count)[start : start + (AT_ONCE if start else 1)]
-            images = torch.cat([here.render(self.scales[place]) for place in places])
+            some = slice(start, start + (AT_ONCE if start else 1))
+            images = torch.cat([here.render(scale) for scale in self.scales[some]])
             batch = Batch(images, self.scales[start], here, [0] * len(images), study)
-            with self.subject.changed(self.changes):
-                found = study.measure(study.model, batch)
-            for row, place in enumerate(places):
-                for name, values in found.items():
-                    study.variables[name].put(kept[name], values[row : row + 1], place, [0])
-            yield places.stop / count
-        kept |= {"area": here.areas.float().cpu().numpy(), "content": here.content}
-        self.kept.write(0, kept)
+            with self.subject.changed(changes):
+                for name, values in study.measure(study.model, batch).items():
+                    found[name][0, some] = values
+            yield (start + len(images)) / count
+        self.found = found
 
     @cached_property
     def payload(self) -> Payload:
-        """What was measured, as the browser draws it; to be asked for before `ds`.
+        """What was measured, as the browser draws it.
 
         ``images`` are the bytes of uint8 (scale, y, x, rgb) and ``weights`` of float32
         (scale, branch, channel), the channels of all units one after the other; ``outputs`` are
         what a network makes that makes pictures, as ``images``, and else empty.
         """
-        found = {name: values[0] for name, values in self.kept.written[0].items()}
+        found = {name: values[0] for name, values in self.found.items()}
         best, chances = ([few[few == few].tolist() for few in found[name]] for name in CLASSES)
         classes = [[int(each) for each in few] for few in best]
         card, truth = getattr(self.subject.model, "card", None), self.study.truth
@@ -124,17 +133,17 @@ class View:
     @cached_property
     def ds(self) -> xr.Dataset:
         """What was measured, as `skviz.sweep` gives it."""
-        return self.kept.finish().drop_vars([*CLASSES, *OUTPUT], errors="ignore")
+        kept = Memory()
+        kept.prepare(self.study)
+        kept.write(0, dict(self.found))
+        return kept.finish().drop_vars([*CLASSES, *OUTPUT], errors="ignore")
 
-    def explain(self, near: float, **ask: Any) -> Iterator[float | Payload]:
+    def explain(self, near: float, **ask: Any) -> Iterator[tuple[float, Payload]]:
         """Attribute at all scales, the nearest first; yield shares, and what is found so far."""
         scales = sorted(self.scales, key=lambda scale: abs(scale - near))
         code = attributed(self.changes, **{key: ask[key] for key in ("method", "target", "unit")})
-        for found in explained(self.subject, self.scenes, scales, self.changes, **ask):
-            if isinstance(found, float):
-                yield found
-            else:
-                yield found | {"setting": self.setting.named, "code": code}
+        for share, maps in explained(self.subject, self.scenes, scales, self.changes, **ask):
+            yield share, maps and maps | {"setting": self.setting.named, "code": code}
 
 
 class Model:
@@ -172,9 +181,8 @@ class Model:
 
     def choices(self) -> dict[str, Any]:
         """Return what can be chosen."""
-        shown = ("name", "category", "family", "protocols")
         return {
-            "items": [{key: getattr(i, key) for key in shown} for i in self.items.values()],
+            "items": [item.named for item in self.items.values()],
             "backgrounds": backgrounds(),
             "networks": list(self.networks),
             "methods": list(METHODS),

@@ -183,18 +183,18 @@ class Explorer(Kept):
             pass
         if "number" in self.failure:
             self.failure = {}
-        buffers = [view.payload.pop(name) for name in ("images", "weights", "outputs")]
-        self.send({"kind": "point", "number": asked["number"], "point": view.payload}, buffers)
+        point = dict(view.payload)
+        buffers = [point.pop(name) for name in ("images", "weights", "outputs")]
+        self.send({"kind": "point", "number": asked["number"], "point": point}, buffers)
         yield
 
     def _explain(self, setting: Setting, fine: bool) -> Iterator[float]:
         """Attribute the scene at every scale of the grid."""
         ask = {"method": self.method, "target": self.target, "unit": self.unit, "fine": fine}
-        for found in self._model.view(setting).explain(self.scale, **ask):
-            if isinstance(found, float):
-                yield found
-            else:
-                self.maps = found
+        for share, maps in self._model.view(setting).explain(self.scale, **ask):
+            if maps:
+                self.maps = maps
+            yield share
 
     def _fail(self, asked: Mapping[str, Any], error: Exception) -> None:
         self._error = error
