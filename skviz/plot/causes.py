@@ -107,7 +107,7 @@ def explained(found: xr.Dataset, *, ax: Axes | None = None) -> Figure:
                 fontsize=style.small())  # fmt: skip
     ax.set_yticks(range(len(predictors)), predictors)
     labels.units_below(ax, list(names), room, 14)
-    marks.colour_bar(made, image, [ax], "R²")
+    made.colorbar(image, ax=ax, label="R²")
     style.describe(
         made,
         "Share of the variance of the attention difference between pictures that is explained by "

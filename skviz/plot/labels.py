@@ -197,12 +197,12 @@ def legend_of_units(made: Any, ax: Axes) -> None:
         return
     norm = BoundaryNorm(np.arange(count + 1) + 0.5, count)
     image = ScalarMappable(norm, ListedColormap(colours))
-    bar = made.colorbar(image, ax=ax, location="top", aspect=30, pad=0.02)
+    bar = made.colorbar(
+        image, ax=ax, label="unit, first to last", location="top", aspect=30, pad=0.02
+    )
     bar.set_ticks([1, *range(5, count - 2, 5), count])
     bar.ax.tick_params(length=0)
     bar.minorticks_off()
-    bar.set_label("unit, first to last")
-    bar.outline.set_linewidth(0.6)
 
 
 def scale_axis(ax: Axes, scales: Sequence[float], most: int) -> None:

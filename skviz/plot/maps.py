@@ -48,7 +48,7 @@ def branch_heatmap(ds: xr.Dataset) -> Figure:
     high = made.bbox.height / made.dpi - 1.1 - 0.45 * narrow  # inches, also of a part of a panel
     labels.units_left(axes[0], list(names.values()), high)
     where = {"location": "bottom", "aspect": 30} if narrow else {"pad": 0.02, "aspect": 12}
-    marks.colour_bar(made, image, axes, "weight − 1/M", **where)
+    made.colorbar(image, ax=axes, label="weight − 1/M", **where)
     style.describe(
         made,
         "Mean weight of every branch, relative to the 1/M of equal weights, by SK unit (first at "
@@ -96,7 +96,7 @@ def channel_raster(
         labels.scale_columns(ax, ds["scale"].values, len(chosen))
         ax.set_yticks([0, table.sizes["channel"] - 1], ["1", str(table.sizes["channel"])])
     axes[0].set_ylabel("channel (sorted)", labelpad=-4)
-    marks.colour_bar(made, image, axes, "largest kernel's weight − 1/M", pad=0.02, aspect=20)
+    made.colorbar(image, ax=axes, label="largest kernel's weight − 1/M", pad=0.02, aspect=20)
     style.describe(
         made,
         "Weight of the largest kernel in every channel (rows, sorted by their mean) relative to "
@@ -145,7 +145,7 @@ def impulse_response(unit: SKConv | SKAttention) -> Figure:
         ax.xaxis.set_major_locator(MultipleLocator(2))
         ax.yaxis.set_major_locator(MultipleLocator(2))
     made.supxlabel("pixels from the impulse", fontsize=axes[0].xaxis.label.get_size())
-    marks.colour_bar(made, image, axes, "relative response", pad=0.02, aspect=12)
+    made.colorbar(image, ax=axes, label="relative response", pad=0.02, aspect=12)
     style.describe(
         made,
         "Mean absolute response of each branch's convolution to a single pixel that is 1 in every "

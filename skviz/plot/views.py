@@ -170,7 +170,6 @@ def _maps(shown: xr.Dataset, axes: list[Axes], beside: Axes, then: str) -> None:
         ax.set_title(f"{here['value'].item():.3g}{inside}", pad=2, fontsize=style.small())
     bar = axes[0].figure.colorbar(axes[0].images[0], cax=beside, ticks=[-vmax, 0, vmax])
     bar.ax.set_yticklabels([f"{-limit:.1g}", "0", f"{limit:.1g}"])
-    bar.outline.set_linewidth(0.6)
 
 
 def _chosen(
