@@ -53,14 +53,13 @@ def main_effects(found: xr.Dataset) -> Figure:
     made.supxlabel("change of the attention difference", fontsize=style.small())
     if len(networks) > 1:
         labels.legend(made, axes[0], width="text")
-    style.describe(
+    return style.describe(
         made,
         "Main effects of a factorial experiment on the attention difference of each unit: the "
         "change when one factor doubles (position: from its place to a random one) and the others "
         f"are held; {found.attrs['method']}, {found.attrs['images']} images.",
         effects=table,
     )
-    return made
 
 
 @style.drawing
@@ -108,14 +107,13 @@ def explained(found: xr.Dataset, *, ax: Axes | None = None) -> Figure:
     ax.set_yticks(range(len(predictors)), predictors)
     labels.units_below(ax, list(names), room, 14)
     made.colorbar(image, ax=ax, label="R²")
-    style.describe(
+    return style.describe(
         made,
         "Share of the variance of the attention difference between pictures that is explained by "
         "measured properties (each with its square) and the category: cross-validated R², ten "
         f"folds, over {found.attrs['images']} pictures.",
         explained=table,
     )
-    return made
 
 
 def _said(value: float) -> str:

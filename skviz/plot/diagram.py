@@ -122,14 +122,13 @@ def unit_diagram(
         coords={"kernel": ("branch", list(chosen.sizes))},
         attrs=witnessed(model, shown, [scale]),
     )
-    style.describe(
+    return style.describe(
         made,
         f"Model structure of SK unit {style.called(chosen.name) or type(model).__name__}: {count} "
         f"branches and their weight in each of {weights.shape[1]} channels, mean over "
         f"{len(images)} images; dotted: 1/M. Squares: taps of each kernel.{said}",
         weights=table,
     )
-    return made
 
 
 class _Seen(Listener):

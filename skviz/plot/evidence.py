@@ -75,7 +75,7 @@ def control_shifts(
     else:
         ax.set_xlabel("shift of the attention difference")
     part = f" Shown: {len(chosen)} of {len(every)} units." if len(chosen) < len(every) else ""
-    style.describe(
+    return style.describe(
         made,
         "Shift of the attention difference from the smallest to the largest scale: the claim "
         f"({names[0]}) and its controls, {found.attrs['method']}. Compared with the claim, paired "
@@ -84,7 +84,6 @@ def control_shifts(
         f"{labels.sample(ds)}.{part}",
         shifts=found,
     )
-    return made
 
 
 def _margins(found: xr.Dataset) -> str:
@@ -136,7 +135,7 @@ def intervention_effect(ds: xr.Dataset) -> Figure:
         ax.sharey(axes[1])
         ax.tick_params(labelleft=False)
     labels.legend(made, axes[0], width="text")
-    style.describe(
+    return style.describe(
         made,
         "Left: accuracy against the scale of the object when the selection of all units is "
         f"changed: {accuracy.attrs['method']}. Right: probability of the true category lost to "
@@ -145,7 +144,6 @@ def intervention_effect(ds: xr.Dataset) -> Figure:
         accuracy=accuracy,
         lost=lost,
     )
-    return made
 
 
 def _losses(ax: Axes, lost: xr.Dataset, looks: dict[str, dict[str, Any]], scale: float) -> None:
@@ -218,7 +216,7 @@ def faithfulness(ds: xr.Dataset) -> Figure:
         axes[-1, 2].set_xticks(shown, [labels.short(names[i], 18) for i in shown])
         labels.turn(axes[-1, 2], 40)
     axes[0, 0].legend()
-    style.describe(
+    return style.describe(
         made,
         f"Tests of the attributions ({ds.attrs['method']}): value of the target as pixels are "
         "deleted or inserted in the order of attribution or at random, and rank correlation of "
@@ -227,7 +225,6 @@ def faithfulness(ds: xr.Dataset) -> Figure:
         + (f" Rank correlation with the map of another class: {alike}." if alike else ""),
         **tables,
     )
-    return made
 
 
 def _from_trained(found: xr.Dataset) -> xr.Dataset:

@@ -69,9 +69,8 @@ def panel(
         part.text(0.005, 0.99, letter, weight="bold", ha="left", va="top")
         captions.append(f"({letter}) {part.caption}")
         tables |= {f"{letter}.{name}": table for name, table in part.tables.items()}
-    style.describe(made, " ".join(captions), **tables)
     _align(made, [parts[i : i + columns] for i in range(0, len(parts), columns)])
-    return made
+    return style.describe(made, " ".join(captions), **tables)
 
 
 def _align(made: Figure, rows: list[list[Any]]) -> None:

@@ -272,19 +272,19 @@ def drawing(function: Callable[P, R]) -> Callable[P, R]:
     return draw
 
 
-def describe(made: Figure, caption: str, **tables: xr.Dataset) -> None:
-    """Attach to a figure what it shows: its caption, and its numbers by name.
+def describe(made: InlineFigure, caption: str, **tables: xr.Dataset) -> InlineFigure:
+    """Return a figure with what it shows attached: its caption, and its numbers by name.
 
     Every table that a mark has drawn must be among them. The figure of somebody's own axes is left
     as it is.
     """
     if given():
-        return
+        return made
     drawn = [table for ax in made.findobj(Axes) for table in getattr(ax, "drawn", ())]
     if any(all(table is not held for held in tables.values()) for table in drawn):
         raise AssertionError("a mark has drawn numbers that the figure's tables do not hold")
-    cast("InlineFigure", made).caption = caption
-    cast("InlineFigure", made).tables = dict(tables)
+    made.caption, made.tables = caption, dict(tables)
+    return made
 
 
 def figure(width: str, height: float) -> InlineFigure:

@@ -58,7 +58,7 @@ def receptive_field(ds: xr.Dataset, *, unit: str | None = None) -> Figure:
     handles, names = depth.get_legend_handles_labels()
     bottom.legend(handles, names, loc="outside upper center", ncols=len(names))
     shares = " and ".join(f"{100 * share:g} %" for share in ds["share"].values)
-    style.describe(
+    return style.describe(
         made,
         "Effective receptive fields (squared gradient of the central output position, selection "
         f"held fixed). Top: {style.called(unit)} at scale {middle:g}, natural and with each kernel "
@@ -66,7 +66,6 @@ def receptive_field(ds: xr.Dataset, *, unit: str | None = None) -> Figure:
         f"{100 * SHOWN:g} %, {found.attrs['method']}, {labels.sample(ds)}.",
         radius=found,
     )
-    return made
 
 
 def _fields(field: xr.DataArray, radius: xr.Dataset, made: SubFigure, title: str) -> None:
@@ -147,7 +146,7 @@ def attribution_grid(
     holds = (
         f"; completeness error at most {float(error.max()):.1%}" if error.notnull().any() else ""
     )
-    style.describe(
+    return style.describe(
         made,
         f"Attributions ({ds.attrs['method']}, baseline {ds.attrs['baseline']}{holds}) of one scene "
         "over the scale of its object: red raises the target, blue lowers it. Over each map the "
@@ -155,7 +154,6 @@ def attribution_grid(
         f"Colours saturate at the {quantile:.1%} quantile of each row.",
         maps=shown.drop_vars(["attribution", "scene"]),
     )
-    return made
 
 
 def _maps(shown: xr.Dataset, axes: list[Axes], beside: Axes, then: str) -> None:
