@@ -45,8 +45,7 @@ def branch_heatmap(ds: xr.Dataset) -> Figure:
         image = marks.tiles(ax, table, "unit", "scale", norm=norm, branch=branch)
         ax.set_title(name)
         labels.scale_columns(ax, ds["scale"].values, branches)
-    high = made.bbox.height / made.dpi - 1.1 - 0.45 * narrow  # inches, also of a part of a panel
-    labels.units_left(axes[0], list(names.values()), high)
+    labels.units_left(axes[0], list(names.values()), style.high(made) - 1.1 - 0.45 * narrow)
     where = {"location": "bottom", "aspect": 30} if narrow else {"pad": 0.02, "aspect": 12}
     made.colorbar(image, ax=axes, label="weight − 1/M", **where)
     return style.describe(

@@ -200,6 +200,16 @@ def tall() -> float:
     return _page.get().venue.tall
 
 
+def high(made: Figure | SubFigure) -> float:
+    """Height in inches of a figure, or of the part of a panel that is drawn into."""
+    return float(made.bbox.height / made.dpi)
+
+
+def wide(letters: float, size: float | None = None) -> float:
+    """Inches that so many letters stand on, in the size of tick labels and legends or another."""
+    return 0.0095 * (size or small()) * letters
+
+
 def given() -> bool:
     """Whether somebody's own axes are drawn into."""
     return isinstance(_page.get().room, Axes)

@@ -128,7 +128,7 @@ def attribution_grid(
     shown = shown.assign(limit=limits.drop_vars("quantile"))
     rows, columns = 1 + shown.sizes["target"], shown.sizes["scale"]
     side = style.inches("text") / (columns + 1.1)
-    narrow = side < 0.16 * style.small()  # than the line over a map
+    narrow = side < style.wide(16.8)  # than the line over a map
     above = 0.36 if narrow else 0.24
     made = style.figure("text", rows * (side + above) + 0.1)
     places = made.subplots(rows, columns + 1, width_ratios=[1] * columns + [0.07], squeeze=False)
@@ -137,7 +137,7 @@ def attribution_grid(
     marks.pictures(axes[0], shown["scene"].transpose("scale", ...).values)
     for ax, scale in zip(axes[0], shown["scale"].values, strict=True):
         ax.set_title(labels.scale(scale), pad=2)
-    high = min(side, made.get_figheight() / rows - above)
+    high = min(side, style.high(made) / rows - above)
     labels.row(axes[0, 0], str(shown["image"].item()), high)
     for line, bar, target in zip(axes[1:], bars[1:], shown["target"].values, strict=True):
         _maps(shown.sel(target=target), list(line), bar, "\n" if narrow else ", ")
