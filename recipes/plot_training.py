@@ -41,10 +41,9 @@ def training(ds: xr.Dataset) -> Figure:
     axes[2].set_ylim(0, 1.1 * float(ds["learning_rate"].max()))
     axes[2].set_xlabel("step")
     made.align_ylabels(axes)
-    style.describe(
+    return style.describe(
         made,
         "Loss, accuracy and learning rate of a training. Loss and accuracy are those of the "
         "training images, each a mean over the steps since the point before.",
         training=ds,
     )
-    return made

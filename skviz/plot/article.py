@@ -81,7 +81,7 @@ def three_scales(
         (lower, f"mean over {ds.sizes['image']} images"),
     ):
         ax.set_title(title, fontsize=style.small(), loc="left", pad=3)
-    style.describe(
+    return style.describe(
         made,
         f"One object at {len(scales)} scales; weight of the largest kernel in each channel of "
         f"{style.called(unit)} for this scene; and attention difference (largest minus smallest "
@@ -89,7 +89,6 @@ def three_scales(
         channels=profile,
         attention_difference=found,
     )
-    return made
 
 
 def _layout(made: Figure, count: int, *, wide: bool) -> list[Axes]:

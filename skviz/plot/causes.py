@@ -49,18 +49,17 @@ def main_effects(found: xr.Dataset) -> Figure:
         labels.zero_line(ax, upright=True)
         marks.points(ax, table, "unit", "network", looks, term=term)
         ax.set_title(f"{term} × 2" if EFFECTS[term] else term)
-    labels.units_left(axes[0], list(names.values()), made.bbox.height / made.dpi - 0.85)
+    labels.units_left(axes[0], list(names.values()), style.high(made) - 0.85)
     made.supxlabel("change of the attention difference", fontsize=style.small())
     if len(networks) > 1:
         labels.legend(made, axes[0], width="text")
-    style.describe(
+    return style.describe(
         made,
         "Main effects of a factorial experiment on the attention difference of each unit: the "
         "change when one factor doubles (position: from its place to a random one) and the others "
         f"are held; {found.attrs['method']}, {found.attrs['images']} images.",
         effects=table,
     )
-    return made
 
 
 @style.drawing
@@ -98,24 +97,23 @@ def explained(found: xr.Dataset, *, ax: Axes | None = None) -> Figure:
         ax, table, "predictor", "unit", norm=Normalize(0, 1, clip=True), cmap="Blues"
     )
     values = found["estimate"].transpose("predictor", "unit").values
-    room = style.inches("text") - 0.29 * style.small()  # beside names of properties and the bar
+    room = style.inches("text") - style.wide(30)  # beside names of properties and the bar
     texts = np.vectorize(_said)(values)
-    fit = room / len(names) > 0.0105 * style.small() * max(map(len, texts.flat))
+    fit = room / len(names) > 1.1 * style.wide(max(map(len, texts.flat)))
     for (row, column), value in np.ndenumerate(values) if fit else ():
         colour = "white" if value > LIGHT else "black"
         ax.text(column, row, texts[row, column], color=colour, ha="center", va="center",
                 fontsize=style.small())  # fmt: skip
     ax.set_yticks(range(len(predictors)), predictors)
     labels.units_below(ax, list(names), room, 14)
-    marks.colour_bar(made, image, [ax], "R²")
-    style.describe(
+    made.colorbar(image, ax=ax, label="R²")
+    return style.describe(
         made,
         "Share of the variance of the attention difference between pictures that is explained by "
         "measured properties (each with its square) and the category: cross-validated R², ten "
         f"folds, over {found.attrs['images']} pictures.",
         explained=table,
     )
-    return made
 
 
 def _said(value: float) -> str:

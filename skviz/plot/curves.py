@@ -55,14 +55,13 @@ def scale_response(ds: xr.Dataset, *, example: int = 0, ax: Axes | None = None) 
     top.set_xlabel("")
     _thumbnails(ds, example, bottom)
     labels.legend_of_units(made, top)
-    style.describe(
+    return style.describe(
         made,
         "Attention difference (mean weight of the largest kernel minus that of the smallest) of "
         f"each SK unit against the scale of the object: {found.attrs['method']}, "
         f"{labels.sample(ds)}. Below: one of the scenes.",
         response=found,
     )
-    return made
 
 
 def _responses(ax: Axes, found: xr.Dataset) -> None:
@@ -130,13 +129,12 @@ def expected_kernel(
     labels.units_below(ax, ds["unit"].values)
     ax.set_ylabel("expected kernel")
     labels.legend(made, ax)
-    style.describe(
+    return style.describe(
         made,
         "Expected kernel Σ weight · kernel of each SK unit, first to last, by scale of the object: "
         f"{found.attrs['method']}, {labels.sample(ds)}. Grey: equal weights.",
         expected_kernel=found,
     )
-    return made
 
 
 @style.drawing
@@ -206,14 +204,13 @@ def class_curves(
     else:
         ax.set_ylabel("attention difference")
     labels.legend(made, axes[0])
-    style.describe(
+    return style.describe(
         made,
         f"Attention difference (largest minus smallest kernel) of each of {count} classes at "
         f"{len(scales)} scales of the object, in {len(chosen)} SK units spread over the depth. "
         f"Mean over the scenes of a class; {labels.sample(ds)}.",
         attention_difference=table,
     )
-    return made
 
 
 def _gains(mean: xr.DataArray, scales: Sequence[float]) -> str:

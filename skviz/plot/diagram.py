@@ -122,14 +122,13 @@ def unit_diagram(
         coords={"kernel": ("branch", list(chosen.sizes))},
         attrs=witnessed(model, shown, [scale]),
     )
-    style.describe(
+    return style.describe(
         made,
         f"Model structure of SK unit {style.called(chosen.name) or type(model).__name__}: {count} "
         f"branches and their weight in each of {weights.shape[1]} channels, mean over "
         f"{len(images)} images; dotted: 1/M. Squares: taps of each kernel.{said}",
         weights=table,
     )
-    return made
 
 
 class _Seen(Listener):
@@ -308,7 +307,7 @@ def _operation(ax: Axes, start: float, end: float, words: str) -> None:
     _arrow(ax, (start, LANE), (end - 0.2, LANE))
     above, _, below = words.partition(", ")
     room = (end - start) * UNIT * style.enlarged()
-    if 0.0095 * style.least() * max(len(above), len(below)) > room:
+    if style.wide(max(len(above), len(below)), style.least()) > room:
         return
     for y, va, line in ((0.5, "bottom", above), (-0.6, "top", below)):
         ax.text((start + end) / 2, LANE + y, line, ha="center", va=va, fontsize=style.least())

@@ -52,7 +52,7 @@ def control_shifts(
     every = [str(name) for name in found["unit"].values]
     names = [str(name) for name in found["control"].values]
     looks = {n: {"color": style.COLOURS[n != names[0]], "marker": "o"} for n in names}
-    columns = min(6, max(1, int((style.inches("text") - 1.2) / (0.115 * style.small()))))
+    columns = min(6, max(1, int((style.inches("text") - 1.2) / style.wide(12))))
     tall = 0.165 * len(names) + 0.2  # inches of a row, where labels have 8 points
     fit = columns * max(1, int((style.tall() / style.enlarged() - 0.5) / tall))
     chosen = labels.chosen(ds, units, ax, fit)
@@ -75,7 +75,7 @@ def control_shifts(
     else:
         ax.set_xlabel("shift of the attention difference")
     part = f" Shown: {len(chosen)} of {len(every)} units." if len(chosen) < len(every) else ""
-    style.describe(
+    return style.describe(
         made,
         "Shift of the attention difference from the smallest to the largest scale: the claim "
         f"({names[0]}) and its controls, {found.attrs['method']}. Compared with the claim, paired "
@@ -84,7 +84,6 @@ def control_shifts(
         f"{labels.sample(ds)}.{part}",
         shifts=found,
     )
-    return made
 
 
 def _margins(found: xr.Dataset) -> str:
@@ -136,7 +135,7 @@ def intervention_effect(ds: xr.Dataset) -> Figure:
         ax.sharey(axes[1])
         ax.tick_params(labelleft=False)
     labels.legend(made, axes[0], width="text")
-    style.describe(
+    return style.describe(
         made,
         "Left: accuracy against the scale of the object when the selection of all units is "
         f"changed: {accuracy.attrs['method']}. Right: probability of the true category lost to "
@@ -145,12 +144,11 @@ def intervention_effect(ds: xr.Dataset) -> Figure:
         accuracy=accuracy,
         lost=lost,
     )
-    return made
 
 
 def _losses(ax: Axes, lost: xr.Dataset, looks: dict[str, dict[str, Any]], scale: float) -> None:
     marks.points(ax, lost, "unit", "intervention", looks, scale=scale)
-    narrow = style.inches("text") < 0.8 * style.small()
+    narrow = style.inches("text") < style.wide(84)
     own = [str(name) for name in lost["unit"].values if name != ALL]
     called = labels.units(own, 10 if narrow else 16)
     names = {str(name): called.get(str(name), ALL) for name in lost["unit"].values}
@@ -159,8 +157,7 @@ def _losses(ax: Axes, lost: xr.Dataset, looks: dict[str, dict[str, Any]], scale:
     ax.xaxis.set_major_locator(MaxNLocator(2 if narrow else 3, min_n_ticks=2))
     ax.set(xlabel="probability\nlost" if narrow else "probability lost",
            ylim=(len(names) - 0.4, -0.6), title=f"scale {scale:g}")  # fmt: skip
-    figure: Any = ax.figure
-    labels.units_left(ax, list(names.values()), figure.bbox.height / figure.dpi - 1)
+    labels.units_left(ax, list(names.values()), style.high(ax.figure) - 1)
 
 
 @style.drawing
@@ -202,7 +199,7 @@ def faithfulness(ds: xr.Dataset) -> Figure:
     for row, target in zip(axes, targets, strict=True):
         for ax, name in zip(row, kinds[:2], strict=False):
             marks.lines(ax, tables[name], "fraction", "order", orders, target=target)
-        labels.row(row[0], labels.target(target), made.get_figheight() / len(targets) - 0.4)
+        labels.row(row[0], labels.target(target), style.high(made) / len(targets) - 0.4)
         if len(row) == 3:
             look = {"color": style.COLOURS[2], "marker": "o"}
             marks.lines(row[2], tables[kinds[2]], "randomised", "target", {target: look}, band=None)
@@ -213,12 +210,12 @@ def faithfulness(ds: xr.Dataset) -> Figure:
         axes[-1, column].set_xlabel("fraction of pixels" if column < 2 else "random from")
     if len(tables) == 3:
         names = _beginnings([str(name) for name in tables[kinds[2]]["randomised"].values])
-        most = int(19 * style.inches("text") / 3 / style.small())  # that stand beside each other
+        most = int(style.inches("text") / 3 / style.wide(5.5))  # that stand beside each other
         shown = labels.spread(range(len(names)), most)
         axes[-1, 2].set_xticks(shown, [labels.short(names[i], 18) for i in shown])
         labels.turn(axes[-1, 2], 40)
     axes[0, 0].legend()
-    style.describe(
+    return style.describe(
         made,
         f"Tests of the attributions ({ds.attrs['method']}): value of the target as pixels are "
         "deleted or inserted in the order of attribution or at random, and rank correlation of "
@@ -227,7 +224,6 @@ def faithfulness(ds: xr.Dataset) -> Figure:
         + (f" Rank correlation with the map of another class: {alike}." if alike else ""),
         **tables,
     )
-    return made
 
 
 def _from_trained(found: xr.Dataset) -> xr.Dataset:

@@ -175,7 +175,7 @@ def legend(made: Any, ax: Axes, *, width: str = style.COLUMN) -> None:
     if style.given():
         return
     handles, names = ax.get_legend_handles_labels()
-    each = 0.4 + 0.0095 * style.small() * max(map(len, names))  # inches of a line and its name
+    each = 0.4 + style.wide(max(map(len, names)))  # inches of a line and its name
     made.legend(
         handles,
         names,
@@ -197,12 +197,12 @@ def legend_of_units(made: Any, ax: Axes) -> None:
         return
     norm = BoundaryNorm(np.arange(count + 1) + 0.5, count)
     image = ScalarMappable(norm, ListedColormap(colours))
-    bar = made.colorbar(image, ax=ax, location="top", aspect=30, pad=0.02)
+    bar = made.colorbar(
+        image, ax=ax, label="unit, first to last", location="top", aspect=30, pad=0.02
+    )
     bar.set_ticks([1, *range(5, count - 2, 5), count])
     bar.ax.tick_params(length=0)
     bar.minorticks_off()
-    bar.set_label("unit, first to last")
-    bar.outline.set_linewidth(0.6)
 
 
 def scale_axis(ax: Axes, scales: Sequence[float], most: int) -> None:
@@ -215,7 +215,7 @@ def scale_axis(ax: Axes, scales: Sequence[float], most: int) -> None:
 def scale_columns(ax: Axes, scales: Any, beside: int) -> None:
     """Label columns of a map, one of so many beside each other, with as many scales as fit."""
     room = (style.inches(style.COLUMN) - 1.4) / beside
-    most = min(len(scales), max(2, int(room / (0.055 * style.small()))))
+    most = min(len(scales), max(2, int(room / style.wide(5.8))))
     shown = spread(range(len(scales)), most)
     ax.set_xticks(shown, [f"{scales[i]:g}" for i in shown])
     ax.set_xlabel("scale")
@@ -236,7 +236,7 @@ def below(ax: Axes, names: Sequence[str], room: float | None = None) -> bool:
         return False
     shown = [short(name) for name in names]
     ax.set_xticks(range(len(names)), shown)
-    if len(names) * max(map(len, shown)) * style.small() * 0.0095 > room:
+    if style.wide(len(names) * max(map(len, shown))) > room:
         turn(ax)
     return True
 
@@ -258,7 +258,7 @@ def units_left(ax: Axes, names: Sequence[str], height: float) -> None:
 
 def row(ax: Axes, name: str, height: float) -> None:
     """Name a row of so many inches at its left, in as many lines as the name has words."""
-    most = max(9, int(height / (0.0085 * style.small())))
+    most = max(9, int(height / style.wide(0.9)))
     words = [short(word, min(most, 18)) for word in name.split()]
     ax.set_ylabel("\n".join(words), fontsize=style.small())
 

@@ -45,17 +45,15 @@ def branch_heatmap(ds: xr.Dataset) -> Figure:
         image = marks.tiles(ax, table, "unit", "scale", norm=norm, branch=branch)
         ax.set_title(name)
         labels.scale_columns(ax, ds["scale"].values, branches)
-    high = made.bbox.height / made.dpi - 1.1 - 0.45 * narrow  # inches, also of a part of a panel
-    labels.units_left(axes[0], list(names.values()), high)
+    labels.units_left(axes[0], list(names.values()), style.high(made) - 1.1 - 0.45 * narrow)
     where = {"location": "bottom", "aspect": 30} if narrow else {"pad": 0.02, "aspect": 12}
-    marks.colour_bar(made, image, axes, "weight − 1/M", **where)
-    style.describe(
+    made.colorbar(image, ax=axes, label="weight − 1/M", **where)
+    return style.describe(
         made,
         "Mean weight of every branch, relative to the 1/M of equal weights, by SK unit (first at "
         f"the top) and scale of the object; {labels.sample(ds)}.",
         weight=table,
     )
-    return made
 
 
 @style.drawing
@@ -96,15 +94,14 @@ def channel_raster(
         labels.scale_columns(ax, ds["scale"].values, len(chosen))
         ax.set_yticks([0, table.sizes["channel"] - 1], ["1", str(table.sizes["channel"])])
     axes[0].set_ylabel("channel (sorted)", labelpad=-4)
-    marks.colour_bar(made, image, axes, "largest kernel's weight − 1/M", pad=0.02, aspect=20)
-    style.describe(
+    made.colorbar(image, ax=axes, label="largest kernel's weight − 1/M", pad=0.02, aspect=20)
+    return style.describe(
         made,
         "Weight of the largest kernel in every channel (rows, sorted by their mean) relative to "
         f"the 1/M of equal weights, against the scale of the object, in {len(chosen)} SK units. "
         f"Mean over images, {labels.sample(ds)}.",
         **tables,
     )
-    return made
 
 
 def _sorted_channels(ds: xr.Dataset, unit: str) -> xr.Dataset:
@@ -145,14 +142,13 @@ def impulse_response(unit: SKConv | SKAttention) -> Figure:
         ax.xaxis.set_major_locator(MultipleLocator(2))
         ax.yaxis.set_major_locator(MultipleLocator(2))
     made.supxlabel("pixels from the impulse", fontsize=axes[0].xaxis.label.get_size())
-    marks.colour_bar(made, image, axes, "relative response", pad=0.02, aspect=12)
-    style.describe(
+    made.colorbar(image, ax=axes, label="relative response", pad=0.02, aspect=12)
+    return style.describe(
         made,
         "Mean absolute response of each branch's convolution to a single pixel that is 1 in every "
         "channel, relative to the branch's strongest.",
         response=table,
     )
-    return made
 
 
 def _impulse(conv: nn.Conv2d, side: int) -> Tensor:

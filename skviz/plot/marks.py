@@ -12,7 +12,6 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, TwoSlopeNorm
-from matplotlib.figure import Figure, SubFigure
 from matplotlib.image import AxesImage
 
 from skviz.errors import SkvizError
@@ -132,12 +131,3 @@ def pictures(axes: Iterable[Axes], images: Iterable[Any], **look: Any) -> None:
 def centred(reach: float) -> TwoSlopeNorm:
     """Return colours that are white at 0 and darkest at ± `reach`."""
     return TwoSlopeNorm(0, -reach, reach)
-
-
-def colour_bar(
-    made: Figure | SubFigure, image: Any, axes: Iterable[Axes], label: str, **where: Any
-) -> None:
-    """Draw what the colours of some axes mean, beside them."""
-    bar = made.colorbar(image, ax=list(axes), **where)
-    bar.set_label(label)
-    bar.outline.set_linewidth(0.6)

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
+from matplotlib.transforms import Bbox
 
 from skviz.errors import SkvizError
 from skviz.plot import style
@@ -69,9 +71,8 @@ def panel(
         part.text(0.005, 0.99, letter, weight="bold", ha="left", va="top")
         captions.append(f"({letter}) {part.caption}")
         tables |= {f"{letter}.{name}": table for name, table in part.tables.items()}
-    style.describe(made, " ".join(captions), **tables)
     _align(made, [parts[i : i + columns] for i in range(0, len(parts), columns)])
-    return made
+    return style.describe(made, " ".join(captions), **tables)
 
 
 def _align(made: Figure, rows: list[list[Any]]) -> None:
@@ -79,20 +80,18 @@ def _align(made: Figure, rows: list[list[Any]]) -> None:
     made.draw_without_rendering()
     made.set_layout_engine("none")
     for row in rows:
-        spans = []
-        for part in row:
-            boxes = [ax.get_position(original=True).transformed(part.transSubfigure)
-                     for ax in part.axes]  # fmt: skip
-            spans.append((min(box.y0 for box in boxes), max(box.y1 for box in boxes)))
-        low, high = max(span[0] for span in spans), min(span[1] for span in spans)
-        for part, (bottom, top) in zip(row, spans, strict=True):
+        boxes = [
+            {ax: ax.get_position(original=True).transformed(ax.figure.transSubfigure)
+             for ax in part.findobj(Axes)}
+            for part in row
+        ]  # fmt: skip
+        spans = [(min(b.y0 for b in each.values()), max(b.y1 for b in each.values()))
+                 for each in boxes]  # fmt: skip
+        low, high = max(bottom for bottom, _ in spans), min(top for _, top in spans)
+        for each, (bottom, top) in zip(boxes, spans, strict=True):
             shrink = (high - low) / (top - bottom)
-            start, tall = part.bbox.y0, part.bbox.height
-            for ax in part.axes:
+            for ax, box in each.items():
                 ax.yaxis.set_major_locator(FixedLocator(ax.get_yticks()))  # as the layout knows
-                box = ax.get_position(original=True)
-                y0, y1 = (
-                    (low + shrink * (start + y * tall - bottom) - start) / tall
-                    for y in (box.y0, box.y1)
-                )
-                ax.set_position((box.x0, y0, box.width, y1 - y0))
+                y0, y1 = (low + shrink * (y - bottom) for y in (box.y0, box.y1))
+                moved = Bbox.from_extents(box.x0, y0, box.x1, y1)
+                ax.set_position(moved.transformed(ax.figure.transSubfigure.inverted()))

@@ -10,7 +10,6 @@ from functools import cache, partial, wraps
 from itertools import cycle, islice
 from typing import Any, ParamSpec, TypeVar, cast
 
-import matplotlib as mpl
 import numpy as np
 import xarray as xr
 from matplotlib import colormaps
@@ -20,6 +19,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.font_manager import findfont, fontManager, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.style import context as styled
 from matplotlib.text import Text
 
 from skviz.errors import SkvizError, entrance
@@ -140,12 +140,9 @@ def context(
             name=name or page.name,
         )
     )
-    size = page.venue.font
+    sizes = dict.fromkeys(LABELS, page.venue.font) | dict.fromkeys(SMALL, small())
     try:
-        with mpl.rc_context():
-            mpl.rcdefaults()
-            mpl.rcParams.update(RC)
-            mpl.rcParams.update(dict.fromkeys(LABELS, size) | dict.fromkeys(SMALL, size - 1))
+        with styled(RC | sizes, after_reset=True):
             yield
     finally:
         _page.reset(token)
@@ -185,7 +182,7 @@ def settle(made: Figure) -> None:
 
 def small() -> float:
     """Size in points of tick labels and legends."""
-    return float(mpl.rcParams["legend.fontsize"])
+    return _page.get().venue.font - 1
 
 
 def least() -> float:
@@ -201,6 +198,16 @@ def enlarged() -> float:
 def tall() -> float:
     """Height in inches that a figure may have on the page drawn for."""
     return _page.get().venue.tall
+
+
+def high(made: Figure | SubFigure) -> float:
+    """Height in inches of a figure, or of the part of a panel that is drawn into."""
+    return float(made.bbox.height / made.dpi)
+
+
+def wide(letters: float, size: float | None = None) -> float:
+    """Inches that so many letters stand on, in the size of tick labels and legends or another."""
+    return 0.0095 * (size or small()) * letters
 
 
 def given() -> bool:
@@ -267,38 +274,27 @@ def drawing(function: Callable[P, R]) -> Callable[P, R]:
             if isinstance(made, InlineFigure) and wide is None:
                 settle(made)
         if isinstance(made, InlineFigure) and wide is None:
-            made.page = _page.get()
-            made.again = cast("Callable[[], Figure]", partial(said(draw), *args, **kwargs))
+            page = made.page = _page.get()
+            in_these_words = context(labels=page.labels, name=page.name)(draw)
+            made.again = cast("Callable[[], Figure]", partial(in_these_words, *args, **kwargs))
         return made
 
     return draw
 
 
-def said(draw: Callable[P, R]) -> Callable[P, R]:
-    """Draw on another page later, in the words of the one that is drawn for now."""
-    page = _page.get()
-
-    @wraps(draw)
-    def again(*args: P.args, **kwargs: P.kwargs) -> R:
-        with context(labels=page.labels, name=page.name):
-            return draw(*args, **kwargs)
-
-    return again
-
-
-def describe(made: Figure, caption: str, **tables: xr.Dataset) -> None:
-    """Attach to a figure what it shows: its caption, and its numbers by name.
+def describe(made: InlineFigure, caption: str, **tables: xr.Dataset) -> InlineFigure:
+    """Return a figure with what it shows attached: its caption, and its numbers by name.
 
     Every table that a mark has drawn must be among them. The figure of somebody's own axes is left
     as it is.
     """
     if given():
-        return
+        return made
     drawn = [table for ax in made.findobj(Axes) for table in getattr(ax, "drawn", ())]
     if any(all(table is not held for held in tables.values()) for table in drawn):
         raise AssertionError("a mark has drawn numbers that the figure's tables do not hold")
-    cast("InlineFigure", made).caption = caption
-    cast("InlineFigure", made).tables = dict(tables)
+    made.caption, made.tables = caption, dict(tables)
+    return made
 
 
 def figure(width: str, height: float) -> InlineFigure:

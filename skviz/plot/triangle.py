@@ -56,14 +56,13 @@ def ternary(ds: xr.Dataset, *, ax: Axes | None = None) -> Figure:
     labels.legend_of_units(made, ax)
     cut = f", cut at a weight of {lowest:g} for the others" if lowest else ""
     first, last = ds["scale"].values[[0, -1]]
-    style.describe(
+    return style.describe(
         made,
         "Mean branch weights of each SK unit with three branches, from the smallest scale of the "
         f"object ({first:g}, hollow) to the largest ({last:g}); {labels.sample(ds)}. A corner is "
         f"all the weight on one branch{cut}; grey: equal weights.",
         weight=table,
     )
-    return made
 
 
 def place(weights: np.ndarray, lowest: float) -> np.ndarray:

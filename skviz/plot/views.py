@@ -58,7 +58,7 @@ def receptive_field(ds: xr.Dataset, *, unit: str | None = None) -> Figure:
     handles, names = depth.get_legend_handles_labels()
     bottom.legend(handles, names, loc="outside upper center", ncols=len(names))
     shares = " and ".join(f"{100 * share:g} %" for share in ds["share"].values)
-    style.describe(
+    return style.describe(
         made,
         "Effective receptive fields (squared gradient of the central output position, selection "
         f"held fixed). Top: {style.called(unit)} at scale {middle:g}, natural and with each kernel "
@@ -66,7 +66,6 @@ def receptive_field(ds: xr.Dataset, *, unit: str | None = None) -> Figure:
         f"{100 * SHOWN:g} %, {found.attrs['method']}, {labels.sample(ds)}.",
         radius=found,
     )
-    return made
 
 
 def _fields(field: xr.DataArray, radius: xr.Dataset, made: SubFigure, title: str) -> None:
@@ -129,7 +128,7 @@ def attribution_grid(
     shown = shown.assign(limit=limits.drop_vars("quantile"))
     rows, columns = 1 + shown.sizes["target"], shown.sizes["scale"]
     side = style.inches("text") / (columns + 1.1)
-    narrow = side < 0.16 * style.small()  # than the line over a map
+    narrow = side < style.wide(16.8)  # than the line over a map
     above = 0.36 if narrow else 0.24
     made = style.figure("text", rows * (side + above) + 0.1)
     places = made.subplots(rows, columns + 1, width_ratios=[1] * columns + [0.07], squeeze=False)
@@ -138,7 +137,7 @@ def attribution_grid(
     marks.pictures(axes[0], shown["scene"].transpose("scale", ...).values)
     for ax, scale in zip(axes[0], shown["scale"].values, strict=True):
         ax.set_title(labels.scale(scale), pad=2)
-    high = min(side, made.get_figheight() / rows - above)
+    high = min(side, style.high(made) / rows - above)
     labels.row(axes[0, 0], str(shown["image"].item()), high)
     for line, bar, target in zip(axes[1:], bars[1:], shown["target"].values, strict=True):
         _maps(shown.sel(target=target), list(line), bar, "\n" if narrow else ", ")
@@ -147,7 +146,7 @@ def attribution_grid(
     holds = (
         f"; completeness error at most {float(error.max()):.1%}" if error.notnull().any() else ""
     )
-    style.describe(
+    return style.describe(
         made,
         f"Attributions ({ds.attrs['method']}, baseline {ds.attrs['baseline']}{holds}) of one scene "
         "over the scale of its object: red raises the target, blue lowers it. Over each map the "
@@ -155,7 +154,6 @@ def attribution_grid(
         f"Colours saturate at the {quantile:.1%} quantile of each row.",
         maps=shown.drop_vars(["attribution", "scene", "content"], errors="ignore"),
     )
-    return made
 
 
 def _maps(shown: xr.Dataset, axes: list[Axes], beside: Axes, then: str) -> None:
@@ -170,7 +168,6 @@ def _maps(shown: xr.Dataset, axes: list[Axes], beside: Axes, then: str) -> None:
         ax.set_title(f"{here['value'].item():.3g}{inside}", pad=2, fontsize=style.small())
     bar = axes[0].figure.colorbar(axes[0].images[0], cax=beside, ticks=[-vmax, 0, vmax])
     bar.ax.set_yticklabels([f"{-limit:.1g}", "0", f"{limit:.1g}"])
-    bar.outline.set_linewidth(0.6)
 
 
 def _chosen(

@@ -212,6 +212,14 @@ def test_panels_have_their_axes_in_line_and_letters():
     assert {name[:2] for name in figure.tables} == {"a.", "b."}
 
 
+@pytest.mark.parametrize("kind", ["attribution_grid", "faithfulness", "receptive_field"])
+def test_figures_of_several_rows_can_be_part_of_a_panel(kind, drawings):
+    with style.context(venue="eccv"):
+        figure = plot.panel([drawings["expected_kernel"](), drawings[kind]()])
+    assert not textboxes.problems(figure)
+    assert {name[:2] for name in figure.tables} == {"a.", "b."}
+
+
 def test_panels_refuse_what_they_cannot_align():
     ds = figure_types.made_up()
     one = plot.expected_kernel(ds)
