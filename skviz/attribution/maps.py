@@ -31,7 +31,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -46,12 +46,10 @@ from skviz.attribution.target import check_count, find_targets, target_labels, t
 from skviz.errors import AttributionError, Count, Seed, entrance
 from skviz.scenes.made import plain
 from skviz.studies.keeping import Variable
+from skviz.studies.options import Client, Options
 from skviz.studies.setting import as_scenes, increasing
-from skviz.studies.study import Batch, Options, Study, run
+from skviz.studies.study import Batch, Study, run
 from skviz.studies.sweeps import EACH, WHITE
-
-if TYPE_CHECKING:
-    from distributed import Client  # noqa: TC004 (optional)
 
 MOST_ERROR = 0.05
 HALF = (torch.float16, torch.bfloat16)

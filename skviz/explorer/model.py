@@ -26,8 +26,9 @@ from skviz.scenes.changes import CONTROL_SCENES
 from skviz.scenes.photographs import Photographs, photographs
 from skviz.scenes.source import CANVAS, Scenes
 from skviz.studies.keeping import Memory
+from skviz.studies.options import Options
 from skviz.studies.setting import canvas_of, increasing
-from skviz.studies.study import Batch, Options, Study
+from skviz.studies.study import Batch, Study
 
 SMALL = 40  # pixels, of a thing among all others
 AT_ONCE = 8  # scales that are shown to a network together

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import xarray as xr
@@ -35,14 +35,11 @@ from skviz.capture.recording import record
 from skviz.errors import Count, SkvizError, entrance
 from skviz.scenes.changes import CONTROL_SCENES
 from skviz.scenes.source import Scenes
+from skviz.studies.options import Client, Options
 from skviz.studies.setting import as_scenes, at_rest, checked
-from skviz.studies.study import Options, Study, run
+from skviz.studies.study import Study, run
 from skviz.studies.sweeps import Weights
 from skviz.studies.untrained import untrained
-
-if TYPE_CHECKING:
-    from distributed import Client  # noqa: TC004 (optional)
-
 
 CLAIM = "object"
 NAMES = {

@@ -22,7 +22,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -36,13 +36,11 @@ from skviz.errors import Count, InterventionError, SkvizError, entrance
 from skviz.scenes.made import sha256_of, step
 from skviz.scenes.source import Scenes
 from skviz.studies.keeping import Variable
+from skviz.studies.options import Client, Options
 from skviz.studies.setting import answers, are_logits, as_scenes, judge, probabilities
-from skviz.studies.study import Batch, Options, Study, run
+from skviz.studies.study import Batch, Study, run
 from skviz.studies.swaps import Swap, donor, fitted
 from skviz.studies.sweeps import gives_logits
-
-if TYPE_CHECKING:
-    from distributed import Client  # noqa: TC004 (optional)
 
 NATURAL, ALL = "natural", "all"
 

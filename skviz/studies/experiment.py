@@ -20,7 +20,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
 import numpy as np
@@ -32,12 +32,10 @@ from skviz.capture import Unit
 from skviz.errors import Count, SceneError, SkvizError, entrance
 from skviz.scenes.crossed import Cell, cells, crossed, fits
 from skviz.scenes.source import Scenes
+from skviz.studies.options import Client, Options
 from skviz.studies.setting import as_scenes, readable
-from skviz.studies.study import Options, run
+from skviz.studies.study import run
 from skviz.studies.sweeps import Weights
-
-if TYPE_CHECKING:
-    from distributed import Client  # noqa: TC004 (optional)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -34,12 +34,9 @@ from skviz.capture.outputs import unit_output
 from skviz.errors import Count, Seed, entrance
 from skviz.scenes.made import sha256_of
 from skviz.studies.keeping import Variable
+from skviz.studies.options import Client, Options
 from skviz.studies.setting import choose
-from skviz.studies.study import Batch, Options, Study, run
-
-if TYPE_CHECKING:
-    from distributed import Client  # noqa: TC004 (optional)
-
+from skviz.studies.study import Batch, Study, run
 
 SHARES = (0.5, 0.95)
 NATURAL = "natural"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -16,11 +16,9 @@ from skviz.capture import Unit
 from skviz.errors import Count, entrance
 from skviz.scenes.properties import PROPERTIES, of_mask, properties
 from skviz.studies.keeping import Variable
-from skviz.studies.study import Batch, Options, Study, run
+from skviz.studies.options import Client, Options
+from skviz.studies.study import Batch, Study, run
 from skviz.studies.sweeps import EACH, Weights
-
-if TYPE_CHECKING:
-    from distributed import Client  # noqa: TC004 (optional)
 
 OF_MASK = ("coverage", "size")  # of what is object: share of the picture, longer side
 

@@ -14,12 +14,11 @@ the images of the tasks that are done are still what they were; one that stopped
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -36,53 +35,14 @@ from skviz.scenes.source import Scenes
 from skviz.studies import replicas, setting
 from skviz.studies.disk import Disk
 from skviz.studies.keeping import Memory, Variable
+from skviz.studies.options import Options
 from skviz.studies.store import folder
-
-if TYPE_CHECKING:
-    from distributed import Client
-
 
 OWN = {
     "area": Variable("image", (), (), "f4", "share of the scene that is object at scale 1", "1"),
     "content": Variable("image", (), (), "u8", "64 bits of the sha256 of the image", "1", 0),
     "problem": Variable("image", (), (), "U", "why the image was skipped", "", ""),
 }
-
-
-@dataclass(frozen=True)
-class Options:
-    """What every study can be told.
-
-    Attributes
-    ----------
-    units
-        Names, units, or one of them; by default all that can be shown.
-    batch
-        Scenes per forward pass. By default 32; on a CPU as many as have 2¹⁷ pixels together, at
-        most 64, which fit its caches; there up to 4 batches, one a thread, are measured at once.
-    device
-        See `skviz.models.device.resolve`.
-    progress
-        Show a progress bar once it has taken two seconds.
-    store
-        Keep the result in this Zarr store, and go on where a killed study into it stopped.
-    chunk
-        Images per task, which is one chunk of every array.
-    on_error
-        ``"stop"`` at an image that cannot be read, or ``"skip"`` it and name it in the variable
-        ``problem``.
-    client
-        With a store: a Dask client whose workers do the tasks (`skviz.studies.cluster`).
-    """
-
-    units: str | Unit | Iterable[str | Unit] | None = None
-    batch: int | None = None
-    device: str = "auto"
-    progress: bool = True
-    store: str | os.PathLike[str] | None = None
-    chunk: int = 128
-    on_error: str = "stop"
-    client: Client | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,7 +33,7 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -46,12 +46,9 @@ from skviz.errors import Count, SkvizError, entrance
 from skviz.models import device as devices
 from skviz.studies.exported import answer
 from skviz.studies.keeping import EXAMPLES, Variable
+from skviz.studies.options import Client, Options
 from skviz.studies.setting import answers, are_logits, at_rest, judge, labels
-from skviz.studies.study import Batch, Options, Study, run
-
-if TYPE_CHECKING:
-    from distributed import Client  # noqa: TC004 (optional)
-
+from skviz.studies.study import Batch, Study, run
 
 EACH = "image scale"
 WHITE = 255  # where there is no picture
