@@ -152,7 +152,7 @@ def attribution_grid(
         "over the scale of its object: red raises the target, blue lowers it. Over each map the "
         "target's value and the share of the attributions' size that lies on the object. "
         f"Colours saturate at the {quantile:.1%} quantile of each row.",
-        maps=shown.drop_vars(["attribution", "scene", "content"], errors="ignore"),
+        maps=shown.drop_vars(["attribution", "scene", "content", "problem"], errors="ignore"),
     )
 
 
