@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from weakref import WeakSet
 
@@ -10,6 +10,7 @@ import xarray as xr
 from IPython.core.getipython import get_ipython
 from torch import nn
 
+from skviz.capture import Unit
 from skviz.errors import Side, SkvizError, entrance
 from skviz.explorer.code import SCALES
 from skviz.explorer.model import Model
@@ -26,11 +27,11 @@ _made: dict[str, tuple[str, WeakSet[Explorer]]] = {}
 @entrance
 def explore(
     model: nn.Module | Mapping[str, nn.Module],
-    objects: Any = None,
+    scenes: Any = None,
     *,
     scales: Sequence[float] = SCALES,
     attribution: str | None = None,
-    units: Sequence[str] | None = None,
+    units: str | Unit | Iterable[str | Unit] | None = None,
     canvas: Side | None = None,
     controls: xr.Dataset | None = None,
 ) -> Explorer:
@@ -42,7 +43,7 @@ def explore(
         A network with SK units, or several by name. It runs on the device that it is on. Of a
         classifier the most probable classes are shown; of one that makes pictures (image, 3, H, H)
         of the scene's side or a multiple of it, such as a restoration network, these are.
-    objects
+    scenes
         Cut-outs (by default all that ship), scenes, or photographs, as `skviz.photographs` takes
         them: a file, a folder, pairs of picture and mask by name, ….
     scales
@@ -50,7 +51,7 @@ def explore(
     attribution
         A method of `skviz.attribute` whose maps are made for all scales; by default none.
     units
-        Names as `skviz.find_units` gives them; by default all that are not degenerate.
+        Names, units, or one of them; by default all that are not degenerate.
     canvas
         Side of the scenes in pixels; by default the model's, or 96 if it names none.
     controls
@@ -80,11 +81,11 @@ def explore(
     >>> explorer.close()
     """
     shown: cutouts.Objects | Scenes | Photographs
-    if objects is None:
+    if scenes is None:
         shown = cutouts.objects()
     else:
-        ready = isinstance(objects, cutouts.Objects | Scenes | Photographs)
-        shown = objects if ready else photographs(objects)
+        ready = isinstance(scenes, cutouts.Objects | Scenes | Photographs)
+        shown = scenes if ready else photographs(scenes)
     made = Explorer(
         Model(
             model if isinstance(model, Mapping) else {_name(model): model},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -45,7 +45,9 @@ class Subject:
     output: int = 0
 
     @classmethod
-    def of(cls, model: nn.Module, images: Tensor, names: Sequence[str] | None) -> Subject:
+    def of(
+        cls, model: nn.Module, images: Tensor, names: str | Unit | Iterable[str | Unit] | None
+    ) -> Subject:
         """Find the units of a model on a few images (B, 3, S, S)."""
         images = images.to(_device(model))
         units, canvas = tuple(choose(units_of(model, images), names)), images.shape[-1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from skviz.attribution.methods import METHODS
+from skviz.capture import Unit
 from skviz.capture.interventions import Force
 from skviz.errors import SkvizError
 from skviz.explorer.attributions import TARGETS, explained
@@ -162,7 +163,7 @@ class Model:
         source: cutouts.Objects | Scenes | Photographs,
         *,
         scales: Sequence[float],
-        units: Sequence[str] | None,
+        units: str | Unit | Iterable[str | Unit] | None,
         canvas: int | None,
         controls: xr.Dataset | None = None,
     ) -> None:

@@ -627,3 +627,13 @@ def test_only_the_shipped_network_is_called_by_its_name(change):
         model = getattr(model, change)()
     line = code.measured(model, "scenes = …", [1.0], {})[2]
     assert (line == "model = skviz.load('objects')") == (change == "none")
+
+
+def test_units_are_names_or_units_or_one_of_them(small_net, few):
+    found = skviz.find_units(small_net, torch.rand(2, 3, 32, 32))
+    last = found[-1]
+    for asked in (last.name, last, [last], [last.name]):
+        explorer = skviz.explore(small_net, few, scales=[1.0], units=asked, canvas=32)
+        explorer.wait()
+        assert explorer.ds["unit"].values.tolist() == [last.name]
+        explorer.close()
