@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +17,7 @@ from skviz.explorer.code import SCALES, listed, network
 from skviz.explorer.grid import Subject
 from skviz.explorer.items import OWN, Item, Setting, backgrounds
 from skviz.explorer.model import Model, View
+from skviz.explorer.page import zipped
 from skviz.scenes.drawing import compose
 from skviz.scenes.layers import Layers
 from skviz.studies.exported import to_onnx
@@ -116,11 +116,11 @@ def packed(
     }  # fmt: skip
     pictures += [_in_12_bits(picture) for picture in stored.values()]
     files = {
-        "ort": gzip.compress(read_bytes("web/ort.wasm.min.mjs")),
-        "glue": gzip.compress(read_bytes("web/ort-wasm-simd-threaded.mjs")),
+        "ort": zipped(read_bytes("web/ort.wasm.min.mjs")),
+        "glue": zipped(read_bytes("web/ort-wasm-simd-threaded.mjs")),
         "wasm": read_bytes("web/ort-wasm-simd-threaded.wasm.gz"),
         "graph": _graph(subject, view),
-        "packed": gzip.compress(b"".join(pictures)),
+        "packed": zipped(b"".join(pictures)),
     }
     return {"live": live, "choices": choices, "population": _population(model, views)}, files
 
@@ -186,7 +186,7 @@ def _graph(subject: Subject, view: View) -> bytes:
     kept = [value for value in proto.graph.initializer if value.name not in inputs]
     del proto.graph.initializer[:]
     proto.graph.initializer.extend(kept)
-    return gzip.compress(proto.SerializeToString())
+    return zipped(proto.SerializeToString())
 
 
 def _in_12_bits(picture: Tensor) -> bytes:

@@ -125,6 +125,11 @@ def write(
     return path
 
 
+def zipped(content: bytes) -> bytes:
+    """Return bytes that are the same whenever this is done."""
+    return gzip.compress(content, mtime=0)
+
+
 def _text(content: bytes) -> str:
     """Write bytes as text."""
     return base64.b64encode(content).decode()
@@ -132,5 +137,5 @@ def _text(content: bytes) -> str:
 
 def _encoded(value: Any) -> Any:
     if isinstance(value, bytes):
-        return {"gzip": _text(gzip.compress(value, mtime=0))}
+        return {"gzip": _text(zipped(value))}
     raise TypeError(f"{type(value).__name__} cannot be written to a page")
