@@ -58,7 +58,7 @@ def three_scales(
         every = ds["scale"].values.tolist()
         thirds = sorted({every[0], every[len(every) // 2], every[-1]})
         scales = PAPER if set(PAPER) <= set(every) else thirds
-    labels.held(ds, scales, (unit, *units))
+    labels.held(ds, scale=scales, unit=(unit, *units))
     pictures, image = labels.example(ds, example)
     looks = style.looks(scales, "{:g}×".format)
     weight = labels.largest_kernel(ds, unit)

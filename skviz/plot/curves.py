@@ -118,7 +118,7 @@ def expected_kernel(
         If the sweep lacks a scale, or a unit's kernels are unknown.
     """
     chosen = list(scales or labels.spread(ds["scale"].values.tolist(), 3))
-    labels.held(ds, chosen)
+    labels.held(ds, scale=chosen)
     found = stats.estimate(stats.expected_kernel(ds).sel(scale=chosen))
     found = found.assign(equal=ds["kernel"].mean("branch"))
     made = style.figure("column", 2.3 + 0.03 * max(0, min(ds.sizes["unit"], style.MANY) - 6))
@@ -172,7 +172,7 @@ def class_curves(
         If the sweep lacks a scale or a unit, or a unit's kernels are unknown.
     """
     chosen = labels.chosen(ds, units, ax)
-    labels.held(ds, scales)
+    labels.held(ds, scale=scales)
     order = list(dict.fromkeys(ds["category"].values.tolist()))
     difference = stats.attention_difference(ds).sel(unit=chosen, scale=list(scales))
     mean = difference.groupby("category").mean("image").sel(category=order)

@@ -13,8 +13,8 @@ from matplotlib.ticker import MaxNLocator
 from skviz import stats
 from skviz.errors import SkvizError
 from skviz.plot import labels, marks, style
+from skviz.studies.effects import ALL, NATURAL
 
-NATURAL, ALL = "natural", "all"  # as `skviz.studies` calls them
 HOLLOW = {"markerfacecolor": "white"}
 VERDICTS = ("verdict", {"undecided": HOLLOW, "same": HOLLOW | {"marker": "D"}})
 
@@ -115,7 +115,7 @@ def intervention_effect(ds: xr.Dataset) -> Figure:
     """
     if not {"category_probability", "correct"} <= set(ds.data_vars):
         raise SkvizError("the model does not know the categories of these images, so none is right")
-    labels.held(ds, units=[ALL])
+    labels.held(ds, unit=[ALL])
     changes = [str(name) for name in ds["intervention"].values]
     if NATURAL not in changes:
         raise SkvizError(f"expected the intervention {NATURAL!r} to compare with, got {changes}")

@@ -93,14 +93,19 @@ def largest_kernel(ds: xr.Dataset, unit: str) -> xr.DataArray:
     return found.assign_attrs(branch=name, equal=1 / weight.sizes["branch"])
 
 
-def held(ds: xr.Dataset, scales: Iterable[float] = (), units: Iterable[str] = ()) -> None:
-    """Refuse scales and units that a study does not hold, with `SkvizError`."""
-    missing = [f"scale {scale:g}" for scale in scales if scale not in ds["scale"].values]
-    missing += [f"unit {name!r}" for name in units if name not in ds["unit"].values]
+def held(ds: xr.Dataset, **asked: Iterable[Any]) -> None:
+    """Refuse scales, units or targets that a study does not hold, with `SkvizError`."""
+    missing = [
+        f"{name} {value:g}" if name == "scale" else f"{name} {value!r}"
+        for name, values in asked.items()
+        for value in values
+        if value not in ds[name].values
+    ]
     if missing:
+        other = "target" if "target" in ds.dims else "unit"
         raise SkvizError(
             f"the study holds no {', '.join(missing)}; its scales are "
-            f"{ds['scale'].values.tolist()}, its units {[str(u) for u in ds['unit'].values]}"
+            f"{ds['scale'].values.tolist()}, its {other}s {ds[other].values.tolist()}"
         )
 
 
@@ -116,7 +121,7 @@ def chosen(
     """
     every = [str(name) for name in ds["unit"].values]
     found = list(units or (spread(every, count) if ax is None else [every[len(every) // 2]]))
-    held(ds, units=found)
+    held(ds, unit=found)
     if ax is not None and len(found) > 1:
         raise SkvizError(f"one axes has room for one unit, not for {found}; leave out ax=")
     return found
