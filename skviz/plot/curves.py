@@ -179,9 +179,7 @@ def class_curves(
     table = mean.to_dataset(name="attention_difference")
     count = len(order)
     made = style.figure("column", 0.6 + 0.85 * len(chosen))
-    axes: list[Any] = (
-        [ax] if ax else np.atleast_1d(made.subplots(len(chosen), 1, sharex=True)).tolist()
-    )
+    axes = [ax] if ax else made.subplots(len(chosen), 1, sharex=True, squeeze=False)[:, 0]
     few = 250 / count  # less ink where there are many classes
     ink: dict[str, Any] = {"linewidth": min(0.9, 0.3 + few / 8), "markersize": min(2.0, few)}
     looks = {key: look | ink for key, look in style.looks(scales, labels.scale).items()}
@@ -200,7 +198,7 @@ def class_curves(
         axes[-1].xaxis.set_major_formatter(lambda place, _: f"{place + 1:.0f}")
         axes[-1].set_xlabel("class")
     if ax is None:
-        made.supylabel("attention difference", fontsize=axes[-1].xaxis.label.get_size())
+        made.supylabel("attention difference")
     else:
         ax.set_ylabel("attention difference")
     labels.legend(made, axes[0])

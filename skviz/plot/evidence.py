@@ -60,8 +60,8 @@ def control_shifts(
     columns = min(len(chosen), columns)
     rows = -(-len(chosen) // columns)
     made = style.figure("text", 0.55 + tall * rows)
-    shape: Any = {"sharex": True, "sharey": True, "squeeze": False}
-    axes = [ax] if ax else made.subplots(rows, columns, **shape).ravel().tolist()
+    shared: Any = {"sharex": True, "sharey": True}
+    axes = [ax] if ax else made.subplots(rows, columns, squeeze=False, **shared).ravel()
     for each, unit in zip(axes, chosen, strict=False):
         claim = found.sel(unit=unit, control=names[0])
         each.axvspan(claim["low"], claim["high"], color=style.COLOURS[0], alpha=0.15, lw=0)

@@ -70,7 +70,7 @@ def receptive_field(ds: xr.Dataset, *, unit: str | None = None) -> Figure:
 
 def _fields(field: xr.DataArray, radius: xr.Dataset, made: SubFigure, title: str) -> None:
     """Draw the fields (selection, y, x) around their centres, with circles of their radii."""
-    axes = np.atleast_1d(made.subplots(1, field.sizes["selection"]))
+    axes = made.subplots(1, field.sizes["selection"], squeeze=False)[0]
     mass = field.transpose("selection", ...).values
     marks.pictures(axes, mass**0.5, cmap="Greys", vmin=0, vmax=mass.max() ** 0.5)
     reach = float(radius["estimate"].sel(share=SHOWN).max()) * 1.15
