@@ -30,7 +30,7 @@ CLOSE = 1e-5  # of numbers that are measured again: float32, written with six di
 # Studies that can be run again; a figure's record says what they were told, by its name.
 Study = Literal["sweep", "effect", "attribute", "faithfulness", "controls", "receptive_field",
                 "factorial", "readings"]  # fmt: skip
-STUDIES = get_args(Study)
+STUDIES: tuple[str, ...] = get_args(Study)
 HERE = {"device", "progress", "store", "on_error", "client"}  # not told by it
 # What of `skviz.stats` is said of a study before it is drawn, as plots take that and not the study.
 SAID = {"factorial": "main_effects", "readings": "explained"}
@@ -142,7 +142,7 @@ class _Again:
         if "statistic" not in known:
             return ds
         options = {name: self.value(said) for name, said in known["statistic"].items()}
-        function: Any = options.pop("function")
+        function = options.pop("function")
         if function not in SAID.values():
             raise DataError(f"its numbers are of {function!r}, not of {', '.join(SAID.values())}")
         return getattr(stats, function)(ds, **options)
