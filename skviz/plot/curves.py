@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from skviz import stats
 from skviz.errors import SkvizError
-from skviz.plot import labels, marks, style
+from skviz.plot import drawable, labels, marks, style
 
 THUMBNAIL = 0.34  # inches
 
@@ -75,8 +75,8 @@ def _responses(ax: Axes, found: xr.Dataset) -> None:
 
 
 def _thumbnails(ds: xr.Dataset, example: int, ax: Axes) -> None:
-    pictures, _ = labels.example(ds, example)
-    for scale in labels.apart(ds["scale"].values.tolist(), _most()):
+    pictures, _ = drawable.example(ds, example)
+    for scale in drawable.apart(ds["scale"].values.tolist(), _most()):
         picture = pictures.sel(scale=scale).values  # (y, x, rgb)
         image = OffsetImage(picture, zoom=THUMBNAIL * 72 / picture.shape[0], dpi_cor=True)
         ax.add_artist(AnnotationBbox(image, (scale, 0.5), frameon=False, pad=0))
@@ -117,8 +117,8 @@ def expected_kernel(
     SkvizError
         If the sweep lacks a scale, or a unit's kernels are unknown.
     """
-    chosen = list(scales or labels.spread(ds["scale"].values.tolist(), 3))
-    labels.held(ds, scale=chosen)
+    chosen = list(scales or drawable.spread(ds["scale"].values.tolist(), 3))
+    drawable.held(ds, scale=chosen)
     found = stats.estimate(stats.expected_kernel(ds).sel(scale=chosen))
     found = found.assign(equal=ds["kernel"].mean("branch"))
     made = style.figure("column", 2.3 + 0.03 * max(0, min(ds.sizes["unit"], style.MANY) - 6))
@@ -171,8 +171,8 @@ def class_curves(
     SkvizError
         If the sweep lacks a scale or a unit, or a unit's kernels are unknown.
     """
-    chosen = labels.chosen(ds, units, ax)
-    labels.held(ds, scale=scales)
+    chosen = drawable.chosen(ds, units, ax)
+    drawable.held(ds, scale=scales)
     order = list(dict.fromkeys(ds["category"].values.tolist()))
     difference = stats.attention_difference(ds).sel(unit=chosen, scale=list(scales))
     mean = difference.groupby("category").mean("image").sel(category=order)

@@ -13,7 +13,7 @@ from matplotlib.ticker import MultipleLocator
 from torch import Tensor, nn
 
 from skviz.models.nn import SKAttention, SKConv
-from skviz.plot import labels, marks, style
+from skviz.plot import drawable, labels, marks, style
 from skviz.plot.diagram import effective_kernel, kernel_label
 
 
@@ -81,7 +81,7 @@ def channel_raster(
     SkvizError
         If the sweep lacks a unit, or none of a unit's kernels is the largest.
     """
-    chosen = labels.chosen(ds, units, ax)
+    chosen = drawable.chosen(ds, units, ax)
     tables = {unit: _sorted_channels(ds, unit) for unit in chosen}
     made = style.figure("column", 2.5)
     axes = [ax] if ax else made.subplots(1, len(chosen), squeeze=False)[0]

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from skviz import stats
 from skviz.errors import SkvizError
-from skviz.plot import labels, marks, style
+from skviz.plot import drawable, labels, marks, style
 
 SHOWN = 0.95  # the share of mass whose radius is drawn
 
@@ -37,7 +37,7 @@ def receptive_field(ds: xr.Dataset, *, unit: str | None = None) -> Figure:
     """
     units = labels.units(ds["unit"].values, 16)
     unit = unit or list(units)[max(len(units) - 2, 0)]
-    labels.held(ds, unit=[unit])
+    drawable.held(ds, unit=[unit])
     middle = float(ds["scale"].values[ds.sizes["scale"] // 2])
     looks = style.looks(ds["selection"].values)
     found = stats.estimate(ds["radius"])
@@ -125,7 +125,7 @@ def attribution_grid(
         raise SkvizError("expected attributions of scenes over scales; see skviz.attribute")
     asked = {"scale": scales, "target": targets}
     chosen = {name: list(values) for name, values in asked.items() if values is not None}
-    labels.held(ds, **chosen)
+    drawable.held(ds, **chosen)
     shown = ds.sel(chosen).isel(image=image)
     limits = abs(shown["attribution"]).quantile(quantile, ("scale", "y", "x"))
     shown = shown.assign(limit=limits.drop_vars("quantile"))
