@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from operator import attrgetter
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
@@ -28,11 +28,13 @@ from skviz.scenes.photographs import Photographs, photographs
 
 CLOSE = 1e-5  # of numbers that are measured again: float32, written with six digits
 # Studies that can be run again; a figure's record says what they were told, by its name.
-STUDIES = ("sweep", "receptive_field", "controls", "effect", "attribute", "faithfulness",
-           "factorial", "readings")  # fmt: skip
+Study = Literal["sweep", "effect", "attribute", "faithfulness", "controls", "receptive_field",
+                "factorial", "readings"]  # fmt: skip
+STUDIES: tuple[str, ...] = get_args(Study)
 HERE = {"device", "progress", "store", "on_error", "client"}  # not told by it
-STATISTICS = ("main_effects", "explained")
-# What these were told that is no plain value, and is made by calling one of these.
+# What of `skviz.stats` is said of a study before it is drawn, as plots take that and not the study.
+SAID = {"factorial": "main_effects", "readings": "explained"}
+# What studies were told that is no plain value, and is made by calling one of these.
 CALLS = {
     f"skviz.{name}": name
     for name in ("force", "ablate", "swap", *(f"target.{n}" for n in skviz.target.__all__))
@@ -141,8 +143,8 @@ class _Again:
             return ds
         options = {name: self.value(said) for name, said in known["statistic"].items()}
         function = options.pop("function")
-        if function not in STATISTICS:
-            raise DataError(f"its numbers are of {function!r}, not of {', '.join(STATISTICS)}")
+        if function not in SAID.values():
+            raise DataError(f"its numbers are of {function!r}, not of {', '.join(SAID.values())}")
         return getattr(stats, function)(ds, **options)
 
     def study(self, known: dict[str, Any]) -> Any:

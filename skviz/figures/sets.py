@@ -45,6 +45,7 @@ import skviz
 from skviz import plot, stats
 from skviz.attribution import target as targets
 from skviz.errors import Count, DataError, Seed, SkvizError, entrance
+from skviz.figures.rebuilding import SAID, Study
 from skviz.figures.record import read
 from skviz.figures.saving import save_figure, sized
 from skviz.models import zoo
@@ -53,10 +54,6 @@ from skviz.scenes.cutouts import place
 from skviz.studies import store
 from skviz.studies.setting import canvas_of
 
-SAID: dict[str, Any] = {
-    "factorial": stats.main_effects,
-    "readings": stats.explained,
-}  # what is drawn of a study
 SAVING = ("venue", "width", "dpi", "anonymous", "dataset")
 Formats = Sequence[Literal["pdf", "png", "svg", "eps", "pgf"]]
 NAME = re.compile(r"[^/\\\0#$%&{}~^\"]{1,200}")  # of a file, in LaTeX too
@@ -97,10 +94,7 @@ def of_figure(
 @entrance
 def of_study(
     *,
-    run: Literal[
-        "sweep", "effect", "attribute", "faithfulness", "controls", "receptive_field", "factorial",
-        "readings", "images", "unit",
-    ] = "sweep",
+    run: Literal[Study, "images", "unit"] = "sweep",
     model: str = "objects",
     store: str | None = None,
     unit: str | None = None,
@@ -111,7 +105,7 @@ def of_study(
     scale: float = 1.0,
     target: Any = None,
     **options: Any,
-) -> None:  # fmt: skip
+) -> None:
     """Say what a study holds."""
 
 
@@ -253,7 +247,7 @@ class FigureSet:
             made = getattr(skviz, run)(model, scenes, device=self.device, **options)
         except (TypeError, SkvizError) as error:
             raise SkvizError(f"study {name!r} cannot be run: {error}") from error
-        return SAID[run](made) if run in SAID else made
+        return getattr(stats, SAID[run])(made) if run in SAID else made
 
 
 def ours(path: Path) -> None:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from skviz import stats
-from skviz.plot import labels, marks, style
+from skviz.plot import drawable, labels, marks, style
 
 PAPER = (1.0, 1.5, 2.0)  # scales of its figure 3
 WIDE = 4.5  # inches: from here on the thumbnails stand beside the charts
@@ -53,13 +53,13 @@ def three_scales(
     """
     names = [str(name) for name in ds["unit"].values]
     unit = unit or names[len(names) // 2]
-    units = list(units or labels.spread(names, 4))
+    units = list(units or drawable.spread(names, 4))
     if scales is None:
         every = ds["scale"].values.tolist()
         thirds = sorted({every[0], every[len(every) // 2], every[-1]})
         scales = PAPER if set(PAPER) <= set(every) else thirds
-    labels.held(ds, scales, (unit, *units))
-    pictures, image = labels.example(ds, example)
+    drawable.held(ds, scale=scales, unit=(unit, *units))
+    pictures, image = drawable.example(ds, example)
     looks = style.looks(scales, "{:g}×".format)
     weight = labels.largest_kernel(ds, unit)
     profile = weight.isel(image=image).sel(scale=list(scales)).to_dataset()

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from skviz import stats
 from skviz.errors import SkvizError
-from skviz.plot import labels, marks, style
+from skviz.plot import drawable, labels, marks, style
 
 THUMBNAIL = 0.34  # inches
 
@@ -75,8 +75,8 @@ def _responses(ax: Axes, found: xr.Dataset) -> None:
 
 
 def _thumbnails(ds: xr.Dataset, example: int, ax: Axes) -> None:
-    pictures, _ = labels.example(ds, example)
-    for scale in labels.apart(ds["scale"].values.tolist(), _most()):
+    pictures, _ = drawable.example(ds, example)
+    for scale in drawable.apart(ds["scale"].values.tolist(), _most()):
         picture = pictures.sel(scale=scale).values  # (y, x, rgb)
         image = OffsetImage(picture, zoom=THUMBNAIL * 72 / picture.shape[0], dpi_cor=True)
         ax.add_artist(AnnotationBbox(image, (scale, 0.5), frameon=False, pad=0))
@@ -117,8 +117,8 @@ def expected_kernel(
     SkvizError
         If the sweep lacks a scale, or a unit's kernels are unknown.
     """
-    chosen = list(scales or labels.spread(ds["scale"].values.tolist(), 3))
-    labels.held(ds, chosen)
+    chosen = list(scales or drawable.spread(ds["scale"].values.tolist(), 3))
+    drawable.held(ds, scale=chosen)
     found = stats.estimate(stats.expected_kernel(ds).sel(scale=chosen))
     found = found.assign(equal=ds["kernel"].mean("branch"))
     made = style.figure("column", 2.3 + 0.03 * max(0, min(ds.sizes["unit"], style.MANY) - 6))
@@ -171,17 +171,15 @@ def class_curves(
     SkvizError
         If the sweep lacks a scale or a unit, or a unit's kernels are unknown.
     """
-    chosen = labels.chosen(ds, units, ax)
-    labels.held(ds, scales)
+    chosen = drawable.chosen(ds, units, ax)
+    drawable.held(ds, scale=scales)
     order = list(dict.fromkeys(ds["category"].values.tolist()))
     difference = stats.attention_difference(ds).sel(unit=chosen, scale=list(scales))
     mean = difference.groupby("category").mean("image").sel(category=order)
     table = mean.to_dataset(name="attention_difference")
     count = len(order)
     made = style.figure("column", 0.6 + 0.85 * len(chosen))
-    axes: list[Any] = (
-        [ax] if ax else np.atleast_1d(made.subplots(len(chosen), 1, sharex=True)).tolist()
-    )
+    axes = [ax] if ax else made.subplots(len(chosen), 1, sharex=True, squeeze=False)[:, 0]
     few = 250 / count  # less ink where there are many classes
     ink: dict[str, Any] = {"linewidth": min(0.9, 0.3 + few / 8), "markersize": min(2.0, few)}
     looks = {key: look | ink for key, look in style.looks(scales, labels.scale).items()}
@@ -200,7 +198,7 @@ def class_curves(
         axes[-1].xaxis.set_major_formatter(lambda place, _: f"{place + 1:.0f}")
         axes[-1].set_xlabel("class")
     if ax is None:
-        made.supylabel("attention difference", fontsize=axes[-1].xaxis.label.get_size())
+        made.supylabel("attention difference")
     else:
         ax.set_ylabel("attention difference")
     labels.legend(made, axes[0])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from skviz.capture import Unit, units_of
 from skviz.capture.kernels import Kernel
 from skviz.capture.names import kernel_name
-from skviz.capture.recording import record
+from skviz.capture.recording import record, spatial_mean
 from skviz.capture.tape import Frame, Listener, Made
 from skviz.errors import SkvizError
 from skviz.plot import style
@@ -194,8 +194,7 @@ def _run(
     with here, torch.no_grad(), seen, recording:
         model(images)
     recorded = next(iter(recording.weights.values()))  # (image, branch, channel[, spatial…])
-    mean = recorded.double().flatten(3).mean(-1) if recorded.ndim > 3 else recorded.double()
-    return mean.mean(0).cpu().numpy(), seen
+    return spatial_mean(recorded.double()).mean(0).cpu().numpy(), seen
 
 
 def effective_kernel(conv: nn.Conv2d) -> int:

@@ -12,9 +12,9 @@ from matplotlib.ticker import MaxNLocator
 
 from skviz import stats
 from skviz.errors import SkvizError
-from skviz.plot import labels, marks, style
+from skviz.plot import drawable, labels, marks, style
+from skviz.studies.effects import ALL, NATURAL
 
-NATURAL, ALL = "natural", "all"  # as `skviz.studies` calls them
 HOLLOW = {"markerfacecolor": "white"}
 VERDICTS = ("verdict", {"undecided": HOLLOW, "same": HOLLOW | {"marker": "D"}})
 
@@ -55,13 +55,13 @@ def control_shifts(
     columns = min(6, max(1, int((style.inches("text") - 1.2) / style.wide(12))))
     tall = 0.165 * len(names) + 0.2  # inches of a row, where labels have 8 points
     fit = columns * max(1, int((style.tall() / style.enlarged() - 0.5) / tall))
-    chosen = labels.chosen(ds, units, ax, fit)
+    chosen = drawable.chosen(ds, units, ax, fit)
     called = labels.units(every, 14)
     columns = min(len(chosen), columns)
     rows = -(-len(chosen) // columns)
     made = style.figure("text", 0.55 + tall * rows)
-    shape: Any = {"sharex": True, "sharey": True, "squeeze": False}
-    axes = [ax] if ax else made.subplots(rows, columns, **shape).ravel().tolist()
+    shared: Any = {"sharex": True, "sharey": True}
+    axes = [ax] if ax else made.subplots(rows, columns, squeeze=False, **shared).ravel()
     for each, unit in zip(axes, chosen, strict=False):
         claim = found.sel(unit=unit, control=names[0])
         each.axvspan(claim["low"], claim["high"], color=style.COLOURS[0], alpha=0.15, lw=0)
@@ -115,7 +115,7 @@ def intervention_effect(ds: xr.Dataset) -> Figure:
     """
     if not {"category_probability", "correct"} <= set(ds.data_vars):
         raise SkvizError("the model does not know the categories of these images, so none is right")
-    labels.held(ds, units=[ALL])
+    drawable.held(ds, unit=[ALL])
     changes = [str(name) for name in ds["intervention"].values]
     if NATURAL not in changes:
         raise SkvizError(f"expected the intervention {NATURAL!r} to compare with, got {changes}")
@@ -211,7 +211,7 @@ def faithfulness(ds: xr.Dataset) -> Figure:
     if len(tables) == 3:
         names = _beginnings([str(name) for name in tables[kinds[2]]["randomised"].values])
         most = int(style.inches("text") / 3 / style.wide(5.5))  # that stand beside each other
-        shown = labels.spread(range(len(names)), most)
+        shown = drawable.spread(range(len(names)), most)
         axes[-1, 2].set_xticks(shown, [labels.short(names[i], 18) for i in shown])
         labels.turn(axes[-1, 2], 40)
     axes[0, 0].legend()

@@ -1,7 +1,7 @@
 """What figures say in words: names of units, ticks, legends, and the parts of captions."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,9 +12,7 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from skviz import stats
 from skviz.capture.names import branch_names
 from skviz.errors import SkvizError
-from skviz.plot import style
-
-T = TypeVar("T")
+from skviz.plot import drawable, style
 
 
 def sample(ds: xr.Dataset) -> str:
@@ -93,75 +91,6 @@ def largest_kernel(ds: xr.Dataset, unit: str) -> xr.DataArray:
     return found.assign_attrs(branch=name, equal=1 / weight.sizes["branch"])
 
 
-def held(ds: xr.Dataset, scales: Iterable[float] = (), units: Iterable[str] = ()) -> None:
-    """Refuse scales and units that a study does not hold, with `SkvizError`."""
-    missing = [f"scale {scale:g}" for scale in scales if scale not in ds["scale"].values]
-    missing += [f"unit {name!r}" for name in units if name not in ds["unit"].values]
-    if missing:
-        raise SkvizError(
-            f"the study holds no {', '.join(missing)}; its scales are "
-            f"{ds['scale'].values.tolist()}, its units {[str(u) for u in ds['unit'].values]}"
-        )
-
-
-def chosen(
-    ds: xr.Dataset, units: Sequence[str] | None, ax: Axes | None, count: int = 3
-) -> list[str]:
-    """Return the units that are shown: some spread over the depth, or in one axes one of them.
-
-    Raises
-    ------
-    SkvizError
-        If the study lacks one, or one axes shall show several.
-    """
-    every = [str(name) for name in ds["unit"].values]
-    found = list(units or (spread(every, count) if ax is None else [every[len(every) // 2]]))
-    held(ds, units=found)
-    if ax is not None and len(found) > 1:
-        raise SkvizError(f"one axes has room for one unit, not for {found}; leave out ax=")
-    return found
-
-
-def example(ds: xr.Dataset, index: int) -> tuple[xr.DataArray, int]:
-    """Return a scene that was kept, (scale, y, x, rgb), and the place of its image.
-
-    Raises
-    ------
-    SkvizError
-        If there are fewer or none, or its image is no longer among the data.
-    """
-    if "thumbnail" not in ds:
-        raise SkvizError("the data hold no pictures of the scenes, which this figure shows")
-    pictures = ds["thumbnail"]
-    if not -pictures.sizes["example"] <= index < pictures.sizes["example"]:
-        raise SkvizError(f"{pictures.sizes['example']} scenes were kept as pictures, not {index}")
-    index %= pictures.sizes["example"]
-    image = index
-    if "example" in ds.coords:  # the picture's image, by its name
-        name = str(ds["example"].values[index])
-        places = np.flatnonzero(ds["image"].values == name)
-        if not len(places):
-            raise SkvizError(f"example {index} shows {name!r}, which the data no longer hold")
-        image = int(places[0])
-    return pictures.isel(example=index), image
-
-
-def apart(values: Sequence[float], count: int) -> list[float]:
-    """Choose from increasing values such that at most `count` fit beside each other."""
-    least = (values[-1] - values[0]) / (count - 0.5)
-    kept = [values[0]]
-    for value in values[1:]:
-        if value - kept[-1] >= least:
-            kept.append(value)
-    return kept
-
-
-def spread(names: Sequence[T], count: int) -> list[T]:
-    """Choose evenly from first to last."""
-    most = min(count, len(names))
-    return [names[round(i * (len(names) - 1) / max(most - 1, 1))] for i in range(most)]
-
-
 def zero_line(ax: Axes, *, upright: bool = False) -> None:
     """Mark zero, behind the data."""
     (ax.axvline if upright else ax.axhline)(0, color="0.6", linewidth=0.6, zorder=0)
@@ -207,7 +136,7 @@ def legend_of_units(made: Any, ax: Axes) -> None:
 
 def scale_axis(ax: Axes, scales: Sequence[float], most: int) -> None:
     """Label an axis of scales, with as many as fit."""
-    shown = apart(scales, most)
+    shown = drawable.apart(scales, most)
     ax.set_xticks(shown, [f"{scale:g}" for scale in shown])
     ax.set_xlabel("scale")
 
@@ -216,7 +145,7 @@ def scale_columns(ax: Axes, scales: Any, beside: int) -> None:
     """Label columns of a map, one of so many beside each other, with as many scales as fit."""
     room = (style.inches(style.COLUMN) - 1.4) / beside
     most = min(len(scales), max(2, int(room / style.wide(5.8))))
-    shown = spread(range(len(scales)), most)
+    shown = drawable.spread(range(len(scales)), most)
     ax.set_xticks(shown, [f"{scales[i]:g}" for i in shown])
     ax.set_xlabel("scale")
     ax.tick_params(length=2)

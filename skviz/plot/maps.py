@@ -1,7 +1,6 @@
 """Maps of weights by unit, channel and scale, and of what branches do to a pixel."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from matplotlib.ticker import MultipleLocator
 from torch import Tensor, nn
 
 from skviz.models.nn import SKAttention, SKConv
-from skviz.plot import labels, marks, style
+from skviz.plot import drawable, labels, marks, style
 from skviz.plot.diagram import effective_kernel, kernel_label
 
 
@@ -39,7 +38,7 @@ def branch_heatmap(ds: xr.Dataset) -> Figure:
     branches, names = ds.sizes["branch"], labels.units(ds["unit"].values)
     narrow = style.inches("column") < 1.3 * branches
     made = style.figure("column", 1.1 + 0.45 * narrow + 0.17 * min(len(names), 20))
-    axes = np.atleast_1d(made.subplots(1, branches, sharey=True))
+    axes = made.subplots(1, branches, sharey=True, squeeze=False)[0]
     norm = marks.centred(float(np.nanmax(np.abs(table["offset"]))) or 1e-6)
     for branch, (name, ax) in enumerate(zip(labels.branches(ds["kernel"]), axes, strict=True)):
         image = marks.tiles(ax, table, "unit", "scale", norm=norm, branch=branch)
@@ -82,10 +81,10 @@ def channel_raster(
     SkvizError
         If the sweep lacks a unit, or none of a unit's kernels is the largest.
     """
-    chosen = labels.chosen(ds, units, ax)
+    chosen = drawable.chosen(ds, units, ax)
     tables = {unit: _sorted_channels(ds, unit) for unit in chosen}
     made = style.figure("column", 2.5)
-    axes: list[Any] = [ax] if ax else np.atleast_1d(made.subplots(1, len(chosen))).tolist()
+    axes = [ax] if ax else made.subplots(1, len(chosen), squeeze=False)[0]
     norm = marks.centred(max(1 - table.attrs["equal"] for table in tables.values()))
     names = labels.units(ds["unit"].values, 13 if len(chosen) > 2 else 24)
     for (unit, table), ax in zip(tables.items(), axes, strict=True):
@@ -141,7 +140,7 @@ def impulse_response(unit: SKConv | SKAttention) -> Figure:
         ax.set_title(kernel_label(conv).replace(" (", "\n("), fontsize=style.small())
         ax.xaxis.set_major_locator(MultipleLocator(2))
         ax.yaxis.set_major_locator(MultipleLocator(2))
-    made.supxlabel("pixels from the impulse", fontsize=axes[0].xaxis.label.get_size())
+    made.supxlabel("pixels from the impulse")
     made.colorbar(image, ax=axes, label="relative response", pad=0.02, aspect=12)
     return style.describe(
         made,

@@ -41,7 +41,13 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 # Asked in turn for what matplotlib's own font does not have, where they are installed.
 FALLBACKS = ("Droid Sans Fallback",)  # TrueType, so that PDF can hold it as such
 
-LABELS: tuple[Any, ...] = ("axes.labelsize", "axes.titlesize", "figure.titlesize", "font.size")
+LABELS: tuple[Any, ...] = (
+    "axes.labelsize",
+    "axes.titlesize",
+    "figure.labelsize",
+    "figure.titlesize",
+    "font.size",
+)
 SMALL: tuple[Any, ...] = (
     "legend.fontsize",
     "legend.title_fontsize",

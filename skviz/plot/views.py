@@ -11,7 +11,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from skviz import stats
 from skviz.errors import SkvizError
-from skviz.plot import labels, marks, style
+from skviz.plot import drawable, labels, marks, style
 
 SHOWN = 0.95  # the share of mass whose radius is drawn
 
@@ -37,7 +37,7 @@ def receptive_field(ds: xr.Dataset, *, unit: str | None = None) -> Figure:
     """
     units = labels.units(ds["unit"].values, 16)
     unit = unit or list(units)[max(len(units) - 2, 0)]
-    labels.held(ds, units=[unit])
+    drawable.held(ds, unit=[unit])
     middle = float(ds["scale"].values[ds.sizes["scale"] // 2])
     looks = style.looks(ds["selection"].values)
     found = stats.estimate(ds["radius"])
@@ -70,7 +70,7 @@ def receptive_field(ds: xr.Dataset, *, unit: str | None = None) -> Figure:
 
 def _fields(field: xr.DataArray, radius: xr.Dataset, made: SubFigure, title: str) -> None:
     """Draw the fields (selection, y, x) around their centres, with circles of their radii."""
-    axes = np.atleast_1d(made.subplots(1, field.sizes["selection"]))
+    axes = made.subplots(1, field.sizes["selection"], squeeze=False)[0]
     mass = field.transpose("selection", ...).values
     marks.pictures(axes, mass**0.5, cmap="Greys", vmin=0, vmax=mass.max() ** 0.5)
     reach = float(radius["estimate"].sel(share=SHOWN).max()) * 1.15
@@ -123,7 +123,10 @@ def attribution_grid(
     """
     if "scene" not in ds:
         raise SkvizError("expected attributions of scenes over scales; see skviz.attribute")
-    shown = _chosen(ds, scales, targets).isel(image=image)
+    asked = {"scale": scales, "target": targets}
+    chosen = {name: list(values) for name, values in asked.items() if values is not None}
+    drawable.held(ds, **chosen)
+    shown = ds.sel(chosen).isel(image=image)
     limits = abs(shown["attribution"]).quantile(quantile, ("scale", "y", "x"))
     shown = shown.assign(limit=limits.drop_vars("quantile"))
     rows, columns = 1 + shown.sizes["target"], shown.sizes["scale"]
@@ -168,18 +171,3 @@ def _maps(shown: xr.Dataset, axes: list[Axes], beside: Axes, then: str) -> None:
         ax.set_title(f"{here['value'].item():.3g}{inside}", pad=2, fontsize=style.small())
     bar = axes[0].figure.colorbar(axes[0].images[0], cax=beside, ticks=[-vmax, 0, vmax])
     bar.ax.set_yticklabels([f"{-limit:.1g}", "0", f"{limit:.1g}"])
-
-
-def _chosen(
-    ds: xr.Dataset, scales: Sequence[float] | None, targets: Sequence[str] | None
-) -> xr.Dataset:
-    scales = list(ds["scale"].values if scales is None else scales)
-    targets = list(ds["target"].values if targets is None else targets)
-    missing = [f"scale {scale:g}" for scale in scales if scale not in ds["scale"].values]
-    missing += [f"target {name!r}" for name in targets if name not in ds["target"].values]
-    if missing:
-        raise SkvizError(
-            f"there are no attributions of {', '.join(missing)}; scales are "
-            f"{ds['scale'].values.tolist()}, targets {ds['target'].values.tolist()}"
-        )
-    return ds.sel(scale=scales, target=targets)
