@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from skviz.capture import Unit, Units
 from skviz.capture.graph import tolerance
 from skviz.capture.kernels import Kernel
-from skviz.capture.tape import Made, in_backward
+from skviz.capture.tape import Made, _here, in_backward
 from skviz.capture.watching import Watch, Watching
 from skviz.errors import InterventionError, UnitError, entrance
 
@@ -237,3 +237,9 @@ def intervene(
     torch.Size([2, 67])
     """
     return Intervening(model, interventions, units, normalise=normalise)
+
+
+def changed_units() -> list[str]:
+    """Name the units whose weights a context around this changes."""
+    around = (one for one in _here.changing if isinstance(one, Intervening))
+    return sorted({name for one in around for name in one._interventions})

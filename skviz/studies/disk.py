@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from skviz.studies.study import Study
 
 
+ALIKE, COARSE = 0.002, 0.02  # of the largest number; the latter where 16 bits are computed with
+UNSTEADY = ("prediction", "correct", "delta", "completeness_error", "attribution")  # by rounding
 KEPT_BY_OTHERS = (store.STORE, "coordinates")  # attributes: the store's own, and xarray's
 
 
@@ -72,8 +74,10 @@ class Disk:
         finally:
             rmtree(beside, ignore_errors=True)
         left = self.pending()
+        done = sorted(set(study.tasks) - set(left))
         if study.scenes.source.threads:
-            self.check_images(study, sorted(set(study.tasks) - set(left)))
+            self.check_images(study, done)
+        self.check_numbers(study, done)
         return left
 
     def lock(self) -> None:
@@ -122,6 +126,24 @@ class Disk:
                         f"{self.path} holds another study: image {study.scenes.ids[number]!r} has "
                         "changed since it was measured; give another store, or put the image back"
                     )
+
+    def check_numbers(self, study: Study, done: Sequence[int]) -> None:
+        """Raise `DataError` if the model gives other numbers now, whatever the attributes say."""
+        there: Any = self.arrays
+        every = (number for task in done for number in study.images(task))
+        first = next((number for number in every if not there["problem"][number]), -1)
+        for name, values in (study.alone(first) if first >= 0 else {}).items():
+            variable = study.variables[name]
+            if variable.per != "image scale" or name in UNSTEADY or variable.dtype == "u1":
+                continue
+            kept = there[name][first][0]
+            near = (COARSE if study.coarse else ALIKE) * np.nanmax(np.abs(kept), initial=0)
+            if not np.allclose(values[0], kept, rtol=0, atol=near, equal_nan=True):
+                raise DataError(
+                    f"{self.path} holds other numbers than the model gives now ({name} of image "
+                    f"{study.scenes.ids[first]!r}): a hook, a context or a function has changed; "
+                    "put it back, or give another store"
+                )
 
     def repair(self, whole: Path) -> None:
         """Take what is missing or damaged beside the tasks' chunks from a new store, used up."""

@@ -86,12 +86,18 @@ def replicate(
 
 
 def _depends_on_this_thread(model: nn.Module) -> bool:
-    """Whether something around this thread, or that listens to the model, would miss the others."""
+    """Whether it has hooks, or the thread is in a context, which hold in this thread alone."""
+    device = next((each.device for each in model.parameters()), torch.device("cpu"))
     hooked = any(getattr(each, kind, None) for each in model.modules() for kind in HOOKS)
+    return hooked or in_context(device)
+
+
+def in_context(device: torch.device) -> bool:
+    """Whether this thread is in autocast, in a mode of PyTorch's, or on a stream of its own."""
     modes = torch._C._len_torch_function_stack() + torch._C._len_torch_dispatch_stack()
-    device = next((each.device.type for each in model.parameters()), "cpu")
-    stream = device == "cuda" and torch.cuda.current_stream() != torch.cuda.default_stream()
-    return hooked or modes > 0 or stream or torch.is_autocast_enabled(device)
+    cuda = device.type == "cuda"
+    stream = cuda and torch.cuda.current_stream() != torch.cuda.default_stream()
+    return modes > 0 or stream or torch.is_autocast_enabled(device.type)
 
 
 def side_by_side(

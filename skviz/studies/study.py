@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from skviz.capture import Unit, Units, units_of
+from skviz.capture.interventions import changed_units
 from skviz.errors import DataError, SkvizError
 from skviz.models import device as devices
 from skviz.scenes.made import sha256_of
@@ -38,6 +39,7 @@ from skviz.studies.keeping import Memory, Variable
 from skviz.studies.options import Options
 from skviz.studies.store import folder
 
+HALF = {torch.float16, torch.bfloat16}
 OWN = {
     "area": Variable("image", (), (), "f4", "share of the scene that is object at scale 1", "1"),
     "content": Variable("image", (), (), "u8", "64 bits of the sha256 of the image", "1", 0),
@@ -167,6 +169,19 @@ class Study:
         skip = self.options.on_error == "skip"
         return scenes.ready(self.where, self.grid, skip=skip)
 
+    @property
+    def coarse(self) -> bool:
+        """Whether it is computed in 16 bits, so that numbers depend on what shares a batch."""
+        kinds = {parameter.dtype for parameter in self.model.parameters()}
+        return self.measure.options.get("precision") == "bfloat16" or bool(kinds & HALF)
+
+    def alone(self, number: int) -> dict[str, np.ndarray]:
+        """Measure one image at the first scale."""
+        here, scale = self.ready(self.scenes[[number]]), self.grid[0]
+        if not len(here):
+            return {}
+        return self.measure(self.model, Batch(here.render(scale), scale, here, [number], self))
+
     def labels(self) -> xr.Dataset:
         """Return coordinates and attributes; the same attributes mean the same numbers."""
         coords: dict[str, Any] = {
@@ -182,6 +197,8 @@ class Study:
             "device": self.where.type,
             **self.measure.options,
         }
+        if changed := changed_units():
+            attrs["changed"] = changed
         if not self.scenes.source.threads:  # what is read may be mended; `Disk` looks at it
             attrs["source_sha256"] = sha256_of([self.scenes.content.tobytes()])
         made = xr.Dataset(coords=coords | self.measure.coords(self))
@@ -287,6 +304,11 @@ def run(
         raise DataError(f"client must be a Client of Dask, got {type(client).__name__}")
     if client is not None and store is None:
         raise DataError("client is for a study into a store, which all workers see; give store=")
+    if client is not None and (changed_units() or replicas.in_context(study.where)):
+        raise DataError(
+            "the workers of client do not see a context around this (skviz.intervene, autocast, a "
+            "mode of PyTorch's); leave it, or the client"
+        )
     kept = Memory() if store is None else Disk(folder(store))
     with closing(kept), setting.at_rest(model, study.where):
         left = kept.prepare(study)

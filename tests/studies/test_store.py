@@ -229,3 +229,47 @@ def test_what_is_no_folder_is_refused_by_name(tmp_path, address, monkeypatch):
     with pytest.raises(DataError, match="a store is a folder on this machine"):
         store.save(xr.Dataset({"a": ("image", [1.0])}), address)
     assert not list(tmp_path.iterdir())
+
+
+def test_numbers_of_a_changed_model_do_not_pass_for_its_own(small_net, few, tmp_path):
+    """Hooks, contexts and functions are not among the attributes, but in what is measured."""
+    scenes, name = skviz.place(few, canvas=32), "stage1.0.sk"
+    options = {"scales": [1.0], "batch": 2, "chunk": 2, "progress": False, "device": "cpu"}
+
+    def sweep(store: str):
+        return skviz.sweep(small_net, scenes, store=tmp_path / store, **options)
+
+    with skviz.intervene(small_net, {name: skviz.force(branch=0)}):
+        forced = sweep("forced").load()
+        assert forced.attrs["changed"] == [name]
+        sweep("forced")  # as often as one likes
+    assert "changed" not in sweep("natural").attrs
+    with pytest.raises(DataError, match="changed"):
+        sweep("forced")
+    with skviz.intervene(small_net, {name: "uniform"}):
+        with pytest.raises(DataError, match="other numbers"):
+            sweep("forced")
+        with pytest.raises(DataError, match="changed"):
+            sweep("natural")
+    hook = small_net.stage1.register_forward_hook(lambda *given: given[2] * 0.5)
+    with pytest.raises(DataError, match="other numbers"):
+        sweep("natural")
+    hook.remove()
+    sweep("natural")
+
+
+def test_a_function_that_was_edited_is_another_study(tmp_path):
+    model, scenes = skviz.load("objects"), skviz.place(skviz.objects(category="bus"))
+    options = {"scales": [1.0], "progress": False, "device": "cpu", "store": tmp_path / "e.zarr"}
+    skviz.effect(model, scenes, {"mine": lambda weights: weights.flip(1)}, **options)
+    skviz.effect(model, scenes, {"mine": lambda weights: weights.flip(1)}, **options)
+    with pytest.raises(DataError, match="other numbers"):
+        skviz.effect(model, scenes, {"mine": lambda weights: weights.flip(2)}, **options)
+
+
+def test_a_store_is_of_its_numbers_whatever_shares_a_batch(small_net, few, tmp_path):
+    """In 16 bits a batch of one is rounded otherwise; that is no other study."""
+    scenes = skviz.place(few, canvas=32)
+    options = {"scales": [1.0], "progress": False, "device": "cpu", "store": tmp_path / "h.zarr"}
+    for _ in range(2):
+        skviz.sweep(small_net, scenes, precision="bfloat16", batch=4, **options)
