@@ -43,18 +43,16 @@ def integrated_gradients(job: Job, *, steps: Count | None = None) -> Tensor:
         whole = job.images.new_tensor([[0.0], [1.0]]).expand(2, len(job.images))
         return _along_the_line(job, whole, steps)
     maps = job.images.new_zeros((len(job.probe.targets), *job.images.shape))
-    image = job.everyone.repeat_interleave(PARTS)
-    targets = torch.arange(len(maps), device=image.device)
-    edges = torch.linspace(0, 1, PARTS + 1).to(job.images)
-    ends = torch.stack([edges[:-1], edges[1:]]).repeat(1, len(job.images))  # (2, part)
-    left = torch.ones(len(targets), len(image), dtype=torch.bool, device=image.device)
-    allowed = None
+    targets = torch.arange(len(maps), device=job.images.device)
+    edges = torch.linspace(0, 1, PARTS + 1).to(job.images).repeat(len(job.images), 1)
+    known = _value(job, job.everyone.repeat_interleave(PARTS + 1), edges.flatten())
+    known = known.unflatten(1, edges.shape)  # (T, image, edge)
+    moved = known.diff().abs().sum(2)  # what is gained and lost again cancels out
+    allowed = CLOSE * job.change.abs().maximum(CANCELLED * moved).clamp(min=FLOOR)  # (T, image)
+    image, ends, values = job.everyone.repeat_interleave(PARTS), _parts(edges), _parts(known)
+    left = torch.ones_like(values[0], dtype=torch.bool)  # (T, part)
     for halvings in range(MOST_HALVINGS + 1):
-        part = job.only(targets, job.everyone)
-        gain = _value(part, image, ends[1]) - _value(part, image, ends[0])  # (T, part)
-        if allowed is None:  # what is gained and lost again cancels out
-            moved = gain.abs().unflatten(1, (-1, PARTS)).sum(2)  # (T, image)
-            allowed = CLOSE * job.change.abs().maximum(CANCELLED * moved).clamp(min=FLOOR)
+        gain = values[1] - values[0]
         for some in torch.arange(len(image), device=image.device).split(max(1, job.rows // NODES)):
             found = _along_the_line(job.only(targets, image[some]), ends[:, some], NODES)
             miss = (found.double().sum((2, 3, 4)) - gain[:, some]).abs()
@@ -66,12 +64,19 @@ def integrated_gradients(job: Job, *, steps: Count | None = None) -> Tensor:
         which, again = left.any(1), left.any(0)
         if not bool(again.any()):
             break
-        first, last = ends[:, again]
-        halves = torch.stack([first, (first + last) / 2]), torch.stack([(first + last) / 2, last])
-        ends = torch.stack(halves, 2).flatten(1)
-        targets, image = targets[which], image[again].repeat_interleave(2)
-        left = left[which][:, again].repeat_interleave(2, 1)
+        targets, image, ends = targets[which], image[again], ends[:, again]
+        values, left = values[:, which][:, :, again], left[which][:, again]
+        middle = ends.mean(0)
+        there = _value(job.only(targets, job.everyone), image, middle)
+        ends = _parts(torch.stack([ends[0], middle, ends[1]], -1))
+        values = _parts(torch.stack([values[0], there, values[1]], -1))
+        image, left = image.repeat_interleave(2), left.repeat_interleave(2, 1)
     return maps
+
+
+def _parts(edges: Tensor) -> Tensor:
+    """Return what is at both ends of the parts between edges (…, line, edge): (2, …, part)."""
+    return torch.stack([edges[..., :-1], edges[..., 1:]]).flatten(-2)
 
 
 def _value(job: Job, image: Tensor, at: Tensor) -> Tensor:

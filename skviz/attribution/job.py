@@ -76,7 +76,7 @@ class Job:
         """Return the job for some of its targets and images, by index."""
         return replace(
             self,
-            probe=self.probe.only(images, targets),
+            probe=self.probe.only(targets, images),
             images=self.images[images],
             baselines=self.baselines.expand(-1, len(self.images), -1, -1, -1)[:, images],
             change=self.change[targets][:, images],

@@ -36,10 +36,9 @@ class Probe(nn.Module):
         self.recorded = list({t.unit.name: t.unit for t in targets if t.unit is not None}.values())
         self.which: Tensor | None = None
 
-    def only(self, images: Tensor, targets: Tensor | None = None) -> Probe:
-        """Return the probe of some of the images and targets, by index, numbered anew."""
-        chosen = self.targets if targets is None else [self.targets[i] for i in targets.tolist()]
-        part = Probe(self.model, chosen)
+    def only(self, targets: Tensor, images: Tensor) -> Probe:
+        """Return the probe of some of the targets and images, by index, numbered anew."""
+        part = Probe(self.model, [self.targets[index] for index in targets.tolist()])
         part.which = images if self.which is None else self.which[images]
         return part
 

@@ -79,9 +79,13 @@ def explained(
         parts.append(ds.isel(target=0, image=0))
         share, shown = len(parts) / len(scales), {}
         if len(parts).bit_count() == 1 or share == 1:
-            asked = {"method": method, "target": target, "unit": unit if target == UNIT else ""}
-            shown = _coded(parts) | asked | {"refined": not options}
+            shown = _coded(parts) | about(method, target, unit) | {"refined": not options}
         yield share, shown
+
+
+def about(method: str, target: str, unit: str) -> dict[str, Any]:
+    """Name what maps are about: the unit only where that is the target."""
+    return {"method": method, "target": target, "unit": unit if target == UNIT else ""}
 
 
 def _coded(parts: Sequence[xr.Dataset]) -> Payload:

@@ -205,19 +205,6 @@ class Model:
             raise SkvizError(f"there is no {name} {value!r}; there are {list(known)}")
         return value
 
-    def check_measured(self, view: View | None, setting: Setting, problem: str) -> View:
-        """Refuse what is of another setting than is asked for."""
-        if view is None:
-            raise SkvizError(f"nothing is measured yet; call wait() first. {problem}".strip())
-        if view.setting != setting:
-            asked, old = setting.named, view.setting.named
-            differ = ", ".join(f"{key} {old[key]!r}" for key in asked if old[key] != asked[key])
-            raise SkvizError(
-                f"what is measured is of {differ}, which is not what is asked for; "
-                f"call wait() first. {problem}".strip()
-            )
-        return view
-
     def add(self, name: str, picture: Tensor, mask: Tensor) -> tuple[Item, Photographs]:
         """Add a photograph to what can be chosen, see `skviz.explorer.widget.Explorer`."""
         one = photographs({name: (picture, mask)})
@@ -253,3 +240,17 @@ class Model:
             images = torch.cat([scenes.render(scale) for scale in few])
             subject = self._subjects[setting.network] = Subject.of(model, images, self._units)
         return View(setting, item, subject, scenes, shown)
+
+
+def check_measured(view: View | None, setting: Setting, problem: str) -> View:
+    """Refuse what is of another setting than is asked for."""
+    if view is None:
+        raise SkvizError(f"nothing is measured yet; call wait() first. {problem}".strip())
+    if view.setting != setting:
+        asked, old = setting.named, view.setting.named
+        differ = ", ".join(f"{key} {old[key]!r}" for key in asked if old[key] != asked[key])
+        raise SkvizError(
+            f"what is measured is of {differ}, which is not what is asked for; "
+            f"call wait() first. {problem}".strip()
+        )
+    return view

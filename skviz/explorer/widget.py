@@ -14,11 +14,11 @@ import xarray as xr
 
 from skviz.errors import SkvizError
 from skviz.explorer import page
-from skviz.explorer.attributions import TARGETS, UNIT
+from skviz.explorer.attributions import TARGETS, UNIT, about
 from skviz.explorer.code import picked
 from skviz.explorer.items import NATURAL, OWN, SETTING, Setting
 from skviz.explorer.kept import Kept
-from skviz.explorer.model import SMALL, Model, View
+from skviz.explorer.model import SMALL, Model, View, check_measured
 from skviz.explorer.saving import file_of, saved
 from skviz.explorer.worker import Worker
 from skviz.plot.style import InlineFigure
@@ -144,9 +144,9 @@ class Explorer(Kept):
         self.send(HEARD)
         if self.method:
             self.failure = {}
-            self._compute("maps", self._explain(self._setting, fine))
         else:
             self.maps = {}
+        self._compute("maps", self._explain(self._setting, fine))
 
     def _compute(self, kind: str, shares: Iterator[float]) -> None:
         self._worker.submit(kind, self._counted(shares), {"setting": self._setting.named})
@@ -169,7 +169,8 @@ class Explorer(Kept):
             self.unit = names[len(names) // 2]
         self._view, self.grid = view, view.payload
         self._later(self._keep())
-        self._ask_for_maps()
+        if self.method:
+            self._ask_for_maps()
 
     def _thumbnails(self, names: Sequence[str]) -> Iterator[None]:
         found = [self._model.thumbnail(name) for name in names]
@@ -189,7 +190,10 @@ class Explorer(Kept):
         yield
 
     def _explain(self, setting: Setting, fine: bool) -> Iterator[float]:
-        """Attribute the scene at every scale of the grid."""
+        """Attribute the scene at every scale of the grid, if that is asked for."""
+        if not self.method:
+            self.maps = {}  # also what a step that was under way has made meanwhile
+            return
         ask = {"method": self.method, "target": self.target, "unit": self.unit, "fine": fine}
         for share, maps in self._model.view(setting).explain(self.scale, **ask):
             if maps:
@@ -262,13 +266,14 @@ class Explorer(Kept):
     @property
     def _shown(self) -> View:
         """What was measured, if it is of what is asked for."""
-        return self._model.check_measured(self._view, self._setting, self.problem)
+        return check_measured(self._view, self._setting, self.problem)
 
     @property
     def python(self) -> str:
         """A program that measures the present view."""
-        maps = self.maps if self.maps.get("setting") == self._setting.named else {}
-        view, code = self._shown, maps.get("code", [])
+        view = self._shown
+        of = about(self.method, self.target, self.unit) | {"setting": view.setting.named}
+        code = self.maps["code"] if of.items() <= self.maps.items() else []
         return "\n".join([*view.code, *code, picked(view.nearest(self.scale), self.unit)])
 
     @property

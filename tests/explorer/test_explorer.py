@@ -296,6 +296,32 @@ def test_a_map_that_does_not_add_up_says_so_and_can_be_refined(explorer, monkeyp
     assert explorer.maps["complete"] == [True] * 3
 
 
+def test_maps_that_are_no_longer_asked_for_are_neither_kept_nor_written_down(explorer, monkeypatch):
+    explorer.method = "saliency"
+    explorer.wait()
+    assert "method='saliency'" in explorer.python
+    with monkeypatch.context() as slow:
+        slow.setattr(explorer._worker, "submit", lambda *_: None)
+        explorer.method = "input_x_gradient"
+        assert "attribute" not in explorer.python
+    started, go = threading.Event(), threading.Event()
+
+    def maps(*_, **__):
+        started.set()
+        go.wait(5)
+        yield 0.5, {"maps": b"", "method": "smoothgrad"}
+        raise AssertionError("nobody asks for the next scale")
+
+    monkeypatch.setattr("skviz.explorer.model.explained", maps)
+    explorer.method = "smoothgrad"
+    assert started.wait(5)
+    explorer.method = ""
+    go.set()
+    assert explorer.wait(5)
+    assert (explorer.maps, explorer.progress, explorer.problem) == ({}, 1.0, "")
+    assert "attribute" not in explorer.python
+
+
 def test_maps_come_from_the_scale_under_the_hand_outwards(explorer):
     seen = []
     explorer.observe(lambda change: seen.append(change["new"]["scales"]), "maps")
