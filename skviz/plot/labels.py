@@ -143,7 +143,7 @@ def scale_axis(ax: Axes, scales: Sequence[float], most: int) -> None:
 
 def scale_columns(ax: Axes, scales: Any, beside: int) -> None:
     """Label columns of a map, one of so many beside each other, with as many scales as fit."""
-    room = (style.inches(style.COLUMN) - 1.4) / beside
+    room = (style.inches("column") - 1.4) / beside
     most = min(len(scales), max(2, int(room / style.wide(5.8))))
     shown = drawable.spread(range(len(scales)), most)
     ax.set_xticks(shown, [f"{scales[i]:g}" for i in shown])
@@ -160,7 +160,7 @@ def units_below(ax: Axes, names: Any, room: float | None = None, most: int = 24)
 
 def below(ax: Axes, names: Sequence[str], room: float | None = None) -> bool:
     """Name places 0, 1, … on an x axis of so many inches, turned if need be; say if they fit."""
-    room = style.inches(style.COLUMN) - 0.6 if room is None else room
+    room = style.inches("column") - 0.6 if room is None else room
     if 0.57 * room / len(names) < style.small() / 72:  # between turned lines
         return False
     shown = [short(name) for name in names]
