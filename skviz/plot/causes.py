@@ -49,10 +49,10 @@ def main_effects(found: xr.Dataset) -> Figure:
         labels.zero_line(ax, upright=True)
         marks.points(ax, table, "unit", "network", looks, term=term)
         ax.set_title(f"{term} × 2" if EFFECTS[term] else term)
-    labels.units_left(axes[0], list(names.values()), style.high(made) - 0.85)
+    labels.units_left(axes[0], list(names.values()), 0.85)
     made.supxlabel("change of the attention difference", fontsize=style.small())
     if len(networks) > 1:
-        labels.legend(made, axes[0], width="text")
+        labels.legend(made, axes[0])
     return style.describe(
         made,
         "Main effects of a factorial experiment on the attention difference of each unit: the "

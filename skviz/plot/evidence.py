@@ -134,7 +134,7 @@ def intervention_effect(ds: xr.Dataset) -> Figure:
     for ax in axes[2:]:
         ax.sharey(axes[1])
         ax.tick_params(labelleft=False)
-    labels.legend(made, axes[0], width="text")
+    labels.legend(made, axes[0])
     return style.describe(
         made,
         "Left: accuracy against the scale of the object when the selection of all units is "
@@ -157,7 +157,7 @@ def _losses(ax: Axes, lost: xr.Dataset, looks: dict[str, dict[str, Any]], scale:
     ax.xaxis.set_major_locator(MaxNLocator(2 if narrow else 3, min_n_ticks=2))
     ax.set(xlabel="probability\nlost" if narrow else "probability lost",
            ylim=(len(names) - 0.4, -0.6), title=f"scale {scale:g}")  # fmt: skip
-    labels.units_left(ax, list(names.values()), style.high(ax.figure) - 1)
+    labels.units_left(ax, list(names.values()), 1)
 
 
 @style.drawing

@@ -96,7 +96,7 @@ def zero_line(ax: Axes, *, upright: bool = False) -> None:
     (ax.axvline if upright else ax.axhline)(0, color="0.6", linewidth=0.6, zorder=0)
 
 
-def legend(made: Any, ax: Axes, *, width: str = style.COLUMN) -> None:
+def legend(made: Any, ax: Axes) -> None:
     """Name what an axes shows above it, in as many columns as the figure is wide for.
 
     Whoever gave an axes has its legend drawn, or not.
@@ -109,7 +109,7 @@ def legend(made: Any, ax: Axes, *, width: str = style.COLUMN) -> None:
         handles,
         names,
         loc="outside upper center",
-        ncols=min(len(names), max(1, int(style.inches(width) / each))),
+        ncols=min(len(names), max(1, int(made.bbox.width / made.dpi / each))),
         columnspacing=1,
         handlelength=2.4,
         handletextpad=0.5,
@@ -143,7 +143,7 @@ def scale_axis(ax: Axes, scales: Sequence[float], most: int) -> None:
 
 def scale_columns(ax: Axes, scales: Any, beside: int) -> None:
     """Label columns of a map, one of so many beside each other, with as many scales as fit."""
-    room = (style.inches(style.COLUMN) - 1.4) / beside
+    room = (style.inches("column") - 1.4) / beside
     most = min(len(scales), max(2, int(room / style.wide(5.8))))
     shown = drawable.spread(range(len(scales)), most)
     ax.set_xticks(shown, [f"{scales[i]:g}" for i in shown])
@@ -160,7 +160,7 @@ def units_below(ax: Axes, names: Any, room: float | None = None, most: int = 24)
 
 def below(ax: Axes, names: Sequence[str], room: float | None = None) -> bool:
     """Name places 0, 1, … on an x axis of so many inches, turned if need be; say if they fit."""
-    room = style.inches(style.COLUMN) - 0.6 if room is None else room
+    room = style.inches("column") - 0.6 if room is None else room
     if 0.57 * room / len(names) < style.small() / 72:  # between turned lines
         return False
     shown = [short(name) for name in names]
@@ -170,12 +170,13 @@ def below(ax: Axes, names: Sequence[str], room: float | None = None) -> bool:
     return True
 
 
-def units_left(ax: Axes, names: Sequence[str], height: float) -> None:
-    """Label places 0, 1, … on a y axis of so many inches with units: by name, or by number.
+def units_left(ax: Axes, names: Sequence[str], rest: float) -> None:
+    """Label places 0, 1, … on a y axis with units: by name, or by number.
 
-    Below them may be one for all units together.
+    The axis is as high as the figure but for so many inches. Below the units may be one for all
+    together.
     """
-    if len(names) * style.small() / 72 < height:
+    if len(names) * style.small() / 72 < style.high(ax.figure) - rest:
         ax.set_yticks(range(len(names)), names)
         return
     ax.set_ylabel("unit (first to last)")

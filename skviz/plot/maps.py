@@ -44,7 +44,7 @@ def branch_heatmap(ds: xr.Dataset) -> Figure:
         image = marks.tiles(ax, table, "unit", "scale", norm=norm, branch=branch)
         ax.set_title(name)
         labels.scale_columns(ax, ds["scale"].values, branches)
-    labels.units_left(axes[0], list(names.values()), style.high(made) - 1.1 - 0.45 * narrow)
+    labels.units_left(axes[0], list(names.values()), 1.1 + 0.45 * narrow)
     where = {"location": "bottom", "aspect": 30} if narrow else {"pad": 0.02, "aspect": 12}
     made.colorbar(image, ax=axes, label="weight − 1/M", **where)
     return style.describe(

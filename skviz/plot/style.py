@@ -29,7 +29,6 @@ from skviz.plot.drawable import measured
 P = ParamSpec("P")
 R = TypeVar("R")
 
-COLUMN, TEXT = "column", "text"  # widths, of whatever page is drawn for
 SCREEN = 120  # dots per inch in a notebook
 
 # Okabe and Ito's palette, apart from its yellow, which is too light for lines.
@@ -132,20 +131,15 @@ def context(
     >>> "network SKNet-6" in skviz.caption(figure)
     True
     """
-    if width not in (None, COLUMN, TEXT) and (isinstance(width, str) or not 1 <= width <= 40):
+    if width not in (None, "column", "text") and (isinstance(width, str) or not 1 <= width <= 40):
         raise SkvizError(f"width must be 'column', 'text' or 1 to 40 inches, got {width!r}")
     page = _page.get()
     if venue is not None:
         page = replace(page, venue=venues.venue(venue), width=None, room=None)
-    token = _page.set(
-        replace(
-            page,
-            width=width or page.width,
-            room=room if width else page.room,
-            labels={**page.labels, **(labels or {})},
-            name=name or page.name,
-        )
-    )
+    if width is not None:
+        page = replace(page, width=width, room=room)
+    said = {**page.labels, **(labels or {})}
+    token = _page.set(replace(page, labels=said, name=name or page.name))
     sizes = dict.fromkeys(LABELS, page.venue.font) | dict.fromkeys(SMALL, small())
     try:
         with styled(RC | sizes, after_reset=True):
