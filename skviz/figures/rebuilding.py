@@ -151,6 +151,10 @@ class _Again:
         kind = known.get("study")
         if kind not in STUDIES:
             raise DataError(f"its data are of {kind or 'no study'!r}, not of {', '.join(STUDIES)}")
+        if "changed" in known:
+            raise DataError(
+                f"the weights of {known['changed']} were changed around it: kept nowhere"
+            )
         function = getattr(skviz, kind)
         told = [name for name in [*inspect.signature(function).parameters][2:] if name not in HERE]
         told = [name for name in told if known.get(name) is not None]

@@ -24,6 +24,7 @@ from skviz.figures.record import comment
 from skviz.plot import style
 
 LABEL = re.compile(r"[^\w.:+-]")  # what has no place in one
+CLIP = re.compile(r"url\(#(p[0-9a-f]{10})\)")  # in SVG, as Matplotlib names them
 FORMULA = re.compile(r"[=+\-@\t\r]")  # how a spreadsheet's formula begins
 FINEST = 4800  # dots per inch
 FORMATS = (".pdf", ".png", ".svg", ".eps", ".pgf")
@@ -148,11 +149,20 @@ def write(figure: Figure, path: Path, known: str, dpi: float) -> None:
                 path.write_text(eps(figure, comment(known), dpi), encoding="latin-1")
             else:
                 figure.savefig(path, dpi=dpi, metadata=metadata(path, known))
+            if path.suffix == ".svg":
+                path.write_text(numbered(path.read_text(encoding="utf-8")), encoding="utf-8")
         except UserWarning as missing:
             raise SkvizError(
                 f"cannot write {path.name}: {missing}; install a font that has it, such as "
                 f"{style.FALLBACKS[0]}, and empty matplotlib's font cache ({get_cachedir()})"
             ) from missing
+
+
+def numbered(svg: str) -> str:
+    """Name clip paths by their order: Matplotlib's names change with the last bits of a layout."""
+    names = dict.fromkeys(CLIP.findall(svg))
+    places = {name: f"clip{place}" for place, name in enumerate(names)}
+    return re.sub(r"\bp[0-9a-f]{10}\b", lambda found: places.get(found[0], found[0]), svg)
 
 
 def literal(table: Any) -> Any:

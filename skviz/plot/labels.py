@@ -21,6 +21,9 @@ def sample(ds: xr.Dataset) -> str:
     words = [f"n = {images} scene{'s' if images > 1 else ''}"]
     words += [f"protocol {attrs['protocol']}"] if "protocol" in attrs else []
     words += [f"network {style.network(attrs['model'])}"] if "model" in attrs else []
+    changed = attrs.get("changed", [])
+    few = ", ".join(changed) if len(changed) <= 3 else f"{len(changed)} units"
+    words += [f"weights of {few} changed"] if changed else []
     return ", ".join(words)
 
 

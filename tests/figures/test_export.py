@@ -168,6 +168,15 @@ def test_svg_keeps_text_and_png_its_resolution(figure, tmp_path):
         assert picture.info["dpi"][0] == pytest.approx(200, abs=0.1)
 
 
+def test_svg_has_no_name_made_of_the_last_bits_of_a_layout(figure, tmp_path):
+    """Which differ between runs of Python, on one machine and with the same numbers."""
+    text = skviz.save_figure(figure, tmp_path / "f.svg").read_text()
+    used = re.findall(r"url\(#([^)]*)\)", text)
+    assert used
+    assert set(used) == set(re.findall(r'<clipPath id="([^"]*)"', text))
+    assert list(dict.fromkeys(used)) == [f"clip{place}" for place in range(len(set(used)))]
+
+
 def test_bands_of_eps_are_light_and_the_figure_stays_as_it_was(figure, tmp_path):
     band = figure.axes[0].collections[0]
     before = band.get_facecolor().copy(), band.get_alpha()

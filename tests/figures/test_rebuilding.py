@@ -189,8 +189,9 @@ def test_units_without_a_name_and_called_twice_are_found_by_what_results_call_th
 
 
 def test_numbers_that_come_from_something_else_are_told(model, scenes, tmp_path, capsys):
-    with skviz.intervene(model, {"stage2.1.sk": 3}):  # which no attribute says
-        ds = skviz.sweep(model, scenes, **GRID)
+    hook = model.stage2.register_forward_hook(lambda *given: given[2] * 0.5)
+    ds = skviz.sweep(model, scenes, **GRID)
+    hook.remove()  # which no attribute says
     path = skviz.save_figure(skviz.plot.scale_response(ds), tmp_path / "x.pdf")
     assert main(["reproduce", str(path), "--device", "cpu"]) == 1
     said = capsys.readouterr().out
@@ -201,6 +202,16 @@ def test_numbers_that_come_from_something_else_are_told(model, scenes, tmp_path,
     found = skviz.reproduce(path)
     assert (found["same"], found["difference"]) == (False, np.inf)
     assert "rows, made again" in found["where"]
+
+
+def test_weights_that_were_changed_around_a_study_are_told(model, scenes, tmp_path):
+    changed = dict.fromkeys(("stage1.0.sk", "stage3.1.sk"), "uniform")
+    with skviz.intervene(model, changed):
+        ds = skviz.sweep(model, scenes, scales=[0.5, 1.0], device="cpu", progress=False)
+    figure = skviz.plot.scale_response(ds)
+    assert "weights of stage1.0.sk, stage3.1.sk changed" in skviz.caption(figure)
+    with pytest.raises(DataError, match="were changed around it"):
+        skviz.reproduce(skviz.save_figure(figure, tmp_path / "f.pdf"))
 
 
 def test_ones_own_network_and_pictures_are_asked_for_and_compared(small_net, tmp_path):

@@ -1,6 +1,7 @@
 """Batches that are measured side by side: the same numbers, or the model goes on alone."""
 
 import threading
+from contextlib import suppress
 from copy import copy, deepcopy
 
 import pytest
@@ -42,11 +43,14 @@ def in_turn(model, scenes, **options):
 @pytest.fixture
 def ran(monkeypatch):
     """Which models measured, and in which threads, on how many threads of PyTorch's."""
-    seen = set()
+    seen, meeting = set(), threading.Barrier(2)
     inner = sweeps.Weights.run
 
     def noted(self, model, batch):
         seen.add((model, threading.get_ident(), torch.get_num_threads()))
+        if threading.current_thread() is not threading.main_thread():
+            with suppress(threading.BrokenBarrierError):
+                meeting.wait(5)  # so that, on a busy machine, one does not do it all
         return inner(self, model, batch)
 
     monkeypatch.setattr(sweeps.Weights, "run", noted)
