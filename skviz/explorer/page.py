@@ -22,6 +22,7 @@ VIEW = (
     "controls",
     "own",
     "strip",
+    "kernel",
     "live",
     "address",
     "view",

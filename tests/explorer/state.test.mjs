@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
+import {kernelOf} from "../../skviz/explorer/js/kernel.js";
 import * as state from "../../skviz/explorer/js/state.js";
 
 const PENGUIN = {network: "net", item: "noto/penguin", background: "its own", protocol: "rescale", position: [0, 0],
@@ -211,4 +212,43 @@ test("things are found by every word of what is searched", () => {
   assert.deepEqual(found("NOTO bus"), ["noto-v1/bus"]);
   assert.deepEqual(found(" my cat "), ["photographs/my_cat"]);
   assert.deepEqual(found("dog"), []);
+});
+
+test("one question is open at a time, and what was refused is not asked again", (t) => {
+  t.mock.timers.enable({apis: ["setTimeout"]});
+  const sent = [];
+  let changes = 0;
+  const kernel = kernelOf({send: ({kind, number}) => sent.push(number ?? kind), save_changes: () => sent.push("told")}, () => { changes += 1; });
+  const point = (setting, scale) => ({setting, scales: [scale]});
+  assert.equal(kernel.ask(PENGUIN, 0.7), 1);
+  assert.equal(kernel.ask(PENGUIN, 0.8), null);
+  assert.ok(!kernel.answered({number: 9, point: point(WHALE, 0.7)})); // another view's
+  assert.ok(kernel.answered({number: 9, point: point(PENGUIN, 0.7)})); // and yet what was asked here
+  kernel.settle();
+  assert.equal(kernel.ask(PENGUIN, 0.8), 2); // after what was set
+  kernel.failed({text: "of another question", number: 1});
+  assert.equal(kernel.ask(WHALE, 0.8), null);
+  kernel.failed({text: "off its canvas", number: 2});
+  assert.equal(kernel.ask(PENGUIN, 0.8), null);
+  assert.equal(kernel.ask(WHALE, 0.8), 3);
+  assert.deepEqual(sent, [1, "told", 2, 3]);
+  t.mock.timers.tick(4001);
+  assert.deepEqual([kernel.silent, kernel.alive, changes, sent.at(-1)], [true, true, 1, "ping"]);
+  kernel.heard();
+  assert.deepEqual([kernel.silent, kernel.alive], [false, true]);
+});
+
+test("a kernel that nothing can be sent to is gone, and behind a page is none", (t) => {
+  t.mock.timers.enable({apis: ["setTimeout"]});
+  const gone = kernelOf({send() { throw new Error(); }}, () => {});
+  gone.send({kind: "compute"});
+  assert.equal(gone.state, "gone");
+  const page = kernelOf({page: true, save_changes() {}}, () => {});
+  page.expect();
+  t.mock.timers.tick(5000);
+  assert.deepEqual([page.state, page.silent], ["none", false]);
+  page.heard(); // the network in it has started
+  assert.ok(page.alive);
+  page.stop();
+  assert.equal(page.state, "none");
 });

@@ -2,7 +2,7 @@
 
 import {SETTING, unpacked} from "./state.js";
 
-/** What stands behind a view (see `standalone` in view.js) whose network is in the page. */
+/** What stands behind a view (see `standalone` in alone.js) whose network is in the page. */
 export function worker(state) {
   const {live} = state;
   let [behind, view, last, first, ready] = [null, null, null, {}, false];

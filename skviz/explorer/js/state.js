@@ -20,7 +20,7 @@ export async function unpacked(text) {
   return new Uint8Array(await new Response(new Blob([zipped]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer());
 }
 
-/** Turn what `skviz.explorer.model.measure` gives into pictures and weights that can be asked for. */
+/** Turn what `skviz.explorer.model.View.payload` gives into pictures and weights that can be asked for. */
 export function decode(payload, images = payload.images, floats = payload.weights, outputs = payload.outputs) {
   const {scales} = payload;
   const flat = new Float32Array(bytes(floats).slice().buffer); // (scale, branch, channel of all units)

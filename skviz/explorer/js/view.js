@@ -3,7 +3,7 @@
 // Everything on the grid of scales is in the browser; moving along it asks nobody. What is off the
 // grid (another place, another object) is asked of the kernel, one question at a time, the latest.
 
-import {SETTING, captionOf, clamp, close, decode, ghostOf, look, mapCaption, mapOf, nearest, painted, placed, program, same,
+import {SETTING, captionOf, clamp, decode, ghostOf, look, mapCaption, mapOf, nearest, painted, placed, program, same,
   sentence, trouble} from "./state.js";
 import {classesPart, legendPart, node, onKeys, outputPart, paint, pictureOf, scenePart, unitsPart} from "./parts.js";
 import {curvePart, profilePart} from "./charts.js";
@@ -11,11 +11,10 @@ import {verdictPart} from "./verdicts.js";
 import {controlsPart, show} from "./controls.js";
 import {stripPart} from "./strip.js";
 import {ownPart} from "./own.js";
+import {kernelOf} from "./kernel.js";
 
 const COLOURS = ["#56a3dc", "#cc5a17", "#17a07a", "#c86fa3", "#8f7fd6", "#b08c1e"];
 const LAP = 2500; // milliseconds in which the object grows
-const SETTLED = 400; // milliseconds without a move after which the kernel is told of the scale
-const PATIENCE = 4000; // milliseconds without a sign of the kernel after which the view says so
 const KEYS = {ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 5, PageDown: -5, Home: -1e6, End: 1e6};
 
 function download(name, content) {
@@ -27,60 +26,15 @@ function download(name, content) {
 
 export function render({model, el}) {
   const get = (name) => model.get(name);
-  const wish = () => Object.fromEntries([...SETTING, "scale", "unit", "method", "target"].map((name) => [name, get(name)]));
+  const setting = () => Object.fromEntries(SETTING.map((name) => [name, get(name)]));
+  const wish = () => ({...setting(), ...Object.fromEntries(["scale", "unit", "method", "target"].map((name) => [name, get(name)]))});
   let [grid, point, shown, pinned, view] = [null, null, null, null, null];
-  let kernel = model.page ? "none" : "live";
-  let [asked, flight, refused] = [0, null, null]; // questions off the grid
-  let [telling, waiting, silent] = [null, null, false];
+  const kernel = kernelOf(model, () => draw());
   let branches = new Set();
   const colours = new Map();
   const colourOf = (label) => {
     if (!colours.has(label)) colours.set(label, colours.size);
     return COLOURS[colours.get(label) % COLOURS.length];
-  };
-
-  // The kernel: what it is told and asked, and whether it is there.
-  const tell = () => {
-    clearTimeout(telling);
-    telling = null;
-    model.save_changes();
-  };
-  const settle = () => {
-    clearTimeout(telling);
-    telling = setTimeout(tell, SETTLED);
-  };
-  const expect = () => {
-    clearTimeout(waiting);
-    waiting = setTimeout(() => {
-      silent = true;
-      post({kind: "ping"});
-      draw();
-    }, PATIENCE);
-  };
-  const heard = () => { // a sign of life
-    clearTimeout(waiting);
-    [silent, kernel] = [false, "live"];
-  };
-  const send = (content, buffers) => {
-    if (telling) tell();
-    expect();
-    post(content, buffers);
-  };
-  const post = (content, buffers) => {
-    try {
-      model.send(content, undefined, buffers);
-    } catch { // nothing is left of the kernel to send to
-      kernel = "gone";
-      setTimeout(draw);
-    }
-  };
-  const question = (scale, setting) => {
-    const key = JSON.stringify([setting, scale]);
-    if (flight || refused === key) return;
-    asked += 1;
-    flight = {number: asked, key, setting, scale};
-    root.dataset.asked = asked;
-    send({kind: "point", number: asked, setting, scale});
   };
 
   // What the parts do when they are used.
@@ -90,21 +44,21 @@ export function render({model, el}) {
     range: () => [get("choices").scales[0], get("choices").scales.at(-1)],
     change: (values) => { // measured again
       for (const [name, value] of Object.entries(values)) model.set(name, value);
-      tell();
-      expect();
+      kernel.tell();
+      kernel.expect();
     },
     rescale: (scale) => {
       const next = scales()[nearest(scales(), scale)];
       if (next === get("scale")) return;
       model.set("scale", next);
-      settle();
+      kernel.settle();
     },
     step: (by) => act.rescale(scales()[clamp(nearest(scales(), get("scale")) + by, 0, scales().length - 1)]),
-    move: (position) => kernel === "live" && model.set("position", placed(view.seen, position, wish())),
-    drop: () => kernel === "live" && act.change({}),
+    move: (position) => kernel.alive && model.set("position", placed(view.seen, position, wish())),
+    drop: () => kernel.alive && act.change({}),
     choose: (unit) => {
       model.set("unit", unit);
-      settle();
+      kernel.settle();
     },
     toggle: (label) => {
       if (!branches.size) branches.add(view.unit.branches[view.unit.largest]);
@@ -113,8 +67,9 @@ export function render({model, el}) {
       draw();
     },
     again: () => {
-      [flight, refused, silent] = [null, null, false];
-      send({kind: "compute"});
+      kernel.forget();
+      kernel.silent = false;
+      kernel.send({kind: "compute"});
       draw();
     },
     back: () => act.change({...view.seen.setting, scale: view.seen.scales[view.index]}),
@@ -132,9 +87,9 @@ export function render({model, el}) {
   const [scene, output, classes, units, curve, legend] = [scenePart(act), outputPart(), classesPart(), unitsPart(act), curvePart(act), legendPart(act)];
   const [profile, verdict] = [profilePart(() => draw(), pointAt), verdictPart()];
   const [map, kept, keptMap] = ["attribution: orange for, blue against", "the pinned scene", "attribution of the pinned scene"].map(pictureOf);
-  const refine = node("button", {onclick: () => send({kind: "refine"})}, "Refine");
-  const own = ownPart(send);
-  const [controls, strip] = [controlsPart(get, act), stripPart(get, show(get, act), send)];
+  const refine = node("button", {onclick: () => kernel.send({kind: "refine"})}, "Refine");
+  const own = ownPart(kernel.send);
+  const [controls, strip] = [controlsPart(get, act), stripPart(get, show(get, act), kernel.send)];
   const slider = node("input", {type: "range", class: "scale", min: 0, step: 1, "aria-label": "scale of the object",
     oninput: () => {
       act.rescale(get("choices").scales[slider.value]);
@@ -155,7 +110,7 @@ export function render({model, el}) {
   const back = node("button", {onclick: act.back}, "Back to what is shown");
   const problem = node("div", {class: "problem", role: "alert", hidden: true}, words, again, back);
   const progress = node("progress", {max: 1, "aria-label": "computing"});
-  const busy = node("span", {class: "busy"}, progress, node("button", {onclick: () => send({kind: "cancel"})}, "Cancel"));
+  const busy = node("span", {class: "busy"}, progress, node("button", {onclick: () => kernel.send({kind: "cancel"})}, "Cancel"));
   const objects = node("button", {onclick: () => strip.toggle()}, "All objects…");
   controls.node.append(objects);
   const yours = node("button", {onclick: own.toggle}, "Your picture…");
@@ -171,7 +126,7 @@ export function render({model, el}) {
     code.select();
     navigator.clipboard?.writeText(code.value).catch(() => {}); // not allowed everywhere; it can be copied by hand
   }}, "Python");
-  const save = (format) => node("button", {"aria-label": `save as ${format}`, onclick: () => send({kind: "save", format: `.${format}`})}, format.toUpperCase());
+  const save = (format) => node("button", {"aria-label": `save as ${format}`, onclick: () => kernel.send({kind: "save", format: `.${format}`})}, format.toUpperCase());
   const saves = node("span", {class: "saves", role: "group", "aria-label": "save"}, "Save", ...["pdf", "svg", "png", "html"].map(save));
   const body = node("div", {class: "body"},
     node("div", {class: "left"}, node("div", {class: "pictures"}, scene.node, output.node, map.node, kept.node, keptMap.node),
@@ -215,14 +170,14 @@ export function render({model, el}) {
       if (what) paint(part.canvas, painted(what, limit));
       part.caption.textContent = what ? mapCaption(what, limit) : "No attribution of this view yet.";
     }
-    if (found && !found.maps.complete[found.at] && !found.maps.refined && kernel === "live") map.caption.append(" ", refine);
+    if (found && !found.maps.complete[found.at] && !found.maps.refined && kernel.alive) map.caption.append(" ", refine);
   }
 
   function drawState() {
-    const state = {wish: wish(), grid, point, shown, kernel, failure: get("failure"), silent};
+    const state = {wish: wish(), grid, point, shown, kernel: kernel.state, failure: get("failure"), silent: kernel.silent};
     view = look(state);
     const wrong = trouble(state);
-    const name = wrong?.name ?? (!view || view.why ? "computing" : kernel === "none" ? "stored" : "live");
+    const name = wrong?.name ?? (!view || view.why ? "computing" : kernel.state === "none" ? "stored" : "live");
     root.dataset.state = name;
     root.classList.toggle("stale", !view || Boolean(view.why));
     status.textContent = {gone: "no kernel", silent: "no answer", failed: "failed", computing: "computing …",
@@ -230,18 +185,21 @@ export function render({model, el}) {
       stored: get("unavailable") ? `stored; live unavailable: ${get("unavailable")}` : get("live") ? "stored; the network starts …" : "stored"}[name];
     status.title = get("agrees") == null ? "" : `weights agree with torch to ${get("agrees").toExponential(0)}`;
     problem.hidden = !wrong;
-    again.hidden = kernel !== "live";
+    again.hidden = !kernel.alive;
     back.hidden = !view?.why;
     words.textContent = (wrong?.text ?? "") + (wrong && view?.why ? ` Below is ${captionOf(view, wish())}.` : "");
     progress.value = get("progress");
-    busy.classList.toggle("idle", get("progress") >= 1 || kernel !== "live");
-    controls.draw(view, kernel === "live");
-    yours.disabled = objects.disabled = kernel !== "live";
+    busy.classList.toggle("idle", get("progress") >= 1 || !kernel.alive);
+    controls.draw(view, kernel.alive);
+    yours.disabled = objects.disabled = !kernel.alive;
     objects.hidden = get("choices").items.length < 2;
     strip.draw();
     for (const part of saves.querySelectorAll("button")) part.disabled = name !== "live";
     body.hidden = pin.hidden = python.hidden = !view;
-    if (kernel === "live" && (!view || view.why) && !wrong) question(get("scale"), Object.fromEntries(SETTING.map((key) => [key, get(key)])));
+    if (kernel.alive && (!view || view.why) && !wrong) {
+      const number = kernel.ask(setting(), get("scale"));
+      if (number) root.dataset.asked = number;
+    }
   }
 
   function draw() {
@@ -295,20 +253,13 @@ export function render({model, el}) {
     draw();
   };
   const failed = () => {
-    const {number, text} = get("failure");
-    if (text && (number ?? flight?.number) === flight?.number) {
-      refused = flight?.key;
-      flight = null;
-    }
+    kernel.failed(get("failure"));
     draw();
   };
   const receive = (content, buffers) => {
-    heard();
+    kernel.heard();
     if (content.kind === "point") {
-      const {setting, scales: [scale]} = content.point;
-      const mine = content.number === flight?.number || (flight && same(setting, flight.setting) && close(scale, flight.scale));
-      if (!mine) return; // another view's
-      [flight, refused] = [null, null];
+      if (!kernel.answered(content)) return; // another view's
       root.dataset.answered = content.number;
       point = decode(content.point, ...buffers);
       shown = {seen: point, index: 0}; // also where the hand has moved on: newer than what was seen
@@ -317,17 +268,15 @@ export function render({model, el}) {
     draw();
   };
   const disconnected = () => {
-    kernel = "gone";
+    kernel.state = "gone";
     draw();
   };
-  const stopped = () => { // of a page: what is stored is still there
-    kernel = "none";
+  const stopped = () => {
+    kernel.stop();
     if (view?.why) act.back();
-    clearTimeout(waiting);
-    [silent, flight] = [false, null];
     draw();
   };
-  const from = (handler) => () => { heard(); handler(); };
+  const from = (handler) => () => { kernel.heard(); handler(); };
   const heardOf = [["change:grid", from(take)], ["change:failure", from(failed)], ["msg:custom", receive], ["comm_live_update", disconnected], ["change:unavailable", stopped],
     ...["maps", "choices", "progress"].map((name) => [`change:${name}`, from(draw)]),
     ...[...SETTING, "scale", "unit", "method", "target", "agrees"].map((name) => [`change:${name}`, draw])];
@@ -339,8 +288,7 @@ export function render({model, el}) {
     stop();
     for (const kind of ["pointerdown", "keydown"]) window.removeEventListener(kind, touched, true);
     for (const [event, handler] of heardOf) model.off(event, handler);
-    clearTimeout(waiting);
-    if (telling) tell();
+    kernel.leave();
   };
 }
 
