@@ -48,7 +48,7 @@ def ran(monkeypatch):
 
     def noted(self, model, batch):
         seen.add((model, threading.get_ident(), torch.get_num_threads()))
-        if threading.current_thread() is not threading.main_thread():
+        if len(batch.study.replicas) == 2:
             with suppress(threading.BrokenBarrierError):
                 meeting.wait(5)  # so that, on a busy machine, one does not do it all
         return inner(self, model, batch)
