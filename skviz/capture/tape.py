@@ -61,12 +61,14 @@ class Place:
     python: bool
 
     def holds(self, stack: list[Frame]) -> bool:
-        """Whether the call that was just counted in a stack of modules is this one."""
+        """Whether the call of ``function`` in ``inner`` that was just counted is this one."""
         inner = stack[-1]
-        if inner.name != self.inner or inner.counts[self.function] != self.occurrence:
+        if inner.counts[self.function] != self.occurrence:
             return False
+        if not self.call:
+            return True
         owners = [depth for depth, frame in enumerate(stack) if frame.name == self.module]
-        return not self.call or (bool(owners) and inner.order[owners[-1]] == self.call)
+        return bool(owners) and inner.order[owners[-1]] == self.call
 
 
 @dataclass(eq=False, slots=True)
