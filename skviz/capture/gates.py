@@ -64,7 +64,7 @@ def _product(total: Node, factor: Node) -> Node:
     return next(parent for parent in total.parents if factor in parent.parents)
 
 
-Heads = dict["Frame", list[tuple[Node, set[int]]]]  # sigmoids, and the sources that each weighs
+Heads = dict[Frame, list[tuple[Node, set[int]]]]  # sigmoids, and the sources that each weighs
 
 
 def note_head(heads: Heads, owner: Frame, met: Meetings) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from skviz.capture import Unit, Units
 from skviz.capture.graph import tolerance
 from skviz.capture.kernels import Kernel
+from skviz.capture.layout import precise_sum
 from skviz.capture.tape import Made, _here, in_backward
 from skviz.capture.watching import Watch, Watching
 from skviz.errors import InterventionError, UnitError, entrance
@@ -155,7 +156,7 @@ class _Intervention(Watch):
                 f"the function for unit {self.unit.name!r} must return weights of the shape it "
                 f"was given, {tuple(weights.shape)}; it returned {got}"
             )
-        error = (new.detach().sum(1, dtype=torch.float32) - 1).abs().amax()
+        error = (precise_sum(new.detach(), 1) - 1).abs().amax()
         if self.normalise and not float(error) <= max(self.close, tolerance(tensor.dtype)):
             raise InterventionError(
                 f"the new weights of unit {self.unit.name!r} do not sum to one over branches "

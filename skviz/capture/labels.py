@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from copy import copy
@@ -208,7 +209,7 @@ class Origins:
 
     def _fresh(self, node: Node) -> Tensor:
         first = self._number(node, ()) << _BITS
-        return torch.arange(first, first + _size(node.shape)).reshape(node.shape)
+        return torch.arange(first, first + math.prod(node.shape)).reshape(node.shape)
 
     def _combine(self, node: Node, parts: list[Tensor]) -> Tensor:
         """Element-wise sum or product of a stack of maps with others: still a stack."""
@@ -302,17 +303,10 @@ def _extents(shape: tuple[int, ...], batch: int, turned: bool) -> list[tuple[int
 
     That is what a linear layer makes of the tokens of a batch; ``turned``, the places come first.
     """
-    count = _size(shape)
+    count = math.prod(shape)
     if len(shape) == 2 and shape[0] > batch and shape[0] % batch == 0:
         rows, columns = shape[0] // batch, shape[1]
         image, place = (columns, batch * columns) if turned else (rows * columns, columns)
         return [(image, batch), (1, columns), (place, rows)]
-    images, places = _size(shape[1:]), _size(shape[2:])
+    images, places = math.prod(shape[1:]), math.prod(shape[2:])
     return [(images, count // images), (places, images // places), (1, places)]
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for extent in shape:
-        size *= extent
-    return size

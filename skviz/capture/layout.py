@@ -58,7 +58,7 @@ class Layout:
         """Sum over branches, in whatever shape."""
         if self.branch is None:
             return tensor + (1 - tensor)
-        return self._unfold(tensor).sum(self.branch, dtype=torch.float32)
+        return precise_sum(self._unfold(tensor), self.branch)
 
     def _unfold(self, tensor: Tensor) -> Tensor:
         return (
@@ -73,3 +73,8 @@ class Layout:
             places, weights = places[:, 0], weights[:, 0]
         flat = weights.new_zeros(count).scatter(0, places.flatten(), weights.flatten())
         return flat.reshape(like.shape).to(like.dtype)
+
+
+def precise_sum(tensor: Tensor, axis: int) -> Tensor:
+    """Sum as exactly as the numbers are, and in float32 at least."""
+    return tensor.sum(axis, dtype=torch.promote_types(tensor.dtype, torch.float32))

@@ -30,6 +30,8 @@ class _Recorder(Watch):
     def __init__(self, unit: Unit, reduce: Callable[[Tensor], Tensor] | None, grad: bool) -> None:
         super().__init__(unit)
         self.reduce, self.grad = reduce, grad
+        # Turned later: inside TorchScript the graph is attached after `see`.
+        self.whole = reduce is None or grad
         self.kept: list[Tensor] = []  # as the model makes them, or reduced
         self.sums: list[Tensor] = []  # over branches, flat; of many only the least and the most
         self.unchecked: list[Tensor] = []  # summed at the end, to cost little now
@@ -38,13 +40,12 @@ class _Recorder(Watch):
     def see(self, tensor: Tensor, made: Made) -> None:
         self.fired += 1
         self.close = max(self.close, tolerance(tensor.dtype))
-        if self.reduce is None or self.grad:
-            # Turned later, and inside TorchScript the graph is attached after this call.
+        if self.whole:
             self.kept.append(tensor if self.grad else tensor.detach().clone())
             self.unchecked += [] if made.changed else self.kept[-1:]
             return
         with torch.no_grad():
-            self.kept.append(self.reduce(self.layout.normalise(tensor.detach())).clone())
+            self.kept.append(self._reduced(tensor.detach()).clone())
             self.sums += [] if made.changed else [self._sums(tensor)]
 
     def checked(self) -> list[Tensor]:
@@ -60,11 +61,12 @@ class _Recorder(Watch):
     def take(self, number: int) -> Tensor:
         """Weights of one call in every forward pass, (image, branch, channel[, spatial…])."""
         kept = self.kept[number :: self.unit.calls]
-        if self.grad or self.reduce is None:
-            kept = [self.layout.normalise(tensor) for tensor in kept]
-        if self.grad and self.reduce is not None:
-            kept = [self.reduce(weights) for weights in kept]
+        kept = [self._reduced(tensor) for tensor in kept] if self.whole else kept
         return torch.cat(kept) if len(kept) > 1 else kept[0]
+
+    def _reduced(self, tensor: Tensor) -> Tensor:
+        weights = self.layout.normalise(tensor)
+        return weights if self.reduce is None else self.reduce(weights)
 
 
 class Recording(Watching):

@@ -26,7 +26,7 @@ from skviz.capture.units import Rejected, Unit
 
 DELAY = 2  # seconds until a bar says how far it is
 LAYERS = {*CONVOLUTIONS, "addmm", "mm"}  # whose channels may be the branches
-_Pair = tuple["Tensor", "Tensor"]  # labels of weights, labels of what they weigh; broadcastable
+_Pair = tuple[Tensor, Tensor]  # labels of weights, labels of what they weigh; broadcastable
 _Sources = list[int]  # for each branch the number of what made it; see Origins
 Found = tuple[Unit, tuple[str, ...]]  # and the names of the modules that made its branches
 

@@ -61,12 +61,14 @@ class Place:
     python: bool
 
     def holds(self, stack: list[Frame]) -> bool:
-        """Whether the call that was just counted in a stack of modules is this one."""
+        """Whether the call of ``function`` in ``inner`` that was just counted is this one."""
         inner = stack[-1]
-        if inner.name != self.inner or inner.counts[self.function] != self.occurrence:
+        if inner.counts[self.function] != self.occurrence:
             return False
+        if not self.call:
+            return True
         owners = [depth for depth, frame in enumerate(stack) if frame.name == self.module]
-        return not self.call or (bool(owners) and inner.order[owners[-1]] == self.call)
+        return bool(owners) and inner.order[owners[-1]] == self.call
 
 
 @dataclass(eq=False, slots=True)
@@ -125,8 +127,7 @@ class Listener:
     def __enter__(self) -> Self:
         if self._handles:
             raise RecordingError("this context is already entered; make a new one for each `with`")
-        with ExitStack() as undo:
-            undo.callback(self._clear)
+        try:
             self._thread = threading.get_ident()
             self._resources.enter_context(eager())
             self.follow(self.modules)
@@ -136,7 +137,9 @@ class Listener:
                 _here.alone = self
             if self.within is None:
                 _here.ask(self)
-            undo.pop_all()
+        except BaseException:
+            self._clear()
+            raise
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
@@ -233,8 +236,7 @@ class _Here(threading.local):
     def __init__(self) -> None:
         self.asked: list[Listener] = []  # as often as they asked for it
         self.listeners: list[Listener] = []  # each once, those that change results first
-        self.modes: dict[type, Any] = {_PythonMode: _PythonMode(), _AtenMode: _AtenMode()}
-        self.entered: set[type] = set()
+        self.modes: dict[type, Any] = {}  # that are entered, by kind
         self.alone: Listener | None = None
         self.changing: list[Listener] = []  # that are entered, and change results
         self.changed: Any = None  # the tensor that a listener last put in the place of another
@@ -259,12 +261,10 @@ class _Here(threading.local):
         python = any(listener.python for listener in self.listeners)
         aten = any(listener.aten for listener in self.listeners)
         for kind, want in ((_PythonMode, python), (_AtenMode, aten)):
-            if want and kind not in self.entered:
-                self.modes[kind].__enter__()
-                self.entered.add(kind)
-            elif not want and kind in self.entered:
-                self.modes[kind].__exit__(None, None, None)
-                self.entered.remove(kind)
+            if want and kind not in self.modes:
+                self.modes[kind] = kind().__enter__()
+            elif not want and kind in self.modes:
+                self.modes.pop(kind).__exit__(None, None, None)
 
     def tell(self, function: Any, args: Any, kwargs: Any, result: Any, *, python: bool) -> Any:
         """Show the result of a function to whoever waits for it."""

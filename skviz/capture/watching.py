@@ -45,6 +45,7 @@ class Watching(Listener):
         units = [units] if isinstance(units, str | Unit) else units
         self._asked = None if units is None else list(units)
         self._watches: list[Watch] = []
+        self._waiting: dict[tuple[str, Any], list[Watch]] = {}  # by module, and by what it calls
         self._before: list[int] = []
 
     def watch(self, units: Units) -> list[Watch]:
@@ -61,6 +62,10 @@ class Watching(Listener):
     def _install(self, units: Units) -> dict[str, nn.Module]:
         """Return the modules that must be followed, other than the model itself."""
         self._watches, self.units = self.watch(units), units
+        self._waiting = {}
+        for watch in self._watches:
+            key = watch.place.inner, watch.place.function
+            self._waiting.setdefault(key, []).append(watch)
         places = [watch.place for watch in self._watches]
         called = [place for place in places if place.function is not None]
         self.python = any(place.python for place in called)
@@ -89,8 +94,8 @@ class Watching(Listener):
     def made(self, made: Made) -> Tensor | None:
         """Show weights to the unit's watch."""
         if isinstance(made.result, Tensor) and made.stack:
-            for watch in self._watches:
-                if watch.place.function == made.function and watch.place.holds(made.stack):
+            for watch in self._waiting.get((made.stack[-1].name, made.function), ()):
+                if watch.place.holds(made.stack):
                     return watch.see(made.result, made)
         return None
 

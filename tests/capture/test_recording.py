@@ -12,6 +12,7 @@ from zoo.models import Body, Modules, Select, conv
 from zoo.positives import mix
 
 from skviz.capture import find_units, recording
+from skviz.capture.interventions import intervene
 from skviz.capture.layout import Layout
 from skviz.capture.recording import record
 from skviz.errors import RecordingError, UnitError
@@ -368,6 +369,19 @@ def test_one_sum_that_is_off_is_found_and_its_unit_named(model, many, off, monke
     with pytest.raises(RecordingError, match=r"'sk\.1' do not sum to one.*off by 0\.01"):
         with torch.no_grad(), record(model, units, reduce="channel_mean"):
             model(X)
+
+
+def test_sums_are_as_exact_as_the_weights():
+    """In float32 three numbers of float64 that sum to one are off by more than is let pass."""
+    torch.manual_seed(0)
+    sk = SKAttention(channel=64, kernels=[1, 3, 5], reduction=2).eval().double()
+    x = 5 * torch.randn(4, 64, 8, 8, dtype=torch.float64)
+    with torch.no_grad():
+        with record(sk) as recording:
+            sk(x)
+        with intervene(sk, recording.weights), record(sk) as again:
+            sk(x)
+    assert torch.equal(again.weights[""], recording.weights[""])
 
 
 def test_units_of_another_model(model):
