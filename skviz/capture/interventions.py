@@ -174,7 +174,7 @@ class Intervening(Watching):
         self,
         model: nn.Module,
         interventions: Mapping[str, Any],
-        units: Iterable[Unit] | None,
+        units: str | Unit | Iterable[str | Unit] | None,
         *,
         normalise: bool,
     ) -> None:
@@ -199,7 +199,7 @@ def intervene(
     model: nn.Module,
     interventions: Mapping[str, Any],
     *,
-    units: Iterable[Unit] | None = None,
+    units: str | Unit | Iterable[str | Unit] | None = None,
     normalise: bool = True,
 ) -> Intervening:
     """Change the branch weights of units inside ``with``; the forward pass really uses them.
@@ -216,8 +216,9 @@ def intervene(
         kernels are unknown, the branch); ``force(kernel=5)`` or ``force(branch=1)``;
         ``ablate(kernel=…)`` or ``ablate(branch=…)``; ``"uniform"``; weights recorded before,
         (image or 1, branch, channel[, spatial…]); or a function from weights to weights.
-    units : iterable of Unit, optional
-        As found by `skviz.find_units`; by default found at the first forward pass.
+    units
+        Those that may be named, as found by `skviz.find_units`, names or one of them; by default
+        found at the first forward pass.
     normalise : bool
         Insist that new weights sum to one over branches.
 

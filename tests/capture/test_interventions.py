@@ -89,6 +89,15 @@ def test_by_kernel_and_by_branch(model):
     assert torch.equal(outs[0], outs[2])
 
 
+def test_the_units_that_may_be_named_are_names_or_units_or_one_of_them(model):
+    with torch.no_grad(), intervene(model, {"sk.0": 5}):
+        expected = model(X)
+    found = find_units(model, X)["sk.0"]
+    for units in ("sk.0", found, ["sk.0"], [found]):
+        with torch.no_grad(), intervene(model, {"sk.0": 5}, units=units):
+            assert torch.equal(model(X), expected)
+
+
 def test_the_order_of_nesting_does_not_matter(model):
     with torch.no_grad():
         with record(model) as outside, intervene(model, {"sk.0": 3}):

@@ -273,3 +273,15 @@ def test_a_store_is_of_its_numbers_whatever_shares_a_batch(small_net, few, tmp_p
     options = {"scales": [1.0], "progress": False, "device": "cpu", "store": tmp_path / "h.zarr"}
     for _ in range(2):
         skviz.sweep(small_net, scenes, precision="bfloat16", batch=4, **options)
+
+
+def test_workers_that_would_not_see_a_context_are_not_asked(small_net, few, tmp_path):
+    class Nobody:
+        register_plugin = None
+
+    scenes = skviz.place(few, canvas=32)
+    options = {"store": tmp_path / "c.zarr", "client": Nobody(), "device": "cpu"}
+    changed = skviz.intervene(small_net, {"stage1.0.sk": "uniform"})
+    for context in (changed, torch.autocast("cpu", torch.bfloat16)):
+        with context, pytest.raises(DataError, match="do not see a context"):
+            skviz.sweep(small_net, scenes, **options)
