@@ -145,9 +145,9 @@ def attribute(
     grid, shown = increasing((1.0,) if scales is None else scales), as_scenes(model, scenes)
     check_count(asked, len(shown))
     measure = Maps(asked, method, baseline, checked_mask(mask, scenes), seed, options)
-    told = Options(None, batch, device, progress, store, chunk, on_error, client)
+    how = Options(None, batch, device, progress, store, chunk, on_error, client)
     with torch.inference_mode(mode=False):  # gradients, come what may
-        ds = run(model, shown, grid, measure, told)
+        ds = run(model, shown, grid, measure, how)
     ds = ds.drop_vars("area").rename(coverage="area")
     ds = ds.transpose("target", "image", "scale", "y", "x", "rgb")
     if alone:
